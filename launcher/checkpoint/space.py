@@ -1,0 +1,78 @@
+"""A full disk, in words."""
+
+from __future__ import annotations
+
+import errno
+import math
+from pathlib import Path
+
+from launcher.checkpoint.files import Files
+from launcher.errors import CheckpointError
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_RECORDS_BYTES = 2**20  # what manifests and the commit take, generously
+HINT = (
+    "free space there, keep fewer checkpoints (checkpoint.keep=2) or use another storage.root=; "
+    "earlier checkpoints are untouched"
+)
+
+
+def check(files: Files, folder: Path, *, total_bytes: int, step: int) -> None:
+    """Refuse to start a save that cannot fit.
+
+    Args:
+        files: where `folder` is.
+        folder: the data folder of this save; what other ranks have written there already counts as
+            written.
+        total_bytes: what all ranks together will write.
+        step: for the message.
+
+    Raises:
+        CheckpointError: it does not fit.
+    """
+    needed = max(0, total_bytes - sum(files.sizes(folder).values())) + _RECORDS_BYTES
+    free = files.free_bytes(folder)
+    if free < needed:
+        raise full(folder, step=step, needed=needed, free=free)
+
+
+def explain(
+    error: OSError, files: Files, folder: Path, *, needed: int, step: int
+) -> CheckpointError:
+    """Turn an error of the file system into one for people."""
+    if error.errno not in _FULL:
+        return CheckpointError(
+            f"the checkpoint of step {step} cannot be written",
+            context=f"{folder}: {error}",
+            hint="look at the storage named above; earlier checkpoints are untouched",
+        )
+    if error.errno == errno.ENOSPC:
+        return full(folder, step=step, needed=needed, free=files.free_bytes(folder.parent))
+    what = "the quota is used up" if error.errno == errno.EDQUOT else "a limit on file sizes is hit"
+    return CheckpointError(
+        f"disk full: the checkpoint of step {step} needs {human(needed)}, but {what}",
+        context=str(folder),
+        hint=HINT,
+    )
+
+
+def full(folder: Path, *, step: int, needed: int, free: int) -> CheckpointError:
+    """Return the error for a disk that has only `free` of the `needed` bytes."""
+    return CheckpointError(
+        f"disk full: the checkpoint of step {step} needs {human(needed)}, {human(free)} is free",
+        context=str(folder),
+        hint=HINT,
+    )
+
+
+def human(size_bytes: float) -> str:
+    """Return a size as people say it.
+
+    >>> human(1536)
+    '1.5 KiB'
+    """
+    if size_bytes < 1024:
+        return f"{size_bytes:.0f} B"
+    units = ("KiB", "MiB", "GiB", "TiB")
+    power = min(int(math.log(size_bytes, 1024)), len(units))
+    return f"{size_bytes / 1024**power:.1f} {units[power - 1]}"

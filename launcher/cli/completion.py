@@ -1,0 +1,105 @@
+"""Shell completion: Hydra's own machinery for keys and choices; verbs, flags and runs are ours.
+
+`eval "$(launcher -sc install=bash)"` turns it on, as for every Hydra program. Hydra's shell
+functions serve installed commands (`launcher`), not `python -m launcher`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.plugins.completion_plugin import CompletionPlugin
+
+from launcher import config, runs
+from launcher.cli.arguments import flags_of
+from launcher.cli.verbs import VERBS
+from launcher.config.keys import all_keys
+from launcher.config.mistakes import FOREIGN
+from launcher.config.paths import find
+from launcher.config.register import hydra
+from launcher.errors import ConfigError, UnknownNameError
+
+_ACTIONS = ("install", "uninstall", "query")
+_RUN_VERBS = ("status", "logs", "why", "stop", "resume", "checkpoints")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Install, uninstall or answer; `argv` is `-sc ACTION=SHELL`, as Hydra's shell code calls us.
+
+    Raises:
+        ConfigError: the action or the shell is not known.
+    """
+    asked = argv[1] if len(argv) > 1 else argv[0].partition("=")[2]
+    action, _, shell = asked.partition("=")
+    if action not in _ACTIONS or not shell:
+        raise ConfigError(
+            f"`{' '.join(argv)}`: {' or '.join(_ACTIONS)} is wanted, with a shell",
+            hint='eval "$(launcher --shell-completion install=bash)"',
+        )
+    with hydra(find()):
+        plugin = _plugin(shell)
+        if action == "install":
+            plugin.install()
+        elif action == "uninstall":
+            plugin.uninstall()
+        else:
+            found = answer(os.environ.get("COMP_LINE", ""), plugin)
+            print(("\n" if shell == "fish" else " ").join(found))
+    return 0
+
+
+def answer(line: str, plugin: CompletionPlugin) -> list[str]:
+    """Return what can stand where the line ends."""
+    *before, word = _words(line)
+    verb = next((each for each in before if each in VERBS), "")
+    if word.startswith("-"):
+        names = [name for flag in flags_of(verb or "run") for name in flag.names]
+        return sorted(name for name in names if name.startswith(word))
+    if "=" in word:
+        key = all_keys().get(word.partition("=")[0])
+        if key is not None and key.choices:
+            choices = (f"{key.name}={choice}" for choice in key.choices)
+            return [choice for choice in choices if choice.startswith(word)]
+        return _keys(before, word, plugin)
+    ours = _run_ids() if verb in _RUN_VERBS else []
+    ours += [] if verb else list(VERBS)
+    return [each for each in ours if each.startswith(word)] + _keys(before, word, plugin)
+
+
+def _words(line: str) -> list[str]:
+    """The words after the program's name; the last is the one being typed, maybe empty."""
+    words = line.split()[1:]
+    return words if words and not line.endswith(" ") else [*words, ""]
+
+
+def _keys(before: Sequence[str], word: str, plugin: CompletionPlugin) -> list[str]:
+    """Ask Hydra, with the overrides alone: it knows no verbs."""
+    overrides = [each for each in before if "=" in each and not each.startswith("-")]
+    os.environ["COMP_LINE"] = " ".join(["launcher", *overrides, word])
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            plugin.query("config")
+    except FOREIGN:
+        return []  # an earlier word is wrong: running the command will tell
+    return [each for each in printed.getvalue().split() if not each.startswith("hydra")]
+
+
+def _run_ids() -> list[str]:
+    return [layout.run_id for layout in runs.list_runs(Path(config.default_root()))]
+
+
+def _plugin(shell: str) -> CompletionPlugin:
+    loader = GlobalHydra.instance().config_loader()
+    found = cast(list[type[CompletionPlugin]], Plugins.instance().discover(CompletionPlugin))
+    kinds = {kind.provides(): kind for kind in found}
+    if shell not in kinds:
+        raise UnknownNameError("shell", shell, kinds)
+    return kinds[shell](loader)

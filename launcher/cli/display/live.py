@@ -1,0 +1,135 @@
+"""A terminal: bars while staging, a table while training, lines above."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from launcher.cli.display import units
+from launcher.cli.display.items import ItemView
+from launcher.cli.display.view import NodeRow, RunView
+
+_STYLES = {"dim": "dim", "bold": "bold", "good": "bold green", "bad": "bold red", "note": "yellow"}
+_STATES = {"failed": "bold red", "done": "green", "saved": "green", "waiting": "dim"}
+_MAX_NODES = 16
+"""More rows than that would push the lines above off the screen."""
+
+
+class LiveSurface:
+    """Draws with rich, at most a few times a second, in its own thread."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._live: Live | None = None
+
+    def say(self, text: str, style: str = "") -> None:
+        # Text, not markup: what programs print may contain brackets.
+        self._console.print(Text(text, style=_STYLES.get(style, "")), soft_wrap=True)
+
+    def staging(self, items: Sequence[ItemView]) -> None:
+        self._draw(_bars(list(items), self._console.width))
+
+    def training(self, view: RunView) -> None:
+        self._draw(_run(view, self._console.width))
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _draw(self, what: RenderableType) -> None:
+        if self._live is None:
+            self._live = Live(what, console=self._console, refresh_per_second=4, transient=True)
+            self._live.start(refresh=True)
+        else:
+            self._live.update(what)
+
+
+def _bars(items: list[ItemView], width: int) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(justify="right", style="cyan")
+    table.add_column(justify="right", style="dim")
+    for item in items:
+        bar = ProgressBar(
+            total=item.total or 100,
+            completed=item.done if item.total else 0,
+            pulse=not item.total,
+            width=max(10, min(40, width - 52)),
+        )
+        rate = item.per_second
+        table.add_row(
+            f"  {item.name}",
+            bar,
+            _amount(item),
+            f"{units.size(rate)}/s" if rate and item.unit == "B" else "",
+            f"{units.clock(item.left_s)} left" if item.left_s is not None else "",
+        )
+    return table
+
+
+def _amount(item: ItemView) -> str:
+    if not item.done and not item.total:
+        return ""
+    if item.unit == "B":
+        done = units.size(item.done)
+        return f"{done} of {units.size(item.total)}" if item.total else done
+    return (
+        f"{item.done:,}/{item.total:,} {item.unit}" if item.total else f"{item.done:,} {item.unit}"
+    )
+
+
+def _run(view: RunView, width: int) -> RenderableType:
+    return Group(Text(""), _nodes(view), Text(""), _overall(view, width))
+
+
+def _nodes(view: RunView) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    table.add_column("  node")
+    table.add_column("role")
+    for title in ("ranks", "state", "step", "loss", "samples/s"):
+        table.add_column(title, justify="left" if title == "state" else "right")
+    shown = view.nodes[:_MAX_NODES]
+    for row in shown:
+        table.add_row(*_cells(row))
+    if len(view.nodes) > len(shown):
+        table.add_row(f"  and {len(view.nodes) - len(shown)} more", *[""] * 6)
+    return table
+
+
+def _cells(row: NodeRow) -> list[Text | str]:
+    return [
+        f"  {row.name}",
+        Text(row.role, style="dim"),
+        row.ranks,
+        Text(row.state, style=_STATES.get(row.state, "")),
+        str(row.step) if row.step else "-",
+        units.loss(row.loss),
+        units.rate(row.samples_per_s),
+    ]
+
+
+def _overall(view: RunView, width: int) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    total = f"/{view.total_steps}" if view.total_steps else ""
+    saved = f"saved at {view.committed_step}" if view.committed_step is not None else ""
+    cells: list[RenderableType] = [
+        Text(f"  step {view.step}{total}", style="bold"),
+        Text(f"{units.clock(view.left_s)} left"),
+        Text(f"{units.rate(view.samples_per_s)} samples/s", style="cyan"),
+        Text(saved, style="green"),
+    ]
+    if view.total_steps:
+        bar = ProgressBar(
+            total=view.total_steps, completed=view.step, width=max(8, min(40, width - 66))
+        )
+        cells.insert(1, bar)
+    grid.add_row(*cells)
+    return grid

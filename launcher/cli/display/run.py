@@ -1,0 +1,198 @@
+"""Listens to staging and to the supervisor, and tells a surface what to show."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from launcher.cli.display import units
+from launcher.cli.display.items import ItemView
+from launcher.cli.display.surface import Surface
+from launcher.cli.display.view import Pace, view
+from launcher.plan import checkpoint_rule
+from launcher.runs import events
+from launcher.runs.events import Event
+from launcher.specs import Plan, RankRecord, StagedItem, StageItem
+from launcher.specs.secrets import redact
+
+
+class RunDisplay:
+    """An `Observer` of the supervisor and a `Progress` of staging, for one run."""
+
+    def __init__(
+        self,
+        surface: Surface,
+        *,
+        echo: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._surface = surface
+        self._echo = echo
+        self._clock = clock
+        self._items: dict[str, ItemView] = {}
+        self._plan: Plan | None = None
+        self._pace = Pace()
+        self._unchecked = False
+
+    def planned(self, plan: Plan) -> None:
+        """Show in a few lines what is about to happen."""
+        for name, text in _summary(plan):
+            self._surface.say(f"{name:<12}{text}")
+        for note in plan.notes:
+            self._surface.say(f"{'note':<12}{note}", "note")
+        self._unchecked = True
+
+    # --- staging
+
+    def started(self, item_name: str, uri: str, total_bytes: int | None) -> None:
+        self._checked()
+        known = self._items.get(item_name)
+        if known is None:
+            self._items[item_name] = ItemView(
+                name=item_name, uri=uri, total=total_bytes, began=self._clock()
+            )
+        else:
+            known.total = total_bytes
+        self._draw_items()
+
+    def advanced(self, item_name: str, n_bytes: int) -> None:
+        item = self._items[item_name]
+        item.advance(item.done + n_bytes, self._clock())
+        self._draw_items()
+
+    def counted(self, item_name: str, done: int, total: int, unit: str) -> None:
+        item = self._items[item_name]
+        item.unit, item.total = unit, total
+        item.advance(done, self._clock())
+        self._draw_items()
+
+    def finished(self, item: StagedItem) -> None:
+        self._checked()
+        drawn = self._items.pop(item.name, None)
+        amount = f"{units.size(item.size_bytes)} in {units.count(item.files, 'file')}"
+        # What is built here transfers nothing, but counts.
+        if item.transferred_bytes or (drawn is not None and drawn.done):
+            took = units.duration(item.seconds)
+            self._surface.say(f"{'staged':<12}{item.name}: {amount}, {took}")
+        else:
+            self._surface.say(f"{'staged':<12}{item.name}: {amount}, there already", "dim")
+        if self._items:
+            self._draw_items()
+        else:
+            self._surface.close()
+
+    # --- training
+
+    def attempt(self, plan: Plan) -> None:
+        self._checked()
+        self._plan = plan
+        self._pace = Pace()
+        self._surface.training(view(plan, (), self._pace, self._clock()))
+
+    def ranks(self, records: Sequence[RankRecord]) -> None:
+        if self._plan is not None:
+            self._surface.training(view(self._plan, records, self._pace, self._clock()))
+
+    def output(self, line: str) -> None:
+        if self._echo:
+            self._surface.say(line)
+
+    def event(self, event: Event) -> None:
+        told = _tell(event)
+        if told is not None:
+            text, style = told
+            self._surface.say(text, style)
+
+    def close(self) -> None:
+        self._surface.close()
+
+    def _checked(self) -> None:
+        """The first sign of life after the plan means that every check passed."""
+        if self._unchecked:
+            self._unchecked = False
+            self._surface.say(f"{'checks':<12}all passed")
+
+    def _draw_items(self) -> None:
+        self._surface.staging(tuple(self._items.values()))
+
+
+def _summary(plan: Plan) -> list[tuple[str, str]]:
+    nodes = plan.cluster.nodes
+    workers = len(nodes) - 1
+    role = f"head and {workers} worker{'s' if workers > 1 else ''}" if workers else "one node"
+    rows = [
+        ("run", f"{plan.run_id}, attempt {plan.attempt}"),
+        ("recipe", f"{plan.recipe}: {shlex.join((plan.program.path, *plan.program.args))}"),
+        ("ranks", f"{plan.cluster.world_size} on {role}, {plan.device}, {plan.backend}"),
+    ]
+    rows += [(item.name, _source(item)) for item in plan.stage]
+    return [*rows, ("checkpoints", checkpoint_rule(plan))]
+
+
+def _source(item: StageItem) -> str:
+    if item.uri.startswith("build://"):
+        return f"built here by {Path(item.uri).name}"
+    return redact(item.uri)
+
+
+_Told = tuple[str, str] | None
+"""Text and style; None for what the table shows anyway."""
+
+
+def _tell(event: Event) -> _Told:
+    """What a person wants to read of an event."""
+    for kind, tell in _TELLERS.items():
+        if isinstance(event, kind):
+            return tell(event)
+    return None
+
+
+def _started(event: events.AttemptStarted) -> _Told:
+    if event.resumes_step is None:
+        return None
+    return f"{'resume':<12}attempt {event.attempt} goes on from step {event.resumes_step}", "good"
+
+
+def _committed(event: events.Committed) -> _Told:
+    return f"{'saved':<12}checkpoint of step {event.step}", "dim"
+
+
+def _failed(event: events.RankFailed) -> _Told:
+    return f"{'failed':<12}rank {event.rank} on {event.node}: {event.what}", "bad"
+
+
+def _hangs(event: events.HangSuspected) -> _Told:
+    silent = f"did nothing for {units.duration(event.silent_s)} in {event.phase}"
+    return f"{'hang?':<12}rank {event.rank} on {event.node} {silent}", "note"
+
+
+def _stopping(event: events.StopRequested) -> _Told:
+    # With a rank gone the others can rarely save: nobody should be told that they do.
+    doing = "the others leave" if event.by == "the supervisor" else "saving and leaving"
+    text = f"{event.reason}: {doing}, {units.duration(event.grace_s)} at most"
+    return f"{'stopping':<12}{text}; Ctrl-C stops it at once", "note"
+
+
+def _killed(event: events.Killed) -> _Told:
+    return f"{'killed':<12}what was left: {event.reason}", "bad"
+
+
+def _ended(event: events.AttemptEnded) -> _Told:
+    return (f"{'restart':<12}{event.why}", "note") if event.restarting else None
+
+
+_TELLERS: Mapping[type[Event], Callable[[Any], _Told]] = MappingProxyType(
+    {
+        events.AttemptStarted: _started,
+        events.Committed: _committed,
+        events.RankFailed: _failed,
+        events.HangSuspected: _hangs,
+        events.StopRequested: _stopping,
+        events.Killed: _killed,
+        events.AttemptEnded: _ended,
+    }
+)

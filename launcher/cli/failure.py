@@ -1,0 +1,83 @@
+"""Errors as people see them: what, around what, what to do. Never a traceback."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+import tempfile
+import textwrap
+import traceback
+from collections.abc import Sequence
+
+from launcher.errors import LauncherError, PreflightError
+
+_BOLD_RED, _YELLOW, _DIM, _RESET = "\033[1;31m", "\033[33m", "\033[2m", "\033[0m"
+
+
+def show(error: LauncherError) -> None:
+    """Write an error to stderr: its sentence, its context, its way out."""
+    say(f"{_mark(_BOLD_RED, 'error:')} {error.message}")
+    if error.context:
+        say(textwrap.indent(error.context, "  "))
+    if error.hint:
+        say(f"{_mark(_DIM, 'hint:')}  {error.hint}")
+
+
+def of_machine(error: Exception) -> LauncherError | None:
+    """Return what to tell about an error that no program can help: a disk that takes nothing."""
+    from launcher.storage.disk import DiskTrouble, classify
+
+    if not isinstance(error, OSError):
+        return None
+    trouble = classify(error)
+    if trouble not in (DiskTrouble.DISK_FULL, DiskTrouble.READ_ONLY, DiskTrouble.PERMISSION):
+        return None
+    where = f"`{error.filename}`" if error.filename else "a file, or to the output of this command"
+    return PreflightError(
+        f"cannot write to {where}: {trouble}",
+        hint="make room, or give another folder: `storage.root=...`; then repeat the command",
+    )
+
+
+def show_bug(error: Exception, argv: Sequence[str]) -> None:
+    """Write where the traceback of an error that nobody foresaw was put."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="launcher-bug-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(f"launcher {shlex.join(argv)}\n\n")
+        file.write("".join(traceback.format_exception(error)))
+    say(
+        f"{_mark(_BOLD_RED, 'error:')} this is a bug in the launcher: "
+        f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    )
+    say(f"{_mark(_DIM, 'hint:')}  please report it with {file.name}, where the traceback is")
+
+
+def say(text: str) -> None:
+    """Write a line to stderr; a closed stderr is nobody's problem any more."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (BrokenPipeError, ValueError):
+        return
+
+
+def log_warnings() -> None:
+    """Show what the rooms below warn about as lines on stderr."""
+    root = logging.getLogger("launcher")
+    if not any(isinstance(handler, _Lines) for handler in root.handlers):
+        root.addHandler(_Lines(level=logging.WARNING))
+    root.propagate = False
+
+
+class _Lines(logging.Handler):
+    """Looks up stderr for every line: a live display puts its own in front."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{_mark(_YELLOW, record.levelname.lower() + ':')} {record.getMessage()}")
+
+
+def _mark(style: str, text: str) -> str:
+    colored = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return f"{style}{text}{_RESET}" if colored else text

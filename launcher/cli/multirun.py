@@ -1,0 +1,75 @@
+"""`-m`: every combination of the values, one run after another."""
+
+from __future__ import annotations
+
+from launcher import config
+from launcher.cli import failure, typed
+from launcher.cli.arguments import Invocation
+from launcher.cli.display import units
+from launcher.cli.folders import config_dirs
+from launcher.cli.verbs.run import run
+from launcher.config import catalog, paths, sweep
+from launcher.errors import LauncherError
+from launcher.supervise import OutcomeState
+
+_STOPS = (75, 130)
+"""Exit codes after which the person or the machine wants no further run."""
+
+
+def expanded(invocation: Invocation) -> list[tuple[str, ...]]:
+    """Return the overrides of every run."""
+    groups = catalog.groups(paths.find(config_dirs(invocation)))
+    return sweep.expand(invocation.overrides, groups)
+
+
+def main(invocation: Invocation) -> int:
+    """Run them all; a failure does not keep the others from running.
+
+    Returns:
+        The exit code of the first that failed, else 0.
+    """
+    every = expanded(invocation)
+    differing = [_what(texts) for texts in sweep.varying(every)]
+    for overrides in every:  # a typo in the last one must not show after hours
+        config.load(overrides, config_dirs=config_dirs(invocation))
+    rows: list[tuple[int, str, str]] = []
+    for number, (overrides, what) in enumerate(zip(every, differing, strict=True), start=1):
+        print(f"--- run {number} of {len(every)}: {what}", flush=True)
+        rows.append(_one(invocation, overrides))
+        if rows[-1][0] in _STOPS:
+            break
+    _print_table(differing, rows)
+    return next((code for code, _, _ in rows if code), 0)
+
+
+def _what(texts: tuple[str, ...]) -> str:
+    """What tells a run from the others; its name has a column of its own."""
+    return " ".join(text for text in texts if not text.startswith("run_id=")) or "-"
+
+
+def _one(invocation: Invocation, overrides: tuple[str, ...]) -> tuple[int, str, str]:
+    repeat = typed.command(Invocation(verb="run", overrides=overrides, flags=invocation.flags))
+    try:
+        chosen = config.load(overrides, config_dirs=config_dirs(invocation))
+        outcome = run(chosen, repeat=repeat)
+    except LauncherError as error:
+        failure.show(error)
+        return error.exit_code, "-", error.message
+    shown = ", ".join(
+        f"{name} {units.value(each)}"
+        for name, each in outcome.result.items()
+        if isinstance(each, int | float)
+    )
+    if outcome.state is OutcomeState.FAILED and outcome.first_failure:
+        shown = outcome.first_failure.sentence
+    return outcome.exit_code, outcome.run_id, shown
+
+
+def _print_table(differing: list[str], rows: list[tuple[int, str, str]]) -> None:
+    width = max(len(what) for what in differing)
+    run_width = max([len(run_id) for _, run_id, _ in rows] + [3])
+    print(f"\n{'':{width}}  exit  {'run':<{run_width}}  result")
+    for what, (code, run_id, shown) in zip(differing, rows, strict=False):
+        print(f"{what:<{width}}  {code:>4}  {run_id:<{run_width}}  {shown}")
+    for what in differing[len(rows) :]:
+        print(f"{what:<{width}}     -  {'-':<{run_width}}  not started")

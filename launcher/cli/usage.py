@@ -1,0 +1,144 @@
+"""`--help`: teaches by example, at 80 columns. Choices are listed from the folders there are."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from launcher import __version__
+from launcher.cli.arguments import Flag, Invocation, flags_of
+from launcher.cli.typed import program
+from launcher.cli.verbs import VERBS
+from launcher.config import catalog, paths
+from launcher.config.keys import Key, all_keys
+from launcher.errors import LauncherError
+
+_WIDTH = 80
+_CONFIGURED = ("run", "plan", "stage", "resume")
+"""Verbs that take every key; the others take those that say which run is meant."""
+_GROUPS_FIRST = ("recipe", "model", "data", "cluster", "backend")
+
+_NAMES = (
+    "recipe= nodes= slots= cluster= backend= device= storage.root= run_id= resume= model= data= "
+    "train.max_steps= train.epochs= train.batch_size= train.lr= train.seed= "
+    "checkpoint.every_steps= checkpoint.keep="
+)
+_EXIT_CODES = (
+    (0, "done"),
+    (1, "a bug in the launcher"),
+    (2, "bad configuration"),
+    (3, "a check failed before anything was started"),
+    (4, "model or data could not be staged"),
+    (5, "training failed"),
+    (75, "saved, and wants to be started again (preempted)"),
+    (76, "failed in a way that starting again cannot mend"),
+    (130, "stopped by a person"),
+)
+
+
+def overview(invocation: Invocation) -> str:
+    """Return the page of `launcher --help`."""
+    me = program()
+    parts = [
+        f"launcher {__version__}: one command from a recipe to a supervised, resumable run",
+        f"  {me} recipe=bert_finetune nodes=4",
+        _section("Verbs (none means run)", _verbs()),
+        _section("What to choose from", _groups(invocation)),
+        _section("Names that scripts can rely on", _wrap(_NAMES)),
+        _section("Examples", (f"  {me} {example}" for example in _examples())),
+        _section("Exit codes", (f"  {code:>3}  {what}" for code, what in _EXIT_CODES)),
+        _section("More", _more(me)),
+    ]
+    return "\n\n".join(parts)
+
+
+def of_verb(name: str, invocation: Invocation) -> str:
+    """Return the page of `launcher VERB --help`."""
+    verb, me = VERBS[name], program()
+    parts = [
+        f"usage: {me} {verb.usage}\n\n{name}: {verb.summary}",
+        _section("Examples", (f"  {me} {example}" for example in verb.examples)),
+        _section("Flags", _flags(flags_of(name))),
+    ]
+    if name in _CONFIGURED:
+        parts.append(_section("What to choose from", _groups(invocation)))
+        parts.append(_section("Keys", _keys(all_keys().values())))
+    else:
+        keys = [all_keys()[key] for key in ("storage.root", "run_id")]
+        text = "RUN is the name of a run or the path of its folder; the newest when left away."
+        parts.append(_section("Which run", [*_wrap(text), *_keys(keys)]))
+    return "\n\n".join(parts)
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+    return "\n".join([title, *lines])
+
+
+def _verbs() -> Iterator[str]:
+    for name, verb in VERBS.items():
+        yield f"  {name:<13}{verb.summary}"
+
+
+def _groups(invocation: Invocation) -> Iterator[str]:
+    found = _config_paths(invocation)
+    groups = catalog.groups(found)
+    first = [group for group in _GROUPS_FIRST if group in groups]
+    for group in [*first, *(group for group in groups if group not in first)]:
+        for number, choice in enumerate(groups[group]):
+            title = f"{group}=" if number == 0 else ""
+            about = catalog.summary(catalog.files(found, group, choice)[0]).rstrip(".")
+            yield from _row(f"  {title:<11}{choice:<15}", about)
+
+
+def _config_paths(invocation: Invocation) -> paths.ConfigPaths:
+    try:
+        return paths.find([Path(folder) for folder in invocation.values("config-dir")])
+    except LauncherError:  # help must help, whatever else is wrong
+        return paths.find()
+
+
+def _examples() -> Iterator[str]:
+    wanted = (("run", 0), ("run", 1), ("run", 2), ("plan", 0), ("resume", 1), ("why", 0))
+    for name, number in wanted:
+        yield VERBS[name].examples[number]
+
+
+def _more(me: str) -> list[str]:
+    return [
+        f"  {me} run --help         every key, its default and what it means",
+        f"  {me} VERB --help        flags and examples of a verb",
+        "  --config-dir DIR, or a conf/ where you stand, adds recipes of your own",
+        '  eval "$(launcher -sc install=bash)" completes verbs, keys and choices',
+    ]
+
+
+def _flags(flags: Iterable[Flag]) -> Iterator[str]:
+    for flag in flags:
+        names = ", ".join(reversed(flag.names)) + (f" {flag.value}" if flag.value else "")
+        yield from _row(f"  {names:<24}", flag.help)
+
+
+def _keys(keys: Iterable[Key]) -> Iterator[str]:
+    for key in keys:
+        yield f"  {key.name}={_default(key)}"
+        choices = f" One of {', '.join(key.choices)}." if key.choices else ""
+        yield from textwrap.wrap(
+            key.help + choices, _WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8
+        )
+
+
+def _default(key: Key) -> str:
+    if key.default is None or key.default in ((), {}):
+        return ""
+    return str(key.default).lower() if isinstance(key.default, bool) else str(key.default)
+
+
+def _row(left: str, text: str) -> list[str]:
+    indent = " " * len(left)
+    lines = textwrap.wrap(text, _WIDTH - len(left)) or [""]
+    return [f"{left}{lines[0]}".rstrip(), *(f"{indent}{line}" for line in lines[1:])]
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="  ")

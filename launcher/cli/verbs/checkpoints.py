@@ -1,0 +1,96 @@
+"""`checkpoints ls|verify|export`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from launcher import checkpoint
+from launcher.cli.arguments import Invocation
+from launcher.cli.display import units
+from launcher.cli.folders import run_folder
+from launcher.errors import ConfigError, UnknownNameError
+from launcher.runs.files import read_object
+from launcher.specs import RunLayout
+
+
+def main(invocation: Invocation) -> int:
+    """Do what the first word says, with the run that the second one names."""
+    what, *rest = invocation.words or ("ls",)
+    if what not in _ACTIONS:
+        raise UnknownNameError("checkpoints command", what, _ACTIONS)
+    layout = run_folder(invocation, words=tuple(rest))
+    return _ACTIONS[what](layout, invocation)
+
+
+def _ls(layout: RunLayout, invocation: Invocation) -> int:
+    commits = checkpoint.list_commits(layout.checkpoints)
+    if invocation.has("json"):
+        rows = [
+            {
+                "step": each.step,
+                "generation": each.generation,
+                "created_at": each.created_at,
+                "world_size": each.world_size,
+                "size_bytes": each.size_bytes,
+                "superseded": each.superseded,
+                "problem": each.problem,
+                "data": str(each.data) if each.data else None,
+            }
+            for each in commits
+        ]
+        print(json.dumps(rows, indent=2))
+        return 0
+    if not commits:
+        print(f"{layout.run_id} has no checkpoint yet")
+        return 0
+    print(f"{'step':>8}  {'attempt':>7}  {'written':<19}  {'ranks':>5}  {'size':>8}")
+    for each in commits:
+        written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.created_at))
+        note = each.problem or ("left behind by a restart" if each.superseded else "")
+        line = f"{each.step:>8}  {each.generation:>7}  {written}  {each.world_size:>5}  "
+        print(f"{line}{units.size(each.size_bytes):>8}  {note}".rstrip())
+    return 0
+
+
+def _verify(layout: RunLayout, invocation: Invocation) -> int:
+    commits = checkpoint.list_commits(layout.checkpoints)
+    if not commits:
+        raise ConfigError(f"{layout.run_id} has no checkpoint yet", hint="nothing can be verified")
+    step = invocation.number("step")
+    findings = checkpoint.verify(layout.checkpoints, step)
+    if not findings:
+        which = f"step {step}" if step is not None else f"all {len(commits)}"
+        print(f"verified {which}: every byte is as it was written")
+        return 0
+    for finding in findings:
+        print(finding)
+    return 5
+
+
+def _export(layout: RunLayout, invocation: Invocation) -> int:
+    where = (*invocation.values("to"), "")[0]
+    if not where:
+        raise ConfigError(
+            "`checkpoints export` needs a place to write to",
+            hint=f"`python -m launcher checkpoints export {layout.run_id} --to ./model`",
+        )
+    destination = Path(where).expanduser().absolute()
+    step = invocation.number("step")
+    checkpoint.export(layout.checkpoints, step, destination, template=_staged_model(layout))
+    print(f"exported to {destination}: `from_pretrained` reads it")
+    return 0
+
+
+def _staged_model(layout: RunLayout) -> Path | None:
+    """The folder that the model came from: its tokenizer belongs to what is exported."""
+    folder = read_object(layout.staged).get("model")
+    return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
+
+
+_ACTIONS: Mapping[str, Callable[[RunLayout, Invocation], int]] = MappingProxyType(
+    {"ls": _ls, "verify": _verify, "export": _export}
+)

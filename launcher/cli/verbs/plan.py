@@ -1,0 +1,51 @@
+"""`plan`: print everything that would be run, and stop."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from launcher import config, launch
+from launcher.cli import failure, typed
+from launcher.cli.arguments import Invocation
+from launcher.cli.folders import config_dirs
+from launcher.config import compare
+from launcher.plan import render
+from launcher.specs import Plan, RunLayout, to_json
+from launcher.specs.secrets import mask, redact
+
+
+def main(invocation: Invocation) -> int:
+    """Print the plan, as text or as JSON; with `-m` one for every combination."""
+    typed.no_words(invocation)
+    for number, overrides in enumerate(_all_overrides(invocation)):
+        chosen = config.load(overrides, config_dirs=config_dirs(invocation))
+        made = launch.plan(chosen)
+        layout = RunLayout.of(made.storage_root, made.run_id)
+        if layout.config.exists():
+            compare.require_same_run(layout.config, dataclasses.replace(chosen, run_id=made.run_id))
+        if number and not invocation.has("json"):
+            print()
+        print(to_json(_masked(made), indent=2) if invocation.has("json") else render(made))
+        _warn(made)
+    return 0
+
+
+def _all_overrides(invocation: Invocation) -> list[tuple[str, ...]]:
+    if not invocation.has("multirun"):
+        return [invocation.overrides]
+    from launcher.cli import multirun
+
+    return multirun.expanded(invocation)
+
+
+def _warn(made: Plan) -> None:
+    if not Path(made.program.path).is_file():
+        failure.say(f"warning: the program {made.program.path} is not there")
+
+
+def _masked(made: Plan) -> Plan:
+    """A plan holds no secrets by construction; what a user put in a URI or variable is hidden."""
+    commands = (dataclasses.replace(each, env=mask(each.env)) for each in made.commands)
+    items = (dataclasses.replace(each, uri=redact(each.uri)) for each in made.stage)
+    return dataclasses.replace(made, commands=tuple(commands), stage=tuple(items))

@@ -1,0 +1,44 @@
+"""Which groups there are, and which choices each has, by listing the folders. Knows no Hydra."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from launcher.config.paths import ConfigPaths
+
+RESERVED: Mapping[str, tuple[str, ...]] = MappingProxyType({"cluster": ("hostfile", "slurm")})
+"""Group -> choices whose names are fixed already but that this version cannot do yet."""
+
+
+def groups(paths: ConfigPaths) -> dict[str, tuple[str, ...]]:
+    """Return every group with its choices, both sorted; nested groups are named `outer/inner`."""
+    found: dict[str, set[str]] = {}
+    for folder in paths.all:
+        for file in folder.rglob("*.yaml"):
+            group = file.parent.relative_to(folder).as_posix()
+            if group != ".":
+                found.setdefault(group, set()).add(file.stem)
+    return {group: tuple(sorted(found[group])) for group in sorted(found)}
+
+
+def files(paths: ConfigPaths, group: str, choice: str) -> tuple[Path, ...]:
+    """Return the files that define `group=choice`; the first is the one that is used."""
+    candidates = (folder / group / f"{choice}.yaml" for folder in paths.all)
+    return tuple(file for file in candidates if file.is_file())
+
+
+def summary(file: Path) -> str:
+    """Return what a config file says about itself in one line.
+
+    That is its `description:` or else its first comment that is no directive of Hydra's. Read as
+    text: parsing every file for `--help` would cost more than the help is worth.
+    """
+    text = file.read_text(encoding="utf-8", errors="replace")
+    described = re.search(r"""^\s*description:\s*["']?(.+?)["']?\s*$""", text, re.MULTILINE)
+    if described:
+        return described.group(1)
+    comments = re.findall(r"^#\s*(?!@)(\S.*)$", text, re.MULTILINE)
+    return comments[0] if comments else ""

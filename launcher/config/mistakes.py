@@ -1,0 +1,198 @@
+"""What Hydra, OmegaConf and YAML raise, to errors a person can act on. The one table for that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+import yaml
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    ConfigTypeError,
+    InterpolationKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    UnsupportedValueType,
+    ValidationError,
+)
+
+from launcher.config.keys import Key, all_keys
+from launcher.config.overrides import Groups, refuse_unknown_choice, unknown_key
+from launcher.errors import ConfigError, nearest
+
+FOREIGN = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+"""What `compose` may raise because of what the user wrote."""
+
+_MEANT: Mapping[str, str] = MappingProxyType(
+    {
+        "gpu": "cuda", "gpus": "cuda", "nvidia": "cuda", "cuda:0": "cuda",
+        "float32": "fp32", "32": "fp32", "full": "fp32",
+        "fp16": "bf16", "float16": "bf16", "half": "bf16", "bfloat16": "bf16", "16": "bf16",
+        "yes": "true", "on": "true", "1": "true", "no": "false", "off": "false", "0": "false",
+    }
+)  # fmt: skip
+"""Words of other tools -> ours."""
+
+
+def explain(error: Exception, texts: Sequence[str], groups: Groups) -> ConfigError:
+    """Return what to tell a person for `error`, raised while composing from `texts`."""
+    cause = _innermost(error)
+    for kind, tell in _TABLE:
+        if isinstance(cause, kind):
+            return tell(cause, _Context(error, texts, groups))
+    return _in_own_words(cause, _Context(error, texts, groups))
+
+
+class _Context:
+    """What else is known about a mistake."""
+
+    def __init__(self, error: Exception, texts: Sequence[str], groups: Groups) -> None:
+        self.texts = texts
+        self.groups = groups
+        self.where = _where(error)
+
+    def typed(self, key: str) -> str:
+        """The value that was typed for `key`, or an empty text when a file gave it."""
+        for text in reversed(self.texts):
+            name, _, value = text.lstrip("+").partition("=")
+            if name == key:
+                return value
+        return ""
+
+
+def _innermost(error: Exception) -> Exception:
+    """Hydra wraps what OmegaConf raised, not always with `from`; that one knows the key."""
+    chain = list(_chain(error))
+    return next((each for each in chain if getattr(each, "full_key", None)), chain[0])
+
+
+def _where(error: Exception) -> str:
+    """Which file it is about, from Hydra's words."""
+    for each in _chain(error):
+        named = re.search(r"In '([^']+)'", str(each))
+        if named and named.group(1) not in ("config", "saved_run"):
+            return f"in conf/{named.group(1)}.yaml"
+    return ""
+
+
+def _chain(error: Exception) -> Iterator[Exception]:
+    found: BaseException | None = error
+    while isinstance(found, FOREIGN):
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _unknown_key(error: Exception, context: _Context) -> ConfigError:
+    name = str(getattr(error, "full_key", "") or "")
+    if name.startswith("recipe.") and context.where:
+        return ConfigError(
+            f"unknown key `{name}`",
+            context=context.where,
+            hint="a recipe's file begins with `# @package _global_`: it sets keys anywhere",
+        )
+    return unknown_key(name, context.groups, context=context.where)
+
+
+def _bad_value(error: Exception, context: _Context) -> ConfigError:
+    name = str(getattr(error, "full_key", "") or "")
+    name = re.sub(r"\[.*$", "", name)
+    key = all_keys().get(name)
+    value = context.typed(name) or _value_in(error)
+    if key is None:
+        return _in_own_words(error, context)
+    return ConfigError(
+        f"`{name}={value}`: it must be {key.expects}",
+        context=context.where,
+        hint=_value_hint(key, value),
+    )
+
+
+def _value_in(error: Exception) -> str:
+    found = re.search(r"[Vv]alue '([^']*)'", str(error)) or re.search(r"'([^']*)'", str(error))
+    return found.group(1) if found else ""
+
+
+def _value_hint(key: Key, value: str) -> str:
+    word = value.strip("'\"").lower()
+    meant = _MEANT.get(word)
+    near = meant if meant in key.choices else nearest(word, key.choices)
+    if near:
+        return f"did you mean `{key.name}={near}`?"
+    if key.choices:
+        return f"for example `{key.name}={key.choices[0]}`"
+    return f"for example `{key.name}={_example(key)}`"
+
+
+def _example(key: Key) -> str:
+    if isinstance(key.default, tuple | list):
+        return "[a,b]"
+    return str(key.default).lower() if key.default not in ("", None) else "NAME"
+
+
+def _missing_choice(error: Exception, context: _Context) -> ConfigError:
+    group, _, choice = str(getattr(error, "missing_cfg_file", "") or "").rpartition("/")
+    if group in context.groups:
+        where = context.where or f"a config file says `{group}: {choice}`"
+        try:
+            refuse_unknown_choice(group, choice, context.groups, context=where)
+        except ConfigError as unknown:
+            return unknown
+    return _in_own_words(error, context)
+
+
+def _missing_value(error: Exception, context: _Context) -> ConfigError:
+    name = str(getattr(error, "full_key", "") or "a value")
+    return ConfigError(
+        f"`{name}` must be given", context=context.where, hint=f"add `{name}=...` to the command"
+    )
+
+
+def _interpolation(error: Exception, context: _Context) -> ConfigError:
+    name = str(getattr(error, "full_key", "") or "a value")
+    return ConfigError(
+        f"`{name}` refers to something that is not there: {str(error).splitlines()[0]}",
+        context=context.where,
+        hint="write `\\${...}` when no reference is meant",
+    )
+
+
+def _yaml(error: Exception, context: _Context) -> ConfigError:
+    return ConfigError(
+        "a config file is no valid YAML",
+        context=str(error),
+        hint="mend the line that is named above",
+    )
+
+
+def _in_own_words(error: Exception, context: _Context) -> ConfigError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first, *rest = lines or [type(error).__name__]
+    return ConfigError(
+        first[0].lower() + first[1:],
+        context="\n".join(filter(None, [context.where, *rest])),
+        hint="`launcher --help` shows how overrides are written",
+    )
+
+
+_TABLE: tuple[
+    tuple[type[Exception] | tuple[type[Exception], ...], Callable[..., ConfigError]], ...
+] = (
+    (MissingConfigException, _missing_choice),
+    (InterpolationKeyError, _interpolation),
+    (InterpolationResolutionError, _interpolation),
+    (MissingMandatoryValue, _missing_value),
+    ((ConfigKeyError, ConfigAttributeError), _unknown_key),
+    ((ValidationError, UnsupportedValueType, ConfigTypeError), _bad_value),
+    (yaml.YAMLError, _yaml),
+    ((OverrideParseException, ConfigCompositionException), _in_own_words),
+)
+"""Most special first: some of these inherit from others."""

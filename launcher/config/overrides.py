@@ -1,0 +1,170 @@
+"""Reads overrides and finds the mistakes in them before Hydra composes anything.
+
+Hydra would find most of them too, but later, and it does not know which name was meant.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from launcher.config.catalog import RESERVED
+from launcher.config.keys import all_keys, free_prefix, sections
+from launcher.config.rewrite import SOURCES
+from launcher.errors import ConfigError, UnknownNameError, nearest
+
+Groups = Mapping[str, Sequence[str]]
+
+
+def parse(texts: Sequence[str]) -> list[Override]:
+    """Read overrides by Hydra's grammar.
+
+    Raises:
+        ConfigError: one of them does not follow it; the hint shows it quoted.
+    """
+    parser = OverridesParser.create()
+    return [_parse_one(parser, text) for text in texts]
+
+
+def check(parsed: Sequence[Override], groups: Groups) -> None:
+    """Refuse sweeps, unknown keys and unknown choices, each with the nearest valid one."""
+    for override in parsed:
+        _check_no_sweep(override)
+        if override.key_or_group in groups:
+            check_choice(override, groups)
+        else:
+            _check_key(override, groups)
+
+
+def check_choice(override: Override, groups: Groups) -> None:
+    """Refuse a choice that its group does not have."""
+    group = override.key_or_group
+    value = override.value()
+    if override.is_delete():
+        return
+    if value is None or isinstance(value, list | dict):
+        raise ConfigError(
+            f"`{override.input_line}`: `{group}` takes one name",
+            hint=f"for example `{group}={groups[group][0]}`",
+        )
+    refuse_unknown_choice(group, str(value), groups)
+
+
+def refuse_unknown_choice(group: str, choice: str, groups: Groups, *, context: str = "") -> None:
+    """Raise unless `choice` is one of the group's."""
+    if choice in groups[group]:
+        return
+    if choice in RESERVED.get(group, ()):
+        raise ConfigError(
+            f"`{group}={choice}` is not available in this version",
+            context=context,
+            hint=f"use one of: {', '.join(f'{group}={name}' for name in groups[group])}",
+        )
+    hint = ""
+    if group in SOURCES and ("." in choice or "/" in choice):
+        hint = f"A place is written `{group}=./{choice}` or `{group}=hf://...`"
+    raise UnknownNameError(group, choice, groups[group], context=context, hint=hint)
+
+
+def suggest_key(name: str, groups: Groups) -> str | None:
+    """Return the key or group that `name` most probably was meant to be."""
+    known = [*all_keys(), *groups]
+    tails = [key for key in known if key.endswith(f".{name}")]
+    return tails[0] if tails else nearest(name, known) or _nearest_tail(name, known)
+
+
+def unknown_key(name: str, groups: Groups, *, context: str = "") -> ConfigError:
+    """Return the error for a key that nobody knows."""
+    near = suggest_key(name, groups)
+    guess = f"did you mean `{near}`? " if near else ""
+    return ConfigError(
+        f"unknown key `{name}`",
+        context=context,
+        hint=f"{guess}`python -m launcher run --help` lists every key; "
+        "values of recipes of your own go under `params.`",
+    )
+
+
+def _parse_one(parser: OverridesParser, text: str) -> Override:
+    if "=" not in text and not text.startswith("~"):
+        raise ConfigError(f"`{text}` is no `key=value`", hint=_hint_for_word(text))
+    try:
+        return parser.parse_override(text)
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"cannot read `{text}`", context=reason, hint=_quoting_hint(text)
+        ) from error
+
+
+def _hint_for_word(text: str) -> str:
+    near = suggest_key(text, {})
+    return (
+        f"did you mean `{near}=...`?"
+        if near
+        else "write it as `key=value`, without spaces around `=`"
+    )
+
+
+def _quoting_hint(text: str) -> str:
+    key, _, value = text.partition("=")
+    if not key.strip("+~").replace(".", "").replace("_", "").replace("/", "").isalnum():
+        return "write it as `key=value`, without spaces around `=`"
+    bare = value.strip("'\"")
+    if bare.startswith(("[", "{")):
+        example = shlex.quote(f"{key}=[a,b]")
+        return f"close every bracket and quote, and quote it for the shell: {example}"
+    mark = "'" if '"' in bare else '"'
+    example = shlex.quote(f"{key}={mark}{bare}{mark}")
+    return f"quote the value, once for Hydra and once for the shell: {example}"
+
+
+def _check_no_sweep(override: Override) -> None:
+    if not override.is_sweep_override():
+        return
+    key, _, value = str(override.input_line).partition("=")
+    as_list, as_text = shlex.quote(f"{key}=[{value}]"), shlex.quote(f'{key}="{value}"')
+    raise ConfigError(
+        f"`{override.input_line}` names several values",
+        hint=f"to run each one after another add `-m`; for a list write {as_list}; "
+        f"for one text {as_text}",
+    )
+
+
+def _check_key(override: Override, groups: Groups) -> None:
+    name = override.key_or_group
+    if free_prefix(name):
+        return
+    if override.is_hydra_override():
+        raise ConfigError(
+            f"`{override.input_line}` would do nothing: Hydra only composes the configuration here",
+            hint="`storage.root=` says where runs are written, `--config-dir` where files are read",
+        )
+    key = all_keys().get(name)
+    if key is None and name in sections():
+        inside = [known for known in all_keys() if known.startswith(f"{name}.")]
+        raise ConfigError(
+            f"`{override.input_line}`: `{name}` is a section, not a value",
+            hint=f"set one of its keys: {', '.join(inside)}",
+        )
+    if key is None:
+        raise unknown_key(name, groups)
+    if override.is_delete():
+        raise ConfigError(
+            f"`{override.input_line}`: keys cannot be deleted", hint=f"set it: `{name}=...`"
+        )
+    if override.is_add():
+        raise ConfigError(
+            f"`{override.input_line}`: `{name}` is there already, `+` only adds new keys",
+            hint=f"leave the `+` away: {shlex.quote(str(override.input_line)[1:])}",
+        )
+
+
+def _nearest_tail(name: str, known: Sequence[str]) -> str | None:
+    tails = {key.rpartition(".")[2]: key for key in reversed(known)}
+    near = nearest(name.rpartition(".")[2], tails)
+    return tails[near] if near else None

@@ -1,0 +1,72 @@
+"""What people type to what Hydra's grammar means. Pure: text in, text out.
+
+Each rewriting spares a person from knowing a rule of the grammar, and leaves alone everything that
+is written in the grammar already:
+
+* `model=hf://org/name`   is the choice `uri` with that source (`data=` and paths too);
+* `params.depth=3`        adds to a free dict without a `+`;
+* `args=[--lr,1e-4]`      keeps the texts as typed: the grammar would make a number of `1e-4`;
+* `run_id=1e5`            likewise;
+* `script=a(b).py`        needs no quotes: a path is never anything but text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from launcher.config.keys import free_prefix
+
+SOURCES = ("model", "data")
+"""Groups that take a place instead of a name."""
+_TEXTS = ("run_id", "script", "storage.root", "resume", "cluster.python", "recipe.program")
+_WRITTEN_IN_GRAMMAR = re.compile(
+    r"""['"\\]|\$\{|^\[|^\{|^(choice|range|glob|sort|shuffle|interval)\("""
+)
+
+
+def rewrite(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Return the overrides that Hydra is given for what the user typed."""
+    return tuple(text for override in overrides for text in _rewrite_one(override))
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a string of Hydra's grammar."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    trailing = re.search(r"\\+$", escaped)
+    return f"'{escaped}{trailing.group() if trailing else ''}'"
+
+
+def _rewrite_one(override: str) -> tuple[str, ...]:
+    key, equals, value = override.partition("=")
+    if not equals:
+        return (override,)
+    if key in SOURCES and _names_a_place(value) and not _sweeps(value):
+        return (f"{key}=uri", f"{key}.source={_as_text(value)}")
+    if key == "args":
+        return (f"{key}={_exact_list(value)}",)
+    if key in _TEXTS and not _sweeps(value):
+        return (f"{key}={_as_text(value)}",)
+    if free_prefix(key):
+        return (f"++{override}",)
+    return (override,)
+
+
+def _names_a_place(value: str) -> bool:
+    return "://" in value or value.startswith(("/", "./", "../", "~/"))
+
+
+def _as_text(value: str) -> str:
+    return value if not value or _WRITTEN_IN_GRAMMAR.search(value) else quoted(value)
+
+
+def _sweeps(value: str) -> bool:
+    """A comma outside quotes asks for a sweep; which this is only in `-m`, but never plain text."""
+    return "," in value and not _WRITTEN_IN_GRAMMAR.search(value)
+
+
+def _exact_list(value: str) -> str:
+    inside = re.fullmatch(r"\[([^\[\]{}'\"\\]*)\]", value)
+    if not inside or "${" in value or not inside.group(1).strip():
+        return value
+    return "[" + ",".join(quoted(part.strip()) for part in inside.group(1).split(",")) + "]"

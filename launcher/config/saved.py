@@ -1,0 +1,79 @@
+"""The configuration of a run that is there already: written to its folder, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from launcher.config.build import plain
+from launcher.config.load import LoadRequest, load_from
+from launcher.config.schema import LaunchConfig
+from launcher.errors import ConfigError
+
+_NAME = "saved_run"
+_GROUPS: dict[str, str | None] = {
+    "cluster": "local",
+    "backend": "torchrun",
+    "model": None,
+    "data": None,
+    "recipe": None,
+}
+
+
+def dump(config: LaunchConfig) -> str:
+    """Return the resolved configuration as YAML: what the ranks and `resume` read."""
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100)
+
+
+def load_saved(
+    file: Path,
+    overrides: Sequence[str] = (),
+    *,
+    config_dirs: Sequence[Path] = (),
+    cwd: Path | None = None,
+) -> LaunchConfig:
+    """Return the configuration saved in `file`, with `overrides` on top.
+
+    Raises:
+        ConfigError: the file is not readable, or an override is wrong.
+    """
+    saved = read_saved(file)
+    request = LoadRequest(overrides=overrides, config_dirs=config_dirs, cwd=cwd)
+    typed = {text.lstrip("+").partition("=")[0] for text in request.texts}
+    # A group that is chosen anew replaces its part; else the saved values win over the group's.
+    kept = {key: _literal(value) for key, value in saved.items() if key not in typed & set(_GROUPS)}
+    defaults = ["launch_schema", *({group: choice} for group, choice in _GROUPS.items()), "_self_"]
+    return load_from(request, name=_NAME, node={"defaults": defaults, **kept})
+
+
+def read_saved(file: Path) -> dict[str, Any]:
+    """Return the configuration in `file` as plain values.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        saved = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: it is no UTF-8
+        raise ConfigError(
+            "the run's configuration cannot be read",
+            context=str(error),
+            hint=f"check {file}, or start a new run",
+        ) from error
+    if not isinstance(saved, dict):
+        raise ConfigError(
+            "the run's configuration is empty", context=str(file), hint="start a new run"
+        )
+    return saved
+
+
+def _literal(value: Any) -> Any:
+    """The saved values are resolved: a `${` in them is text."""
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, dict):
+        return {key: _literal(item) for key, item in value.items()}
+    return [_literal(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,79 @@
+"""`-m`: one command line with several values to several command lines with one."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from hydra.core.override_parser.types import Glob, Override, QuotedString, Transformer
+
+from launcher.config.overrides import Groups, parse
+from launcher.config.rewrite import quoted
+from launcher.errors import ConfigError
+
+_PLAIN = re.compile(r"[\w./:@+=-]+")
+
+
+def expand(overrides: Sequence[str], groups: Groups) -> list[tuple[str, ...]]:
+    """Return the overrides of every run of a sweep, the last key varying fastest.
+
+    A given `run_id` gets the number of the run behind it, so that typing the same sweep again goes
+    on with the same runs.
+
+    Raises:
+        ConfigError: an override does not follow Hydra's grammar, or cannot be enumerated.
+    """
+    parsed = parse(overrides)
+    axes = [
+        _values(override, text, groups) for override, text in zip(parsed, overrides, strict=True)
+    ]
+    runs = list(itertools.product(*axes))
+    sweeps_run_id = any(
+        override.key_or_group == "run_id" and override.is_sweep_override() for override in parsed
+    )
+    if len(runs) == 1 or sweeps_run_id:
+        return runs
+    return [_with_number(run, number, len(runs)) for number, run in enumerate(runs, start=1)]
+
+
+def varying(runs: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return of each run only the overrides in which the runs differ, for telling them apart."""
+    common = set.intersection(*(set(run) for run in runs)) if runs else set()
+    return [tuple(text for text in run if text not in common) for run in runs]
+
+
+def _values(override: Override, text: str, groups: Groups) -> list[str]:
+    if not override.is_sweep_override():
+        return [text]
+    key = override.get_key_element()
+    value: object = override.value()  # Hydra's annotation forgets that it may be a Glob
+    if isinstance(value, Glob):
+        names = value.filter(list(groups.get(override.key_or_group, ())))
+    elif override.is_discrete_sweep():
+        names = [_as_typed(each) for each in override.sweep_iterator(Transformer.identity)]
+    else:
+        names = []
+    if not names:
+        raise ConfigError(
+            f"`{text}` gives no list of values",
+            hint=f"name them: `{key}=a,b`, or count: `{key}=range(1,4)`",
+        )
+    return [f"{key}={name}" for name in names]
+
+
+def _as_typed(value: object) -> str:
+    """Return a value as text that means itself. Hydra's own way puts a backslash before `://`."""
+    if isinstance(value, str) and not isinstance(value, QuotedString):
+        return value if _PLAIN.fullmatch(value) else quoted(value)
+    return str(Transformer.str(value))  # type: ignore[arg-type]  # its own words for the rest
+
+
+def _with_number(run: Sequence[str], number: int, runs: int) -> tuple[str, ...]:
+    suffix = f"-{number:0{len(str(runs))}d}"
+    return tuple(
+        text.rstrip("'\"") + suffix + text[len(text.rstrip("'\"")) :]
+        if text.startswith("run_id=")
+        else text
+        for text in run
+    )

@@ -1,0 +1,171 @@
+"""The table of contents: the steps from a config to a finished run, in order, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from launcher import cluster, engines, preflight, staging, storage, supervise
+from launcher import plan as planning
+from launcher.checkpoint import next_generation
+from launcher.config import LaunchConfig, compare, dump
+from launcher.errors import ConfigError
+from launcher.preflight.ports import is_free
+from launcher.runs import environment, files
+from launcher.specs import CheckpointPolicy, Plan, Program, RunLayout, StagedItem
+
+_PORT_TRIES = 50
+
+
+def plan(config: LaunchConfig) -> Plan:
+    """Return the plan of the next attempt of the run that `config` describes. Starts nothing."""
+    return _Launch.of(config).next_plan()
+
+
+def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedItem]:
+    """Bring models and data in place, and nothing more."""
+    root = storage.local_root(config.storage.root)
+    items = staging.items(config.model, config.data)
+    with supervise.preemptible():
+        return staging.stage(items, root=root, progress=progress)
+
+
+def run(
+    config: LaunchConfig,
+    *,
+    observer: supervise.Observer,
+    progress: staging.Progress,
+    on_plan: Callable[[Plan], None] = lambda _: None,
+) -> supervise.Outcome:
+    """Do everything: resolve, plan, check, stage, supervise. Returns how the run ended.
+
+    A run that is done already stays as it is: its result is returned, and `on_plan` is not called.
+
+    Raises:
+        LauncherError: something keeps the run from starting; nothing of an older run is lost.
+    """
+    launch = _Launch.of(config)
+    compare.require_same_run(launch.layout.config, config)
+    done = supervise.finished(launch.layout)
+    if done and config.resume in ("auto", "required"):
+        return done
+    engines.require(config.backend.name, config.cluster.python or sys.executable)
+    first = launch.next_plan()
+    on_plan(first)
+    began = time.monotonic()
+    preflight.check(first, layout=launch.layout, config=launch.preflight_config())
+    checked = time.monotonic()
+    staged = stage(config, progress)
+    spent = {"preflight": checked - began, "stage": time.monotonic() - checked}
+    launch.write_run_folder(staged)
+    return supervise.run(
+        launch.plan_for,
+        layout=launch.layout,
+        policy=launch.supervise_policy(),
+        observer=observer,
+        spent=spent,
+    )
+
+
+def new_run_id(recipe: str) -> str:
+    """Return a name for a run that sorts by time and that nobody else chose."""
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return f"{recipe}-{stamp}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Launch:
+    """What the steps share."""
+
+    config: LaunchConfig
+    layout: RunLayout
+
+    @classmethod
+    def of(cls, config: LaunchConfig) -> _Launch:
+        root = storage.local_root(config.storage.root)
+        run_id = config.run_id or new_run_id(config.recipe.name)
+        return cls(
+            config=replace(config, run_id=run_id, storage=replace(config.storage, root=str(root))),
+            layout=RunLayout.of(root, run_id),
+        )
+
+    def next_plan(self) -> Plan:
+        return self.plan_for(next_generation(self.layout.checkpoints))
+
+    def plan_for(self, attempt: int) -> Plan:
+        """Build the plan of `attempt`, at a port that is free now unless the user pinned one."""
+        request = self._request(attempt)
+        for port_try in range(_PORT_TRIES):
+            made = planning.build(replace(request, port_try=port_try))
+            if made.rendezvous.pinned or is_free(made.rendezvous.address, made.rendezvous.port):
+                break
+        return made
+
+    def _request(self, attempt: int) -> planning.PlanRequest:
+        config = self.config
+        nodes = cluster.resolve(
+            cluster.ClusterRequest(
+                source=config.cluster.name,
+                nodes=config.nodes,
+                slots=config.slots if isinstance(config.slots, int) else None,
+                device=config.device.value,
+            )
+        )
+        return planning.PlanRequest(
+            run_id=config.run_id,
+            attempt=attempt,
+            storage_root=config.storage.root,
+            cluster=nodes,
+            backend=config.backend.name,
+            program=_program(config),
+            python=config.cluster.python or sys.executable,
+            cwd=str(Path.cwd()),
+            checkpoint=CheckpointPolicy(
+                every_steps=config.checkpoint.every_steps,
+                keep=config.checkpoint.keep,
+                resume=config.resume,
+            ),
+            stage=staging.items(config.model, config.data),
+            port=config.cluster.port or None,
+            grace_s=config.supervise.grace_s,
+            env=config.env,
+        )
+
+    def preflight_config(self) -> preflight.PreflightConfig:
+        return preflight.PreflightConfig(min_free_gb=self.config.preflight.min_free_gb)
+
+    def supervise_policy(self) -> supervise.SupervisePolicy:
+        chosen = self.config.supervise
+        return supervise.SupervisePolicy(
+            max_restarts=chosen.max_restarts,
+            grace_s=chosen.grace_s,
+            hang_timeout_s=chosen.hang_timeout_s,
+        )
+
+    def write_run_folder(self, staged: dict[str, StagedItem]) -> None:
+        """Write what the ranks and the read-side verbs need before the first rank starts."""
+        self.layout.path.mkdir(parents=True, exist_ok=True)
+        files.replace(self.layout.config, dump(self.config))
+        folders = {name: item.path for name, item in staged.items()}
+        files.replace(self.layout.staged, json.dumps(folders, indent=2))
+        environment.write(self.layout)
+
+
+def _program(config: LaunchConfig) -> Program:
+    path = config.script or config.recipe.program
+    if not path:
+        raise ConfigError(
+            f"recipe={config.recipe.name} needs a program",
+            hint="give `script=PATH`, or set `recipe.program` in the recipe's file",
+        )
+    return Program(
+        path=str(Path(path).expanduser().absolute()),
+        args=config.args,
+        recipe=config.recipe.name,
+    )

@@ -1,0 +1,123 @@
+"""From a resolved cluster and a program to the plan. Pure: the same request gives the same plan."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from launcher.backends import BackendRequest, commands
+from launcher.plan import environment
+from launcher.specs import (
+    CheckpointPolicy,
+    Cluster,
+    Plan,
+    Program,
+    Rendezvous,
+    StageItem,
+)
+
+_FIRST_PORT = 20_000
+_PORTS = 10_000  # ends at 29,999: below the ephemeral range of Linux (32,768 to 60,999)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """All that a plan depends on."""
+
+    run_id: str
+    attempt: int
+    storage_root: str
+    cluster: Cluster
+    backend: str
+    program: Program
+    python: str
+    cwd: str
+    checkpoint: CheckpointPolicy
+    stage: tuple[StageItem, ...] = ()
+    port: int | None = None
+    """Rendezvous port that the user pinned; None derives one from the run."""
+    port_try: int = 0
+    """How many derived ports were found busy so far."""
+    grace_s: float = 60.0
+    """Seconds a rank gets between the wish to stop and SIGKILL."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Extra variables for the ranks."""
+
+
+def build(request: PlanRequest) -> Plan:
+    """Build the plan of one attempt.
+
+    Raises:
+        ConfigError: the backend cannot do what the cluster asks.
+    """
+    cluster = request.cluster
+    rendezvous = _rendezvous(request)
+    envs = {
+        node.node_rank: environment.of_node(
+            node,
+            environment.EnvironmentRequest(
+                run_id=request.run_id,
+                attempt=request.attempt,
+                storage_root=request.storage_root,
+                cluster=cluster,
+                backend=request.backend,
+                recipe=request.program.recipe,
+                grace_s=request.grace_s,
+                staged=bool(request.stage),
+                extra=request.env,
+            ),
+        )
+        for node in cluster.nodes
+    }
+    return Plan(
+        run_id=request.run_id,
+        attempt=request.attempt,
+        recipe=request.program.recipe,
+        storage_root=request.storage_root,
+        cluster=cluster,
+        backend=request.backend,
+        transport=_TRANSPORT_OF_SOURCE[cluster.source],
+        device=environment.device(cluster),
+        program=request.program,
+        rendezvous=rendezvous,
+        stage=request.stage,
+        checkpoint=request.checkpoint,
+        commands=commands(
+            request.backend,
+            BackendRequest(
+                run_id=request.run_id,
+                cluster=cluster,
+                program=request.program,
+                rendezvous=rendezvous,
+                python=request.python,
+                cwd=request.cwd,
+                env=envs,
+            ),
+        ),
+        notes=_notes(cluster),
+    )
+
+
+_TRANSPORT_OF_SOURCE = {"local": "local"}
+
+
+def _rendezvous(request: PlanRequest) -> Rendezvous:
+    address = request.cluster.head.address
+    if request.port is not None:
+        return Rendezvous(address=address, port=request.port, pinned=True)
+    seed = f"{request.run_id}/{request.attempt}/{request.port_try}"
+    return Rendezvous(address=address, port=_FIRST_PORT + zlib.crc32(seed.encode()) % _PORTS)
+
+
+def _notes(cluster: Cluster) -> tuple[str, ...]:
+    notes = []
+    if environment.gpus_are_shared(cluster):
+        notes.append(
+            "there are fewer GPUs than ranks: ranks share devices and talk through gloo, "
+            "because NCCL takes one rank per device"
+        )
+    idle = [node.name for node in cluster.nodes if not node.slots]
+    if idle:
+        notes.append(f"without ranks: {', '.join(idle)}")
+    return tuple(notes)

@@ -1,0 +1,78 @@
+"""The plan as text for people. Quoting happens here: every line can be pasted in a shell."""
+
+from __future__ import annotations
+
+import shlex
+
+from launcher.specs import Command, Plan
+from launcher.specs.secrets import mask, redact
+
+
+def render(plan: Plan) -> str:
+    """Return everything that `plan` will execute, as text."""
+    parts = [_summary(plan), _cluster(plan), _staging(plan)]
+    parts += [_commands(plan.commands)] if plan.commands else []
+    parts += [f"note: {note}" for note in plan.notes]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _summary(plan: Plan) -> str:
+    rows = {
+        "run": f"{plan.run_id} (attempt {plan.attempt})",
+        "recipe": plan.recipe,
+        "program": shlex.join((plan.program.path, *plan.program.args)),
+        "ranks": f"{plan.cluster.world_size} on {_nodes(plan)}, {plan.device}",
+        "backend": f"{plan.backend} through {plan.transport}",
+        "rendezvous": f"{plan.rendezvous.address}:{plan.rendezvous.port}",
+        "storage": plan.storage_root,
+        "checkpoints": checkpoint_rule(plan),
+    }
+    return "\n".join(f"{name + ':':13}{value}" for name, value in rows.items())
+
+
+def _nodes(plan: Plan) -> str:
+    many = len(plan.cluster.nodes)
+    return f"{many} nodes" if many > 1 else "1 node"
+
+
+def checkpoint_rule(plan: Plan) -> str:
+    """Return in words when checkpoints are written and how many stay."""
+    policy = plan.checkpoint
+    if plan.recipe == "script":
+        return "what the script saves through launcher.checkpoint, or by itself"
+    when = f"every {policy.every_steps} steps" if policy.every_steps else "at the end"
+    return f"{when}, the newest {policy.keep} are kept, resume={policy.resume}"
+
+
+def _cluster(plan: Plan) -> str:
+    lines = [f"{'node':<12}{'role':<8}{'address':<18}{'slots':<7}devices"]
+    lines += [
+        f"{node.name:<12}{node.role:<8}{node.address:<18}{node.slots:<7}"
+        + (f"GPU {','.join(node.gpus)}" if node.gpus else f"{node.cpus} CPU")
+        for node in plan.cluster.nodes
+    ]
+    return "\n".join(lines)
+
+
+def _staging(plan: Plan) -> str:
+    if not plan.stage:
+        return ""
+    rows = [f"  {item.name:<12}{redact(item.uri)}" for item in plan.stage]
+    return "\n".join(["to stage:", *rows])
+
+
+def _commands(commands: tuple[Command, ...]) -> str:
+    """Return the commands as shell lines: what all share once, then what is each one's own."""
+    envs = [mask(command.env) for command in commands]
+    shared = {
+        name: value
+        for name, value in envs[0].items()
+        if all(env.get(name) == value for env in envs[1:])
+    }
+    lines = ["# on every node"]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(shared.items())]
+    for command, env in zip(commands, envs, strict=True):
+        own = [f"{name}={env[name]}" for name in sorted(env.keys() - shared.keys())]
+        line = shlex.join(["env", *own, *command.argv]) if own else shlex.join(command.argv)
+        lines += ["", f"# on node {command.node_rank}", f"cd {shlex.quote(command.cwd)} && {line}"]
+    return "\n".join(lines)

@@ -1,0 +1,68 @@
+"""What a check is, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from launcher.specs import Plan, RunLayout
+
+
+class Moment(Enum):
+    """When a check makes sense."""
+
+    BEFORE_STAGING = "before staging"
+    BEFORE_START = "before start"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreflightConfig:
+    """How strict the checks are."""
+
+    min_free_gb: float = 2.0
+    """Free space wanted on storage, in units of 10**9 bytes; 0 asks for none."""
+    timeout_s: float = 10.0
+    """How long one check may take before it counts as failed."""
+
+    def __post_init__(self) -> None:
+        if self.min_free_gb < 0:
+            raise ValueError(f"min_free_gb must be 0 or more, got {self.min_free_gb}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is checked."""
+
+    plan: Plan
+    layout: RunLayout
+    config: PreflightConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """One thing that would keep the run from working."""
+
+    what: str
+    """What is wrong, with the name or path it is about."""
+    hint: str
+    """What to do, ideally the command."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One small question, asked in parallel with all others; must not need another's answer."""
+
+    name: str
+    moments: frozenset[Moment]
+    ask: Callable[[Subject], Trouble | None]
+    """Returns None when all is well. An exception it raises counts as trouble of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """What one check found and how long it took."""
+
+    name: str
+    trouble: Trouble | None
+    seconds: float

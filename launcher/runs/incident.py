@@ -1,0 +1,126 @@
+"""The incident report: what broke first, where, and what to do, on one screen."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+
+from launcher.runs import events
+from launcher.runs.blame import first_failure
+from launcher.runs.failure import FirstFailure
+from launcher.runs.hints import command
+from launcher.runs.records import newest_attempt, read_ranks
+from launcher.runs.status import RunState, RunStatus, read_status
+from launcher.specs import RunLayout
+
+__all__ = ["first_failure", "why"]
+
+WIDTH = 100
+MOST_LINES = 40
+_MOST_OTHERS = 5
+_MOST_EARLIER = 3
+
+
+def why(layout: RunLayout, attempt: int = 0) -> str:
+    """Return the incident report of `attempt` (0: the newest) as plain text, at most 40 lines.
+
+    Raises:
+        UnknownNameError: there is no such run.
+    """
+    status = read_status(layout)
+    number = attempt or newest_attempt(layout)
+    failure = first_failure(layout, number)
+    if failure is None:
+        return "\n".join([_headline(layout, status, number), "", *_nothing_failed(layout, status)])
+    before = [_headline(layout, status, number), "", f"FIRST FAILURE{_where(layout, failure)}"]
+    before += _wrap(failure.sentence)
+    after = [
+        *_others(failure),
+        "",
+        "WHAT TO DO",
+        *_wrap(failure.next_step),
+        *_places(layout, failure),
+    ]
+    after += [*_earlier(layout, number), *_going_on(layout, status)]
+    room = MOST_LINES - len(before) - len(after) - 1
+    return "\n".join([*before, *_detail(failure, room), *after])
+
+
+def _headline(layout: RunLayout, status: RunStatus, number: int) -> str:
+    records = read_ranks(layout, number)
+    step = max((record.step for record in records), default=0)
+    total = max((record.total_steps for record in records), default=0)
+    of = f" of {total}" if total else ""
+    saved = (
+        "nothing committed"
+        if status.committed_step is None
+        else (f"last commit at step {status.committed_step}")
+    )
+    return f"run {layout.run_id}, attempt {number}: {status.state}, step {step}{of}, {saved}"
+
+
+def _nothing_failed(layout: RunLayout, status: RunStatus) -> list[str]:
+    if status.state is RunState.LOST:
+        return [
+            "No rank failed, but the supervisor is gone: it was killed, or its host went down.",
+            f"Go on with: {command('resume', layout)}",
+        ]
+    return ["Nothing failed."]
+
+
+def _where(layout: RunLayout, failure: FirstFailure) -> str:
+    when = time.strftime(", %H:%M:%S", time.localtime(failure.at)) if failure.at else ""
+    rank = "" if failure.rank is None else f"  rank {failure.rank}"
+    records = read_ranks(layout, failure.attempt)
+    found = next((record for record in records if record.rank == failure.rank), None)
+    process = f", process {found.pid} on {found.host}" if found else ""
+    return f"{rank}  node {failure.node_rank} ({failure.node}){process}{when}"
+
+
+def _detail(failure: FirstFailure, room: int) -> list[str]:
+    lines = failure.detail.splitlines()
+    if not lines or room < 4:
+        return []
+    if len(lines) > room - 1:
+        lines = [*lines[:1], "  ...", *lines[-(room - 3) :]]
+    return ["", *(f"    {line}"[:WIDTH] for line in lines)]
+
+
+def _others(failure: FirstFailure) -> list[str]:
+    if not failure.others:
+        return []
+    shown = [f"  {line}" for line in failure.others[:_MOST_OTHERS]]
+    more = len(failure.others) - len(shown)
+    return ["", "THE OTHERS", *shown, *([f"  and {more} kinds more"] if more > 0 else [])]
+
+
+def _places(layout: RunLayout, failure: FirstFailure) -> list[str]:
+    folder = layout.attempt(failure.attempt)
+    if failure.rank is None:
+        return [f"  log: {folder.node_log(failure.node_rank)}"]
+    return [f"  log: {folder.rank_log(failure.node_rank, failure.rank)}"]
+
+
+def _earlier(layout: RunLayout, number: int) -> list[str]:
+    ended = [
+        event
+        for event in events.history(layout)
+        if isinstance(event, events.AttemptEnded) and event.attempt < number
+    ]
+    lines = [f"  attempt {each.attempt} at step {each.step}: {each.cause}" for each in ended]
+    return ["", "BEFORE THAT", *(line[:WIDTH] for line in lines[-_MOST_EARLIER:])] if lines else []
+
+
+def _going_on(layout: RunLayout, status: RunStatus) -> list[str]:
+    if status.state in (RunState.RUNNING, RunState.STARTING, RunState.DONE):
+        return []
+    start = (
+        "from the beginning"
+        if status.committed_step is None
+        else (f"from step {status.committed_step}")
+    )
+    return ["", f"Go on {start} with:", f"  {command('resume', layout)}"]
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")

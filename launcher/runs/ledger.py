@@ -1,0 +1,74 @@
+"""Where the time went: every second of every attempt in one bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from launcher.runs import events
+from launcher.runs.metrics import lost_seconds
+from launcher.runs.records import attempts, read_ranks
+from launcher.specs import RankRecord, RunLayout
+
+ORDER = (
+    "preflight",
+    "stage",
+    "start",
+    "load",
+    "restore",
+    "train",
+    "eval",
+    "save",
+    "other",
+    "end",
+    "lost",
+)
+"""Buckets that have a meaning of their own, as they are shown; a program may name more."""
+
+
+def ledger(layout: RunLayout) -> dict[str, float]:
+    """Return seconds per bucket over all attempts, by rank 0's account, in the order to show.
+
+    `start` counts from the supervisor's word to the first phase, `end` from the last rank's word
+    to the last process, `lost` is training that a later attempt had to do again.
+    """
+    total: dict[str, float] = {}
+    for number in attempts(layout):
+        for name, seconds in _attempt(layout, number).items():
+            total[name] = total.get(name, 0.0) + seconds
+    lost = min(lost_seconds(layout), total.get("train", total.get("program", 0.0)))
+    if lost:
+        bucket = "train" if "train" in total else "program"
+        total[bucket] -= lost
+        total["lost"] = lost
+    known = [name for name in ORDER if total.get(name)]
+    return {name: total[name] for name in [*known, *sorted(set(total) - set(ORDER))]}
+
+
+def _attempt(layout: RunLayout, number: int) -> dict[str, float]:
+    told = events.read(layout.attempt(number).events)
+    started = next((each for each in told if isinstance(each, events.AttemptStarted)), None)
+    if started is None:
+        return {}
+    spent = dict(started.spent)
+    ended = next((each for each in told if isinstance(each, events.AttemptEnded)), None)
+    leader = next((each for each in read_ranks(layout, number) if each.rank == 0), None)
+    last_word = leader.heartbeat_at if leader else told[-1].at
+    whole = ended.seconds if ended else max(0.0, last_word - started.at)
+    phases = _phases(leader) if leader else {}
+    if leader:
+        before = max(0.0, leader.started_at - started.at)
+        phases["start"] = phases.get("start", 0.0) + before
+    rest = whole - sum(phases.values())
+    if rest > 0:
+        phases["end" if leader else "start"] = rest
+    for name, seconds in phases.items():
+        spent[name] = spent.get(name, 0.0) + seconds
+    return spent
+
+
+def _phases(leader: RankRecord) -> dict[str, float]:
+    """A script without phases stays in `start` all along: its time is called `program`."""
+    phases: Mapping[str, float] = leader.phase_seconds
+    if leader.step and not set(phases) - {"start"}:
+        return {"program": sum(phases.values())}
+    return dict(phases)

@@ -1,0 +1,36 @@
+"""What the ranks of an attempt told: their status files."""
+
+from __future__ import annotations
+
+from launcher.specs import Plan, RankRecord, RunLayout, from_json
+
+
+def attempts(layout: RunLayout) -> tuple[int, ...]:
+    """Return the numbers of all attempts that have a folder, oldest first."""
+    folders = [path for path in layout.attempts.glob("[0-9]*") if path.is_dir()]
+    return tuple(sorted(int(path.name) for path in folders if path.name.isdecimal()))
+
+
+def newest_attempt(layout: RunLayout) -> int:
+    """Return the number of the newest attempt, 0 if there was none yet."""
+    return max(attempts(layout), default=0)
+
+
+def read_ranks(layout: RunLayout, attempt: int) -> list[RankRecord]:
+    """Return the record of every rank of `attempt` that wrote a readable one, in rank order."""
+    found = []
+    for path in sorted(layout.attempt(attempt).ranks.glob("[0-9]*.json")):
+        try:
+            found.append(from_json(RankRecord, path.read_bytes()))
+        except (OSError, ValueError):
+            continue  # being replaced, or by another version: the next look will see it
+    return found
+
+
+def read_plan(layout: RunLayout, attempt: int = 0) -> Plan | None:
+    """Return the plan of `attempt`, of the newest one for 0; None if there is none to read."""
+    path = layout.attempt(attempt).plan if attempt else layout.plan
+    try:
+        return from_json(Plan, path.read_bytes())
+    except (OSError, ValueError):
+        return None

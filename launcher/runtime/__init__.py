@@ -1,0 +1,37 @@
+"""What a program sees of the launcher while it runs: who am I, engine, heartbeat, "save now".
+
+::
+
+    from launcher import runtime
+
+    ctx = runtime.init()
+
+The same program runs under the launcher, under bare torchrun, and alone with `python train.py`.
+Importing this package costs nothing: torch is imported by `init`, not before. The contract with
+programs that know nothing of us stands in `docs/runtime.md`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from launcher.runtime.context import RankContext, init
+    from launcher.runtime.engines.engine import Engine, Vote
+
+__all__ = ["Engine", "RankContext", "Vote", "init"]
+
+_HOMES = {
+    "Engine": "launcher.runtime.engines.engine",
+    "RankContext": "launcher.runtime.context",
+    "Vote": "launcher.runtime.engines.engine",
+    "init": "launcher.runtime.context",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - only programs pay for it
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

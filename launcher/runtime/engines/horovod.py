@@ -1,0 +1,214 @@
+"""Horovod: its own background thread moves everything, over Gloo or over MPI.
+
+Known traps, and where each is handled:
+
+* gradients are clipped after they were averaged: `accumulate` waits for them;
+* `backward_passes_per_step` is a constant there and the number of micro-batches is not here:
+  `accumulate` sets it anew each time;
+* `broadcast_optimizer_state` takes a step with zero gradients to create the state, and weight decay
+  then moves the parameters: it is not called; every rank starts with the same empty state and
+  restores the same checkpoint;
+* bfloat16 and most integers cannot be reduced: they travel as float32 or int64;
+* mpi4py must be there before Horovod starts MPI, else Horovod ends MPI for everybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import horovod.torch as hvd
+import torch
+from horovod.common.exceptions import HorovodInternalError
+
+from launcher.errors import TrainingError
+from launcher.runtime.engines.wrapping import without_wrappers
+
+if TYPE_CHECKING:
+    from launcher.runtime.engines.engine import Engine, ReduceOp, Vote
+    from launcher.runtime.environ import LaunchEnviron, RankEnviron
+
+__all__ = ["HorovodEngine", "connect"]
+
+T = TypeVar("T")
+
+_REDUCIBLE = (torch.float16, torch.float32, torch.float64, torch.int32, torch.int64)
+_OPS = {"sum": hvd.Sum, "mean": hvd.Sum, "max": hvd.Max}
+_NAMES = 16
+"""Names of votes and barriers in flight go round: Horovod remembers each name it ever saw."""
+_NAP_S = 1e-3
+
+
+def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> Engine:
+    """Start Horovod, or take the one that the program has already started."""
+    over_mpi = os.environ.get("HOROVOD_CONTROLLER") == "mpi"
+    if over_mpi and importlib.util.find_spec("mpi4py"):
+        from mpi4py import MPI  # noqa: F401, PLC0415 - before Horovod, see above
+    owns = not hvd.is_initialized()
+    if owns:
+        hvd.init()
+    return HorovodEngine(owns=owns)
+
+
+@dataclass(frozen=True)
+class _Ballot:
+    handle: Any
+
+
+class HorovodEngine:
+    """Joins the ranks through Horovod; the optimiser carries the gradients."""
+
+    name = "horovod"
+
+    def __init__(self, *, owns: bool) -> None:
+        self._owns = owns
+        self._open = True
+        self._named: list[tuple[str, torch.nn.Parameter]] = []
+        self._optimizers: list[Any] = []
+        self._averaged = contextlib.ExitStack()
+        """Open while gradients are averaged already and `step` must not do it again."""
+        self._numbers = itertools.count()
+
+    @property
+    def rank(self) -> int:
+        return int(hvd.rank())
+
+    @property
+    def world_size(self) -> int:
+        return int(hvd.size())
+
+    # --- training
+
+    def wrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        plain = without_wrappers(model)
+        for tensor in plain.state_dict().values():
+            if isinstance(tensor, torch.Tensor):
+                self.broadcast(tensor.detach())
+        self._named = list(plain.named_parameters())
+        return model
+
+    def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
+        return without_wrappers(model)
+
+    def wrap_optimizer(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        held = {id(each) for group in optimizer.param_groups for each in group["params"]}
+        named = [(name, each) for name, each in self._named if id(each) in held]
+        wrapped = hvd.DistributedOptimizer(
+            optimizer,
+            # All or none of them; without names it takes their numbers.
+            named_parameters=named if len(named) == len(held) else None,
+            compression=_Widen,
+        )
+        # Horovod's own takes no `set_to_none`. The class was made for this one optimiser.
+        type(wrapped).zero_grad = type(optimizer).zero_grad
+        wrapped.register_step_post_hook(lambda *_: self._averaged.close())
+        self._optimizers.append(wrapped)
+        result: torch.optim.Optimizer = wrapped
+        return result
+
+    def accumulate(self, model: torch.nn.Module, *, last: bool) -> AbstractContextManager[None]:
+        return self._accumulate(last=last)
+
+    @contextlib.contextmanager
+    def _accumulate(self, *, last: bool) -> Iterator[None]:
+        for optimizer in self._optimizers:
+            # One pass more than is coming leaves the gradients here.
+            optimizer.set_backward_passes_per_step(1 if last else 2)
+        yield
+        if not last:
+            return
+        for optimizer in self._optimizers:
+            optimizer.synchronize()
+            self._averaged.enter_context(optimizer.skip_synchronize())
+
+    # --- tensors
+
+    def all_reduce(self, tensor: torch.Tensor, op: ReduceOp = "sum") -> torch.Tensor:
+        sent = _reducible(tensor).reshape(-1).contiguous()
+        found = hvd.allreduce(sent, op=_OPS[op], name=f"launcher.all_reduce.{op}")
+        tensor.copy_(found.reshape(tensor.shape))
+        return tensor.div_(self.world_size) if op == "mean" else tensor
+
+    def broadcast(self, tensor: torch.Tensor, root: int = 0) -> torch.Tensor:
+        # As bytes: Horovod knows fewer types than torch, and no rounding can happen.
+        sent = tensor.detach().reshape(-1).contiguous().view(torch.uint8)
+        if sent.numel():
+            found = hvd.broadcast(sent, root_rank=root, name=f"launcher.broadcast.{root}")
+            tensor.copy_(found.view(tensor.dtype).reshape(tensor.shape))
+        return tensor
+
+    # --- objects
+
+    def broadcast_object(self, obj: T, root: int = 0) -> T:
+        found: T = hvd.broadcast_object(obj, root_rank=root, name="launcher.object")
+        return found
+
+    def all_gather_object(self, obj: T) -> list[T]:
+        found: list[T] = hvd.allgather_object(obj, name="launcher.objects")
+        return found
+
+    def barrier(self, timeout_s: float) -> None:
+        handle = self._cast("barrier", flag=True)
+        deadline = time.monotonic() + timeout_s
+        while not hvd.poll(handle):
+            if time.monotonic() > deadline:
+                raise self._not_met(f"within {timeout_s:g} s", "one hangs or died")
+            time.sleep(_NAP_S)
+        try:
+            hvd.synchronize(handle)
+        except HorovodInternalError as error:
+            raise self._not_met("at all", "one has left") from error
+
+    def _not_met(self, when: str, reason: str) -> TrainingError:
+        return TrainingError(
+            f"the ranks did not meet {when}",
+            context=f"rank {self.rank} waited in a barrier",
+            hint=f"look at the logs of the other ranks: {reason}",
+        )
+
+    # --- votes
+
+    def vote_start(self, flag: bool) -> Vote:  # noqa: FBT001
+        return _Ballot(self._cast("vote", flag=flag))
+
+    def vote_result(self, vote: Vote) -> bool:
+        assert isinstance(vote, _Ballot)
+        return bool(hvd.synchronize(vote.handle).item())
+
+    def close(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        if self._owns and hvd.is_initialized():
+            hvd.shutdown()
+
+    def _cast(self, kind: str, *, flag: bool) -> Any:
+        name = f"launcher.{kind}.{next(self._numbers) % _NAMES}"
+        return hvd.allreduce_async(
+            torch.tensor([int(flag)], dtype=torch.int32), op=hvd.Max, name=name
+        )
+
+
+class _Widen:
+    """Horovod's interface for compression, used the other way: what it cannot reduce is widened."""
+
+    @staticmethod
+    def compress(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.dtype]:
+        return _reducible(tensor), tensor.dtype
+
+    @staticmethod
+    def decompress(tensor: torch.Tensor, ctx: torch.dtype) -> torch.Tensor:
+        return tensor.to(ctx)
+
+
+def _reducible(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.dtype in _REDUCIBLE:
+        return tensor
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)

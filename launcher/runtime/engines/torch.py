@@ -1,0 +1,162 @@
+"""torch.distributed: NCCL between GPUs, gloo between CPUs and between ranks that share a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from launcher.errors import ConfigError, TrainingError
+from launcher.runtime.engines.wrapping import without_wrappers
+
+if TYPE_CHECKING:
+    from launcher.runtime.engines.engine import Engine, ReduceOp, Vote
+    from launcher.runtime.environ import LaunchEnviron, RankEnviron
+
+__all__ = ["TorchEngine", "connect"]
+
+T = TypeVar("T")
+
+_LAST_VOTE_S = 5.0
+
+
+def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> Engine:
+    """Join the process group, or take the one that the program has already joined."""
+    owns = not dist.is_initialized()
+    if owns:
+        _join(place, launch, device)
+    return TorchEngine(device=device, owns_group=owns)
+
+
+def _join(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> None:
+    if not (os.environ.get("MASTER_ADDR") and os.environ.get("MASTER_PORT")):
+        raise ConfigError(
+            f"rank {place.rank} of {place.world_size} does not know where the ranks meet",
+            hint="set MASTER_ADDR and MASTER_PORT, or start the program with `python -m launcher`",
+        )
+    nccl = device.type == "cuda" and not launch.gpu_shared
+    dist.init_process_group(
+        "nccl" if nccl else "gloo",
+        rank=place.rank,
+        world_size=place.world_size,
+        device_id=device if nccl else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Ballot:
+    tensor: torch.Tensor
+    work: dist.Work
+
+
+class TorchEngine:
+    """Joins the ranks through `torch.distributed`.
+
+    Objects and barriers, and votes, travel in gloo groups of their own: they stay on the CPU,
+    never wait for a kernel, and keep their order whatever the gradients do meanwhile.
+    """
+
+    name = "torch"
+
+    def __init__(self, *, device: torch.device, owns_group: bool) -> None:
+        self._device = device
+        self._owns_group = owns_group
+        self._objects = dist.new_group(backend="gloo")
+        self._votes = dist.new_group(backend="gloo")
+        self._last_vote: _Ballot | None = None
+        self._open = True
+
+    @property
+    def rank(self) -> int:
+        return int(dist.get_rank())
+
+    @property
+    def world_size(self) -> int:
+        return int(dist.get_world_size())
+
+    def wrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        on_gpu = self._device.type == "cuda"
+        return DistributedDataParallel(
+            model,
+            device_ids=[self._device] if on_gpu else None,
+            gradient_as_bucket_view=True,  # saves one copy of all gradients
+        )
+
+    def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
+        return without_wrappers(model)
+
+    def wrap_optimizer(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        return optimizer
+
+    def accumulate(self, model: torch.nn.Module, *, last: bool) -> AbstractContextManager[None]:
+        if last:
+            return nullcontext()
+        no_sync = getattr(model, "no_sync", nullcontext)
+        return cast("AbstractContextManager[None]", no_sync())
+
+    def all_reduce(self, tensor: torch.Tensor, op: ReduceOp = "sum") -> torch.Tensor:
+        kind = dist.ReduceOp.MAX if op == "max" else dist.ReduceOp.SUM
+        dist.all_reduce(tensor, op=kind, group=self._group_for(tensor))
+        # Gloo has no average, and one way for both backends gives one rounding.
+        return tensor.div_(self.world_size) if op == "mean" else tensor
+
+    def broadcast(self, tensor: torch.Tensor, root: int = 0) -> torch.Tensor:
+        dist.broadcast(tensor, src=root, group=self._group_for(tensor))
+        return tensor
+
+    def broadcast_object(self, obj: T, root: int = 0) -> T:
+        holder = [obj]
+        dist.broadcast_object_list(holder, src=root, group=self._objects)
+        return holder[0]
+
+    def all_gather_object(self, obj: T) -> list[T]:
+        gathered: list[T | None] = [None] * self.world_size
+        dist.all_gather_object(gathered, obj, group=self._objects)
+        return cast("list[T]", gathered)
+
+    def barrier(self, timeout_s: float) -> None:
+        try:
+            dist.monitored_barrier(
+                group=self._objects, timeout=timedelta(seconds=timeout_s), wait_all_ranks=True
+            )
+        except RuntimeError as error:
+            raise TrainingError(
+                f"the ranks did not meet within {timeout_s:g} s",
+                context=str(error),
+                hint="look at the log of the rank that is missing: it hangs or it died",
+            ) from error
+
+    def vote_start(self, flag: bool) -> Vote:  # noqa: FBT001
+        tensor = torch.tensor([int(flag)], dtype=torch.int32)
+        work = dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=self._votes, async_op=True)
+        self._last_vote = _Ballot(tensor, work)
+        return self._last_vote
+
+    def vote_result(self, vote: Vote) -> bool:
+        assert isinstance(vote, _Ballot)
+        vote.work.wait()
+        return bool(vote.tensor.item())
+
+    def close(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        # A peer that died makes either call raise; that failure has been told where it happened.
+        with contextlib.suppress(RuntimeError):
+            if self._last_vote is not None:
+                self._last_vote.work.wait(timedelta(seconds=_LAST_VOTE_S))
+        with contextlib.suppress(RuntimeError, ValueError):
+            if self._owns_group and dist.is_initialized():
+                dist.destroy_process_group()
+
+    def _group_for(self, tensor: torch.Tensor) -> dist.ProcessGroup | None:
+        """NCCL moves GPU tensors only; CPU tensors then take the gloo group."""
+        on_cpu = tensor.device.type == "cpu"
+        return self._objects if on_cpu and dist.get_backend() == "nccl" else None

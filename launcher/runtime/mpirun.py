@@ -1,0 +1,141 @@
+"""``python -m launcher.runtime.mpirun -- mpirun -np 4 ...``: the agent around an MPI launcher.
+
+mpirun takes SIGTERM as "kill everything". This agent takes it as everywhere here: it passes the
+request on as SIGUSR1, which Open MPI and MPICH forward to every rank on every node, gives the ranks
+their grace, and then ends what is left. The ranks' guards do the rest, see `guard`.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from launcher.errors import EngineMissingError, LauncherError
+from launcher.runtime.children import die_with
+from launcher.runtime.environ import LaunchEnviron, RankEnviron, slots_of
+from launcher.runtime.obituary import bury_silent
+from launcher.runtime.wake import Wake
+
+__all__ = ["main"]
+
+logger = logging.getLogger("launcher.runtime.mpirun")
+
+_ECHO_S = 1.0
+"""Requests this close to the first are the same one, see `watch.Patience`."""
+_OVERTIME_S = 2.0
+"""Guards end their ranks themselves when the grace is over; this much later mpirun is killed."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run an MPI launcher to its end; return its exit code as a shell would tell it."""
+    _log_to_stderr()
+    wake = Wake()
+    wake.install()
+    words = list(argv[1:]) if argv[:1] == ["--"] else list(argv)
+    try:
+        launcher = _find(words[0], os.environ)
+    except LauncherError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    launch = LaunchEnviron.from_environ(os.environ)
+    child = subprocess.Popen(
+        [launcher, *words[1:]],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=functools.partial(die_with, os.getpid()),  # noqa: PLW1509 - no thread runs here
+    )
+    code = _Agent(child, launch, wake).until_ended()
+    bury_silent(_places(os.environ), launch, exit_code=code or 1)
+    return code
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s agent: %(message)s"))
+    room = logging.getLogger("launcher")
+    room.addHandler(handler)
+    room.setLevel(logging.INFO)
+
+
+def _find(name: str, environ: Mapping[str, str]) -> str:
+    """Return the launcher that belongs to this interpreter, else the one on PATH."""
+    beside = os.path.dirname(sys.executable)  # noqa: PTH120 - not resolved: a venv links its python
+    path = os.pathsep.join((beside, environ.get("PATH", os.defpath)))
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise EngineMissingError(
+            f"`{name}` is not installed", hint="pip install 'hydra-torch-launcher[mpi]'"
+        )
+    return found
+
+
+def _places(environ: Mapping[str, str]) -> list[RankEnviron]:
+    places: list[RankEnviron] = []
+    slots = slots_of(environ)
+    for node_rank, count in enumerate(slots):
+        places += [
+            RankEnviron(
+                rank=len(places) + local,
+                world_size=sum(slots),
+                local_rank=local,
+                local_world_size=count,
+                node_rank=node_rank,
+                table="",
+            )
+            for local in range(count)
+        ]
+    return places
+
+
+class _Agent:
+    """Waits for one MPI launcher, and passes on what it is asked."""
+
+    def __init__(self, child: subprocess.Popen[bytes], launch: LaunchEnviron, wake: Wake) -> None:
+        self._child = child
+        self._launch = launch
+        self._wake = wake
+        self._stop_at: float | None = None
+        self._kill_at = float("inf")
+
+    def until_ended(self) -> int:
+        """Return how the launcher ended."""
+        while (code := self._child.poll()) is None:
+            now = time.monotonic()
+            for number in self._wake.take_signals():
+                self._request(number.name, now)
+            if self._stop_at is None and self._launch.parent_pid not in (None, os.getppid()):
+                self._request("the supervisor is gone", now)
+            if now >= self._kill_at:
+                self._kill()
+            self._wake.wait(0.5)
+        logger.info("mpirun left with exit code %d", code)
+        return code if code >= 0 else 128 - code
+
+    def _request(self, what: str, now: float) -> None:
+        if self._stop_at is None:
+            self._stop_at = now
+            self._kill_at = now + self._launch.grace_s + _OVERTIME_S
+            logger.info("%s: asking the ranks to save and leave", what)
+        elif now - self._stop_at >= _ECHO_S:
+            # The guards take a second request as "at once".
+            self._kill_at = min(self._kill_at, now + _OVERTIME_S)
+            logger.warning("%s again: killing the ranks", what)
+        else:
+            return
+        self._child.send_signal(signal.SIGUSR1)
+
+    def _kill(self) -> None:
+        logger.warning("the ranks did not leave: killing mpirun")
+        self._child.kill()  # its guards, and so the ranks, die with it
+        self._kill_at = float("inf")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

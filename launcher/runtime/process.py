@@ -1,0 +1,106 @@
+"""What one rank's process has once: its place, its status file, its stop flag."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.runtime.environ import LaunchEnviron, RankEnviron
+from launcher.runtime.output import redirect
+from launcher.runtime.status import RankStatus
+from launcher.runtime.steps import StepCounter
+from launcher.runtime.stop import StopFlag, protect_children
+from launcher.specs import AttemptLayout, RankRecord, RankState, RunLayout
+
+__all__ = ["RankProcess", "begin", "current", "first_record"]
+
+
+@dataclass(kw_only=True)
+class RankProcess:
+    """The parts of a rank that exist once per process."""
+
+    place: RankEnviron
+    launch: LaunchEnviron
+    status: RankStatus
+    stop: StopFlag
+    steps: StepCounter
+    layout: AttemptLayout | None
+    """Where this attempt's files go; None without a run folder."""
+
+
+_current: RankProcess | None = None
+
+
+def current() -> RankProcess | None:
+    """Return this process's parts, or None when no shim has started it."""
+    return _current
+
+
+def begin(environ: Mapping[str, str], *, redirect_output: bool) -> RankProcess:
+    """Make this process a rank: log file, stack dumps, status file, stop signals.
+
+    Called once, in the main thread, by the shim, or by `runtime.init` in a program that was
+    started without one.
+    """
+    global _current  # noqa: PLW0603 - one per process by nature
+    place = RankEnviron.from_environ(environ)
+    launch = LaunchEnviron.from_environ(environ)
+    layout = RunLayout(launch.run_dir).attempt(launch.attempt) if launch.run_dir else None
+    if layout and redirect_output:
+        redirect(layout.rank_log(place.node_rank, place.rank))
+    _dump_stacks_on_request()
+    status = RankStatus(first_record(place, launch, os.getpid()), _record_path(layout, place))
+    process = RankProcess(
+        place=place,
+        launch=launch,
+        status=status,
+        stop=StopFlag(),
+        steps=StepCounter(status.count_step),
+        layout=layout,
+    )
+    process.steps.install_if_possible()
+    status.on_beat.append(process.steps.install_if_possible)
+    status.start()
+    process.stop.install()
+    protect_children()
+    _current = process
+    return process
+
+
+def _dump_stacks_on_request() -> None:
+    # The C handler works while every thread hangs in C++, where no Python handler would run.
+    faulthandler.enable(file=sys.__stderr__ or 2, all_threads=True)
+    faulthandler.register(signal.SIGUSR2, file=sys.__stderr__ or 2, all_threads=True, chain=False)
+
+
+def _record_path(layout: AttemptLayout | None, place: RankEnviron) -> Path | None:
+    if layout is None:
+        return None
+    layout.ranks.mkdir(parents=True, exist_ok=True)
+    return layout.rank_record(place.rank)
+
+
+def first_record(place: RankEnviron, launch: LaunchEnviron, pid: int) -> RankRecord:
+    """Return the record of a rank that has just been started as process `pid`."""
+    now = time.time()
+    host = socket.gethostname()
+    return RankRecord(
+        rank=place.rank,
+        local_rank=place.local_rank,
+        node_rank=place.node_rank,
+        node=launch.node_name or host,
+        host=host,
+        pid=pid,
+        attempt=launch.attempt,
+        state=RankState.STARTING,
+        started_at=now,
+        heartbeat_at=now,
+        progress_at=now,
+    )

@@ -1,0 +1,47 @@
+"""Steps of programs that do not report any: torch's optimisers are counted from outside."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["StepCounter"]
+
+
+class StepCounter:
+    """Counts optimiser steps through torch's process-wide hook, from the moment torch is there.
+
+    torch is never imported from here: a program without it must not pay for it.
+    """
+
+    def __init__(self, on_step: Callable[[int], None]) -> None:
+        self._on_step = on_step
+        self._counts: dict[int, int] = {}
+        self._largest = 0
+        self._enabled = True
+        self._installed = False
+
+    def install_if_possible(self) -> bool:
+        """Register the hook once torch has been imported; tells whether it is registered."""
+        optimizer = sys.modules.get("torch.optim.optimizer")
+        register = getattr(optimizer, "register_optimizer_step_post_hook", None)
+        if not self._installed and register is not None:
+            register(self._count)
+            self._installed = True
+        return self._installed
+
+    def disable(self) -> None:
+        """The program reports its own steps from now on."""
+        self._enabled = False
+
+    def _count(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if not self._enabled:
+            return
+        # A program may have several optimisers, as GANs do: the busiest one tells the step.
+        key = id(optimizer)
+        count = self._counts.get(key, 0) + 1
+        self._counts[key] = count
+        if count > self._largest:
+            self._largest = count
+            self._on_step(count)

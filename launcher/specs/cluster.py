@@ -1,0 +1,61 @@
+"""The cluster: which nodes, how many ranks on each, and which rank stands where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One machine of a run (or one share of a machine, when several nodes are local)."""
+
+    node_rank: int
+    """0 is the head; every other node is a worker."""
+    name: str
+    """What people call it: a host name, or `local0`, `local1` ... on one machine."""
+    address: str
+    """Where the other nodes reach it."""
+    slots: int
+    """How many ranks it takes; 0 means it coordinates and trains nothing."""
+    gpus: tuple[str, ...] = ()
+    """Devices its ranks share out, as `CUDA_VISIBLE_DEVICES` writes them; empty on a CPU run."""
+    cpus: int = 1
+    """CPU cores that its ranks share."""
+
+    @property
+    def role(self) -> str:
+        return "head" if self.node_rank == 0 else "worker"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankPlace:
+    """Where one rank runs."""
+
+    rank: int
+    local_rank: int
+    node: Node
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """The nodes of one attempt, head first."""
+
+    nodes: tuple[Node, ...]
+    source: str
+    """Which source named the nodes: `local`, `hostfile`, `slurm`."""
+
+    @property
+    def head(self) -> Node:
+        return self.nodes[0]
+
+    @property
+    def world_size(self) -> int:
+        return sum(node.slots for node in self.nodes)
+
+    def places(self) -> tuple[RankPlace, ...]:
+        """Every rank in order: ranks are dealt out node by node, as all engines do."""
+        slots = [(node, local) for node in self.nodes for local in range(node.slots)]
+        return tuple(
+            RankPlace(rank=rank, local_rank=local, node=node)
+            for rank, (node, local) in enumerate(slots)
+        )

@@ -1,0 +1,139 @@
+"""Every path of a run folder. Nobody else joins these strings.
+
+::
+
+    <storage.root>/
+      staged/<name>-<key>/              verified snapshots of models and data
+      runs/<run_id>/
+        config.yaml                     the resolved config, masked
+        plan.json                       the plan of the newest attempt
+        environment.json                versions, git commit, what differs from it
+        staged.json                     name -> folder, written once staging is done
+        stop.json                       present once somebody asked the run to stop
+        supervisor.json                 who supervises it now: host, process id, heartbeat
+        attempts/0001/
+          plan.json                     the plan of this attempt
+          events.jsonl                  written by the supervisor only
+          metrics.jsonl                 written by rank 0 only
+          logs/node00.log               what the node's agent said
+          logs/node00-rank0003.log      what the rank said
+          ranks/0003.json               the rank's status, replaced as a whole
+          samples/0003.jsonl            sample ids it consumed, when asked for
+          result.json                   what the program reported at its end, by rank 0
+        checkpoints/                    see launcher.checkpoint.layout
+        metrics.jsonl result.json report.html   written at the end of every attempt
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class AttemptLayout:
+    """Paths of one attempt."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def ranks(self) -> Path:
+        return self.path / "ranks"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    def node_log(self, node_rank: int) -> Path:
+        return self.logs / f"node{node_rank:02d}.log"
+
+    def rank_log(self, node_rank: int, rank: int) -> Path:
+        return self.logs / f"node{node_rank:02d}-rank{rank:04d}.log"
+
+    def rank_record(self, rank: int) -> Path:
+        return self.ranks / f"{rank:04d}.json"
+
+    def rank_samples(self, rank: int) -> Path:
+        return self.samples / f"{rank:04d}.jsonl"
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """Paths of one run."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, storage_root: str | Path, run_id: str) -> RunLayout:
+        return cls(Path(storage_root) / "runs" / run_id)
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def staged(self) -> Path:
+        return self.path / "staged.json"
+
+    @property
+    def stop(self) -> Path:
+        return self.path / "stop.json"
+
+    @property
+    def supervisor(self) -> Path:
+        return self.path / "supervisor.json"
+
+    @property
+    def attempts(self) -> Path:
+        return self.path / "attempts"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def attempt(self, number: int) -> AttemptLayout:
+        return AttemptLayout(self.attempts / f"{number:04d}")

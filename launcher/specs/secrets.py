@@ -1,0 +1,48 @@
+"""What must never be shown or stored: told by the names of variables and the form of URIs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_SECRET_WORDS = frozenset(
+    ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "CREDENTIALS", "KEY", "APIKEY")
+)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`]*[^\s'\"<>`:,.)]")
+_USER = re.compile(r"(?<=://)[^/@\s]+@")
+_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
+_HIDDEN_PARAMETER = (
+    r"(?:[\w.-]*(?:token|secret|password|passwd|signature|credential|api[_-]?key|access[_-]?key|auth)"
+    r"[\w.-]*|sig|key|x-(?:amz|goog)-[\w-]+)"
+)
+_SECRET_QUERY = re.compile(rf"([?&;]{_HIDDEN_PARAMETER}=)[^&;#\s]*", re.IGNORECASE)
+
+
+def names_a_secret(variable: str) -> bool:
+    """Tell whether a variable's name says that its value is a secret."""
+    return not _SECRET_WORDS.isdisjoint(variable.upper().split("_"))
+
+
+def holds_a_secret(uri: str) -> bool:
+    """Tell whether `uri` holds a password, a token or a signature; a user's name alone is none."""
+    return bool(_PASSWORD.search(uri) or _SECRET_QUERY.search(uri))
+
+
+def redact(text: str) -> str:
+    """Return `text` with user names, passwords, tokens and signatures of all URLs in it masked."""
+    return _URL.sub(lambda match: _mask(match.group(), "***"), text)
+
+
+def without_secrets(uri: str) -> str:
+    """Return what names the place alone: the same text whoever asks, with whatever token."""
+    return _mask(uri, "")
+
+
+def mask(env: Mapping[str, str]) -> dict[str, str]:
+    """Return `env` with the values of secret-looking names, and what URIs hide, masked."""
+    return {name: "***" if names_a_secret(name) else redact(value) for name, value in env.items()}
+
+
+def _mask(url: str, mask: str) -> str:
+    user = f"{mask}@" if mask else ""
+    return _SECRET_QUERY.sub(rf"\g<1>{mask}", _USER.sub(user, url, count=1))

@@ -1,0 +1,253 @@
+"""Where snapshots and their beginnings lie, and who works on which.
+
+::
+
+    <root>/staged/<name>-<key>/             a snapshot, with its manifest
+    <root>/staged/.partial-<name>-<key>/    the beginning of one
+        claim-000002     who works on it, by exclusive create; touched while that process lives
+        work-000002/     files/ is what will be published, scratch/ what makes it resumable
+
+No `flock`: on shared file systems it may hold on one machine only, or not at all. The owner of the
+highest claim works. When it is gone, whoever creates the next number, which exactly one can,
+takes over and renames the work folder to its own number: nothing is transferred twice, and an owner
+that only slept finds its folder gone. While an owner lives, others wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import shutil
+import socket
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.storage import Stopped
+from launcher.storage.disk import write_atomic
+
+__all__ = ["Owner", "Partial", "acquire", "sweep"]
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 5.0
+STALE_S = 180.0
+"""Without a heartbeat for so long, an owner on another machine counts as gone. NFS alone may show
+times that are a minute old."""
+_FREE = "free"
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process, named so that others can find out whether it lives."""
+
+    machine: str
+    """Digest of host name, boot and process namespace: process ids mean the same only within it."""
+    pid: int
+    started: str
+    """The kernel's start time of the process, since process ids are used again."""
+
+    @classmethod
+    def me(cls) -> Owner:
+        return cls(_machine(), os.getpid(), _started(os.getpid()) or "0")
+
+    @property
+    def label(self) -> str:
+        return f"{self.machine}~{self.pid}~{self.started}"
+
+    @classmethod
+    def of(cls, label: str) -> Owner | None:
+        match = re.fullmatch(r"([0-9a-f]+)~([0-9]+)~([0-9]+)", label)
+        return cls(match[1], int(match[2]), match[3]) if match else None
+
+    def is_here(self) -> bool:
+        """Tell whether this machine can see the process."""
+        return self.machine == _machine()
+
+    def lives_here(self) -> bool:
+        """Tell whether the process runs on this machine."""
+        return _started(self.pid) == self.started
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A beginning that belongs to this process until it is published or released."""
+
+    folder: Path
+    number: int
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"work-{self.number:06d}"
+
+    @property
+    def claim(self) -> Path:
+        return self.folder / f"claim-{self.number:06d}"
+
+    @property
+    def files(self) -> Path:
+        return self.path / "files"
+
+    @property
+    def scratch(self) -> Path:
+        return self.path / "scratch"
+
+    def is_lost(self) -> bool:
+        """Tell whether somebody took it, because this process seemed gone for long."""
+        return not self.path.exists()
+
+    def release(self) -> None:
+        """Leave it to whoever comes next."""
+        with contextlib.suppress(OSError):
+            write_atomic(self.claim, _FREE.encode())
+
+    def beat(self) -> None:
+        """Show other machines that this process lives."""
+        with contextlib.suppress(OSError):
+            os.utime(self.claim)
+
+
+def acquire(
+    target: Path, *, published: Callable[[], bool], stop: threading.Event
+) -> Partial | None:
+    """Return a folder to work in, or None once somebody else has published `target`.
+
+    Waits while another process is at it. `published` tells whether `target` is there and complete.
+
+    Raises:
+        Stopped: `stop` was set while waiting.
+    """
+    folder = _beginning_of(target)
+    told = False
+    while not published():
+        newest = _newest_claim(folder)
+        if newest is None or _is_free(folder / f"claim-{newest:06d}"):
+            partial = _take(folder, (newest or 0) + 1)
+            if partial is None:
+                continue
+            if not published():
+                return partial
+            break
+        if not told:
+            log.info("`%s` is being staged by another process; waiting", target.name)
+            told = True
+        if stop.wait(_POLL_S):
+            raise Stopped
+    sweep(target)
+    return None
+
+
+def sweep(target: Path) -> None:
+    """Throw away what led to `target`, which is published now."""
+    aside = target.with_name(f".done-{target.name}.{uuid.uuid4().hex[:8]}")
+    with contextlib.suppress(OSError):
+        # at once, so that nobody finds half of it
+        _beginning_of(target).rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _beginning_of(target: Path) -> Path:
+    return target.with_name(f".partial-{target.name}")
+
+
+def _newest_claim(folder: Path) -> int | None:
+    return max(_numbers(folder, "claim"), default=None)
+
+
+def _numbers(folder: Path, kind: str) -> list[int]:
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+    matches = (re.fullmatch(rf"{kind}-([0-9]+)", name) for name in names)
+    return [int(match[1]) for match in matches if match]
+
+
+def _take(folder: Path, number: int) -> Partial | None:
+    """Claim `number` and make its work folder; None when another process was faster."""
+    partial = Partial(folder, number)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _create(partial.claim, Owner.me().label)
+    except (FileExistsError, FileNotFoundError):
+        return None  # claimed by another, or swept in between
+    try:
+        left = [folder / f"work-{old:06d}" for old in sorted(_numbers(folder, "work"))]
+        if left:
+            left[-1].rename(partial.path)
+            log.info("going on with what an earlier try left in `%s`", folder.name)
+        else:
+            partial.path.mkdir()
+    except FileNotFoundError:
+        partial.release()  # the claimant before was slow, and took it just now
+        return None
+    return None if _newest_claim(folder) != number else partial
+
+
+def _create(path: Path, content: str) -> None:
+    """Create `path` with its content at once, failing if it exists."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    beside.write_text(content, encoding="ascii")
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # no links here. A claim that is empty for a moment counts as alive
+        with path.open("x", encoding="ascii") as file:
+            file.write(content)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _is_free(claim: Path) -> bool:
+    """Tell whether nobody works under `claim` any more."""
+    try:
+        label = claim.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return False  # swept just now; the next look tells
+    owner = Owner.of(label)
+    if label == _FREE:
+        return True
+    if owner is not None and owner.is_here():
+        return not owner.lives_here()
+    return _age_s(claim) > STALE_S
+
+
+def _machine() -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    namespace = Path("/proc/self/ns/pid")
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts += [boot.read_text(encoding="ascii").strip(), str(namespace.readlink())]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
+
+
+def _started(pid: int) -> str | None:
+    """Return the start time of a process in kernel ticks, or None when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # the command name in parentheses may hold blanks and parentheses itself
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in ("Z", "X") else fields[19]
+
+
+def _age_s(claim: Path) -> float:
+    """Seconds since the last heartbeat, by the file system's own clock where it has one."""
+    probe = claim.with_name(f".now-{uuid.uuid4().hex}")
+    try:
+        probe.touch()
+        now = probe.stat().st_mtime
+        return now - claim.stat().st_mtime
+    except OSError:
+        return 0.0
+    finally:
+        probe.unlink(missing_ok=True)

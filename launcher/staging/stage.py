@@ -1,0 +1,284 @@
+"""Bring items in place: each once, several at a time, and published only when complete."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from launcher.errors import ConfigError, Interrupted, UnknownNameError
+from launcher.specs import StagedItem, StageItem
+from launcher.specs.secrets import redact, without_secrets
+from launcher.staging import place, snapshot
+from launcher.staging.failures import staging_error
+from launcher.staging.fetcher import Fetched, Fetcher, Workspace, fetcher_for
+from launcher.staging.progress import NoProgress, OneAtATime, Progress
+from launcher.storage import Manifest, Stopped
+
+__all__ = ["STAGED", "stage"]
+
+log = logging.getLogger(__name__)
+
+STAGED = "staged"
+"""Folder of all snapshots below the storage root."""
+_LEAVE_S = 10.0
+"""How long a stopped item may take to end; children get 5 s to leave."""
+
+
+def stage(
+    items: Iterable[StageItem],
+    *,
+    root: Path,
+    progress: Progress | None = None,
+) -> dict[str, StagedItem]:
+    """Stage `items` below `root` and return where each lies. Call it from one process per run.
+
+    Items that do not need each other come at the same time. What is there already costs
+    milliseconds. A failure stops the others; whatever arrived is kept, and the next call goes on.
+
+    Args:
+        items: what to stage; `needs` may name any other of them.
+        root: the storage root, a folder that all nodes see.
+        progress: hears what happens; its methods are never called concurrently.
+
+    Raises:
+        StagingError: an item could not be staged. Nothing incomplete is ever published.
+        ConfigError: items need each other in a circle, or one that is not there.
+        Interrupted: Ctrl-C.
+    """
+    ordered = in_order(tuple(items))
+    stop = threading.Event()
+    crew = _Crew(root, OneAtATime(progress or NoProgress()), stop)
+    try:
+        return crew.stage(ordered)
+    except KeyboardInterrupt:
+        stop.set()
+        crew.leave()
+        raise Interrupted(
+            "staging was interrupted",
+            hint="what arrived is kept: the same command goes on where this one stopped",
+        ) from None
+
+
+def in_order(items: Sequence[StageItem]) -> tuple[StageItem, ...]:
+    """Return `items` so that each stands after those it needs.
+
+    Raises:
+        UnknownNameError: a need is not among them.
+        ConfigError: a circle, or two items of one name.
+    """
+    known = {item.name: item for item in items}
+    if len(known) < len(items):
+        raise ConfigError(
+            "two things to stage have the same name", hint="give each a name of its own"
+        )
+    done: dict[str, StageItem] = {}
+    while len(done) < len(items):
+        ready = [i for i in items if i.name not in done and all(n in done for n in i.needs)]
+        if not ready:
+            raise _unmet(items, known)
+        done.update((item.name, item) for item in ready)
+    return tuple(done.values())
+
+
+def _unmet(items: Sequence[StageItem], known: Mapping[str, StageItem]) -> ConfigError:
+    for item in items:
+        for need in item.needs:
+            if need not in known:
+                return UnknownNameError(
+                    "staged item",
+                    need,
+                    known,
+                    context=f"`{item.name}` ({redact(item.uri)}) needs it",
+                    hint=f"choose a {need} too, for example with `{need}=...`",
+                )
+    names = ", ".join(item.name for item in items if item.needs)
+    return ConfigError(f"these need each other in a circle: {names}", hint="correct their `needs`")
+
+
+class _Crew:
+    """One thread for each item; each waits for what its item needs."""
+
+    def __init__(self, root: Path, progress: OneAtATime, stop: threading.Event) -> None:
+        self._root, self._progress, self._stop = root, progress, stop
+        self._staged: dict[str, StagedItem] = {}
+        self._changed = threading.Condition()
+        self._failure: BaseException | None = None
+        self._working = 0
+
+    def stage(self, items: Sequence[StageItem]) -> dict[str, StagedItem]:
+        self._working = len(items)
+        for item in items:
+            # daemons: Ctrl-C must end the process even when a thread hangs in a dead connection
+            name = f"stage-{item.name}"
+            threading.Thread(target=self._work, args=(item,), name=name, daemon=True).start()
+        # not join(): Ctrl-C in it makes Python 3.11 take a running thread for an ended one
+        with self._changed:
+            while self._working and self._failure is None:
+                self._changed.wait(0.2)
+        self.leave()
+        if self._failure is not None:
+            raise self._failure
+        return {item.name: self._staged[item.name] for item in items}
+
+    def leave(self) -> None:
+        """Wait until everybody has put down what they hold, but not for ever."""
+        self._stop.set()
+        with self._changed:
+            self._changed.wait_for(lambda: self._working == 0, timeout=_LEAVE_S)
+
+    def _work(self, item: StageItem) -> None:
+        try:
+            self._stage(item)
+        finally:
+            with self._changed:
+                self._working -= 1
+                self._changed.notify_all()
+
+    def _stage(self, item: StageItem) -> None:
+        try:
+            needed = self._wait_for(item.needs)
+            staged = _stage_one(item, needed, self._root, self._progress, self._stop)
+        except Stopped:
+            return
+        except BaseException as error:
+            log.debug("staging `%s`", item.name, exc_info=True)
+            with self._changed:
+                where = self._root / STAGED
+                self._failure = self._failure or staging_error(item, error, where=where)
+            self._stop.set()
+            return
+        with self._changed:
+            self._staged[item.name] = staged
+            self._changed.notify_all()
+
+    def _wait_for(self, names: Sequence[str]) -> dict[str, StagedItem]:
+        with self._changed:
+            while not all(name in self._staged for name in names):
+                if self._stop.is_set():
+                    raise Stopped
+                self._changed.wait(0.2)
+            return {name: self._staged[name] for name in names}
+
+
+def _stage_one(
+    item: StageItem,
+    needed: Mapping[str, StagedItem],
+    root: Path,
+    progress: OneAtATime,
+    stop: threading.Event,
+) -> StagedItem:
+    began = time.monotonic()
+    fetcher = fetcher_for(item.uri)
+    key = _key(item, fetcher, needed)
+    target = root.absolute() / STAGED / f"{item.name}-{key}"
+    transferred = 0
+    manifest = snapshot.find(target)
+    if manifest is None:
+        inputs = {name: Path(staged.path) for name, staged in needed.items()}
+        bringing = _Bringing(item, key, target, inputs, progress, stop)
+        manifest, transferred = bringing.bring(fetcher)
+    else:
+        progress.started(item.name, redact(item.uri), manifest.size_bytes)
+    staged = snapshot.staged_item(
+        item,
+        target,
+        manifest,
+        transferred_bytes=transferred,
+        seconds=time.monotonic() - began,
+    )
+    progress.finished(staged)
+    return staged
+
+
+def _key(item: StageItem, fetcher: Fetcher, needed: Mapping[str, StagedItem]) -> str:
+    """The key of the item without its secrets, with what it is made of and what it is pinned to."""
+    pin = fetcher.pin(item)
+    made_of = [needed[name].key for name in item.needs]
+    plain = replace(item, uri=without_secrets(item.uri))
+    return plain.key((*made_of, f"pin:{pin}") if pin else tuple(made_of))
+
+
+class _Bringing:
+    """One item that is not there yet."""
+
+    def __init__(
+        self,
+        item: StageItem,
+        key: str,
+        target: Path,
+        inputs: Mapping[str, Path],
+        progress: OneAtATime,
+        stop: threading.Event,
+    ) -> None:
+        self._item, self._key, self._target, self._inputs = item, key, target, inputs
+        self._progress, self._stop = progress, stop
+
+    def bring(self, fetcher: Fetcher) -> tuple[Manifest, int]:
+        """Return the published manifest and the bytes that this process transferred for it."""
+        while True:
+            partial = place.acquire(self._target, published=self._is_there, stop=self._stop)
+            if partial is None:
+                return self._published(), 0
+            try:
+                fetched = self._fetch(fetcher, partial)
+                snapshot.publish(partial.files, self._target)
+            except BaseException:
+                if partial.is_lost() and not self._stop.is_set():
+                    continue  # this process slept, and another took over: see what it made of it
+                partial.release()
+                raise
+            place.sweep(self._target)
+            return self._published(), fetched.transferred_bytes
+
+    def _fetch(self, fetcher: Fetcher, partial: place.Partial) -> Fetched:
+        item = self._item
+        partial.files.mkdir(exist_ok=True)
+        workspace = Workspace(
+            item=item,
+            files=partial.files,
+            scratch=partial.scratch,
+            inputs=self._inputs,
+            stop=self._stop,
+            progress=self._progress,
+        )
+        with _beating(partial):
+            fetched = fetcher.fetch(workspace)
+            workspace.check()
+            snapshot.seal(
+                partial.files,
+                item,
+                self._key,
+                revision=fetched.revision or item.revision,
+                sha256=fetched.sha256,
+            )
+        return fetched
+
+    def _is_there(self) -> bool:
+        return snapshot.find(self._target) is not None
+
+    def _published(self) -> Manifest:
+        manifest = snapshot.find(self._target)
+        assert manifest is not None, f"{self._target} was published and is not there"
+        return manifest
+
+
+@contextlib.contextmanager
+def _beating(partial: place.Partial) -> Iterator[None]:
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(place.HEARTBEAT_S):
+            partial.beat()
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

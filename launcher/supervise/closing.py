@@ -1,0 +1,83 @@
+"""What is written down at the end of an attempt and of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from launcher.runs import metrics, report
+from launcher.runs.files import read_object, replace
+from launcher.runs.ledger import ledger
+from launcher.specs import RunLayout
+from launcher.supervise.outcome import Outcome, OutcomeState
+
+logger = logging.getLogger(__name__)
+
+
+def close_attempt(layout: RunLayout) -> None:
+    """Put the run's metrics and its report together anew; a full disk must not hide the result."""
+    _try("metrics.jsonl", lambda: metrics.merge(layout))
+    _try("report.html", lambda: report.write(layout))
+
+
+def close_run(layout: RunLayout, outcome: Outcome) -> None:
+    """Write `result.json`, and the report once more, which shows it."""
+    value = {
+        "run_id": outcome.run_id,
+        "state": str(outcome.state),
+        "attempts": outcome.attempts,
+        "exit_code": outcome.exit_code,
+        "steps": outcome.steps,
+        "committed_step": outcome.committed_step,
+        "result": outcome.result,
+        "seconds": outcome.seconds,
+        "first_failure": dataclasses.asdict(outcome.first_failure)
+        if outcome.first_failure
+        else None,
+        "at": time.time(),
+    }
+    _try("result.json", lambda: replace(layout.result, json.dumps(value, indent=2)))
+    close_attempt(layout)
+
+
+def finished(layout: RunLayout) -> Outcome | None:
+    """Return how the run ended if it is done, as `result.json` has it; else None."""
+    found = read_object(layout.result)
+    if found.get("state") != OutcomeState.DONE:
+        return None
+    numbers = {name: each for name, each in found.items() if isinstance(each, int)}
+    return Outcome(
+        run_id=layout.run_id,
+        state=OutcomeState.DONE,
+        exit_code=0,
+        attempts=numbers.get("attempts", 0),
+        steps=numbers.get("steps", 0),
+        committed_step=numbers.get("committed_step"),
+        result=_mapping(found.get("result")),
+        seconds=_mapping(found.get("seconds")),
+    )
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def program_result(layout: RunLayout, attempt: int) -> dict[str, object]:
+    """Return what the program gave to `ctx.finish` in this attempt."""
+    return read_object(layout.attempt(attempt).result)
+
+
+def seconds(layout: RunLayout) -> dict[str, float]:
+    """Return where the time went, rounded to what matters."""
+    return {name: round(value, 3) for name, value in ledger(layout).items()}
+
+
+def _try(name: str, write: Callable[[], object]) -> None:
+    try:
+        write()
+    except Exception as error:  # the run's own end counts for more than its picture
+        logger.warning("cannot write `%s`: %s", name, error, exc_info=True)

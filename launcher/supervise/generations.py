@@ -1,0 +1,71 @@
+"""Claiming attempts: attempt N of a run is generation N of its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from launcher.runs.records import newest_attempt
+from launcher.specs import RunLayout
+
+
+class Generations(Protocol):
+    """What the supervisor needs of the checkpoint room."""
+
+    def following(self) -> int:
+        """Return the number that the next attempt should claim."""
+
+    def claim(self, attempt: int, *, info: Mapping[str, Any]) -> bool:
+        """Claim `attempt` once and for all; False when somebody else has it."""
+
+    def newest_step(self) -> int | None:
+        """Return the step that a start would go on from, None if nothing is committed."""
+
+    def has_commit_of(self, attempt: int) -> bool:
+        """Return whether `attempt` committed a checkpoint."""
+
+
+class CheckpointGenerations:
+    """The generations of a run's checkpoint folder."""
+
+    def __init__(self, layout: RunLayout) -> None:
+        self._layout = layout
+
+    @property
+    def _folder(self) -> Path:
+        return self._layout.checkpoints
+
+    def following(self) -> int:
+        from launcher.checkpoint import next_generation  # noqa: PLC0415 - keeps start-up light
+
+        # Attempts whose claim got lost with the checkpoints must not be written over either.
+        return max(next_generation(self._folder), newest_attempt(self._layout) + 1)
+
+    def claim(self, attempt: int, *, info: Mapping[str, Any]) -> bool:
+        from launcher.checkpoint import (  # noqa: PLC0415
+            GenerationTaken,
+            claim_generation,
+        )
+
+        try:
+            claim_generation(self._folder, attempt, info=dict(info))
+        except GenerationTaken:
+            return False
+        return True
+
+    def newest_step(self) -> int | None:
+        from launcher.checkpoint import list_commits  # noqa: PLC0415
+
+        usable = [
+            commit
+            for commit in list_commits(self._folder)
+            if not commit.problem and not commit.superseded
+        ]
+        newest = max(usable, key=lambda commit: (commit.generation, commit.step), default=None)
+        return newest.step if newest else None
+
+    def has_commit_of(self, attempt: int) -> bool:
+        from launcher.checkpoint import list_commits  # noqa: PLC0415
+
+        return any(commit.generation == attempt for commit in list_commits(self._folder))

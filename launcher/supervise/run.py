@@ -1,0 +1,250 @@
+"""One run from its first attempt to its end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from launcher import transports
+from launcher.errors import (
+    Interrupted,
+    LauncherError,
+    PreflightError,
+    SavedForRequeue,
+)
+from launcher.runs import clear_stop, events, why
+from launcher.runs.blame import first_failure
+from launcher.runs.failure import FailureKind
+from launcher.runs.files import replace
+from launcher.runs.hints import command
+from launcher.runs.supervisor import beat, is_alive, leave, read_supervisor
+from launcher.specs import Plan, RunLayout, to_json
+from launcher.supervise import closing
+from launcher.supervise.generations import CheckpointGenerations, Generations
+from launcher.supervise.journal import HOST, Journal
+from launcher.supervise.observer import NoObserver, Observer
+from launcher.supervise.outcome import Outcome, OutcomeState
+from launcher.supervise.policy import Decision, Failed, SupervisePolicy, decide
+from launcher.supervise.reap import reap
+from launcher.supervise.verdict import Ending, Verdict, judge, last_step
+from launcher.supervise.watch import AttemptEnd, Watch
+from launcher.supervise.wishes import Wish, Wishes
+
+
+def run(
+    plan_for: Callable[[int], Plan],
+    *,
+    layout: RunLayout,
+    policy: SupervisePolicy,
+    observer: Observer | None = None,
+    spent: Mapping[str, float] | None = None,
+    generations: Generations | None = None,
+) -> Outcome:
+    """Start attempts until the run is done, stopped, or not worth another try.
+
+    `plan_for(attempt)` builds the plan of one attempt; it is called once per attempt, so each gets
+    a fresh rendezvous. `spent` are seconds that went before (`stage`, `preflight`), for the report.
+    Must be called from the main thread: it takes over SIGINT, SIGTERM, SIGUSR1 and SIGHUP.
+    Returns for every end that a run can have; raises only for what keeps it from starting.
+
+    Raises:
+        PreflightError: another supervisor works on this run, or a node's command cannot start.
+    """
+    generations = generations or CheckpointGenerations(layout)
+    # Two that start at the same moment both see nobody. The number is read before the look and
+    # claimed after the sign of life: so one of them wins it, and everybody later sees the winner.
+    first = generations.following()
+    _refuse_second_supervisor(layout)
+    layout.attempts.mkdir(parents=True, exist_ok=True)
+    clear_stop(layout)
+    supervisor = _Supervisor(
+        plan_for=plan_for,
+        layout=layout,
+        policy=policy,
+        observer=observer or NoObserver(),
+        generations=generations,
+    )
+    beat(layout, attempt=0)
+    try:
+        with Wishes(layout) as wishes:
+            plan = supervisor.claim(first)
+            reap(layout)  # what an earlier supervisor left when it was killed on this host
+            return supervisor.run(plan, wishes, dict(spent or {}))
+    finally:
+        leave(layout)
+
+
+class _Supervisor:
+    """The loop over attempts, and what it remembers between them."""
+
+    def __init__(
+        self,
+        *,
+        plan_for: Callable[[int], Plan],
+        layout: RunLayout,
+        policy: SupervisePolicy,
+        observer: Observer,
+        generations: Generations,
+    ) -> None:
+        self._plan_for = plan_for
+        self._layout = layout
+        self._policy = policy
+        self._observer = observer
+        self._generations = generations
+        self._failed: list[Failed] = []
+
+    def run(self, plan: Plan, wishes: Wishes, spent: dict[str, float]) -> Outcome:
+        """Run the attempt of `plan`, which is claimed, and those that have to follow."""
+        while True:
+            outcome = self._attempt(plan, wishes, spent)
+            if outcome is not None:
+                return outcome
+            plan, spent = self.claim(self._generations.following()), {}
+
+    def _attempt(self, plan: Plan, wishes: Wishes, spent: dict[str, float]) -> Outcome | None:
+        """Run one attempt; return the outcome of the run, or None when it is to start again."""
+        journal = Journal(self._layout.attempt(plan.attempt).events, self._observer)
+        journal.attempt(plan)
+        journal.tell(self._started(plan, spent))
+        end = self._watch(plan, journal, wishes)
+        failure = first_failure(self._layout, plan.attempt)
+        verdict = judge(end, plan.cluster.world_size, failure)
+        decision = self._decide(verdict, plan)
+        wish = end.wish or wishes.first
+        restart = decision.restart and wish is None
+        journal.tell(self._ended(plan, end, verdict, restart=restart, why=decision.why))
+        if restart:
+            closing.close_attempt(self._layout)
+            return None
+        state = _state(verdict.ending, wish, may_go_on=decision.restart)
+        return self._close(plan, end, state, verdict, decision, journal)
+
+    def _watch(self, plan: Plan, journal: Journal, wishes: Wishes) -> AttemptEnd:
+        watch = Watch(
+            plan, layout=self._layout, policy=self._policy, journal=journal, wishes=wishes
+        )
+        try:
+            return watch.run(transports.create(plan.transport))
+        except LauncherError as error:  # nothing runs; the folder must not look as if it did
+            failed = OutcomeState.FAILED
+            journal.tell(
+                events.RunEnded(at=time.time(), state=str(failed), exit_code=error.exit_code)
+            )
+            raise
+
+    def _decide(self, verdict: Verdict, plan: Plan) -> Decision:
+        if verdict.ending is not Ending.FAILED:
+            return Decision(restart=False, why=f"it is {verdict.ending}")
+        kind = verdict.failure.kind if verdict.failure else FailureKind.EXIT_CODE
+        committed = self._generations.has_commit_of(plan.attempt)
+        self._failed.append(Failed(kind=kind, new_commit=committed))
+        return decide(self._failed, max_restarts=self._policy.max_restarts)
+
+    def _started(self, plan: Plan, spent: dict[str, float]) -> events.AttemptStarted:
+        return events.AttemptStarted(
+            at=time.time(),
+            attempt=plan.attempt,
+            nodes=len(plan.cluster.nodes),
+            world_size=plan.cluster.world_size,
+            backend=plan.backend,
+            resumes_step=self._generations.newest_step(),
+            spent=spent,
+        )
+
+    def _ended(
+        self, plan: Plan, end: AttemptEnd, verdict: Verdict, *, restart: bool, why: str
+    ) -> events.AttemptEnded:
+        return events.AttemptEnded(
+            at=time.time(),
+            attempt=plan.attempt,
+            cause=verdict.cause,
+            step=last_step(end.records),
+            committed_step=self._generations.newest_step(),
+            seconds=end.seconds,
+            restarting=restart,
+            why=why,
+        )
+
+    def _close(
+        self,
+        plan: Plan,
+        end: AttemptEnd,
+        state: OutcomeState,
+        verdict: Verdict,
+        decision: Decision,
+        journal: Journal,
+    ) -> Outcome:
+        code = decision.exit_code if state is OutcomeState.FAILED else _EXIT_CODES[state]
+        journal.tell(events.RunEnded(at=time.time(), state=str(state), exit_code=code))
+        failed = state is OutcomeState.FAILED
+        outcome = Outcome(
+            run_id=self._layout.run_id,
+            state=state,
+            exit_code=code,
+            attempts=plan.attempt,
+            steps=last_step(end.records),
+            committed_step=self._generations.newest_step(),
+            result=closing.program_result(self._layout, plan.attempt),
+            seconds=closing.seconds(self._layout),
+            first_failure=verdict.failure if failed else None,
+            why=why(self._layout, plan.attempt) if failed else "",
+        )
+        closing.close_run(self._layout, outcome)
+        return outcome
+
+    def claim(self, attempt: int) -> Plan:
+        """Claim `attempt` and write its plan down.
+
+        Raises:
+            PreflightError: somebody else has claimed it just now; the run is theirs.
+        """
+        plan = self._plan_for(attempt)
+        info = {
+            "engine": plan.backend,
+            "world_size": plan.cluster.world_size,
+            "host": HOST,
+            "pid": os.getpid(),
+        }
+        if not self._generations.claim(attempt, info=info):
+            raise PreflightError(
+                f"run `{self._layout.run_id}`: somebody else started attempt {attempt} just now",
+                hint=f"watch it with `{command('status', self._layout)}`",
+            )
+        self._write_plan(plan)
+        return plan
+
+    def _write_plan(self, plan: Plan) -> None:
+        folder = self._layout.attempt(plan.attempt)
+        for path in (folder.logs, folder.ranks):
+            path.mkdir(parents=True, exist_ok=True)
+        text = to_json(plan, indent=2)
+        replace(folder.plan, text)
+        replace(self._layout.plan, text)
+
+
+_EXIT_CODES = {
+    OutcomeState.DONE: 0,
+    OutcomeState.SAVED: SavedForRequeue.exit_code,
+    OutcomeState.STOPPED: Interrupted.exit_code,
+}
+
+
+def _state(ending: Ending, wish: Wish | None, *, may_go_on: bool) -> OutcomeState:
+    """Return how the run is left. Ranks that saved without our asking were preempted directly."""
+    if ending is Ending.DONE:
+        return OutcomeState.DONE
+    if ending is Ending.FAILED and not (wish is not None and may_go_on):
+        return OutcomeState.FAILED
+    preempted = wish is None or wish.preempted
+    return OutcomeState.SAVED if preempted else OutcomeState.STOPPED
+
+
+def _refuse_second_supervisor(layout: RunLayout) -> None:
+    found = read_supervisor(layout)
+    if found is not None and found.pid != os.getpid() and is_alive(found):
+        raise PreflightError(
+            f"run `{layout.run_id}` is already supervised by {found.name}",
+            hint=f"watch it with `{command('status', layout)}`, "
+            f"end it with `{command('stop', layout)}`",
+        )

@@ -1,0 +1,397 @@
+"""Fine-tune a BERT to classify texts, on any number of ranks.
+
+    python -m launcher recipe=bert_finetune nodes=4
+
+Read it from `main` down. It is one file, to be copied and changed; `docs/recipes.md` explains it.
+
+Three rules make the numbers independent of how many ranks there are, and a resumed run equal to one
+that was never disturbed:
+
+* The global batch is cut from one order of the samples, by one cursor. A rank takes its share.
+* A loss is a sum over samples, divided by the size of the *global* batch, so that a short batch and
+  unequal shares weigh every sample the same. A rank without samples still takes part.
+* Randomness inside a step is keyed by (seed, step, rank), never by what happened before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import datasets
+import torch
+import transformers
+from torch.nn.functional import cross_entropy
+
+from launcher import checkpoint, runtime
+from launcher.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the configuration says to this recipe; `launcher run --help` explains each."""
+
+    max_steps: int
+    epochs: int
+    batch_size: int
+    micro_batch_size: int
+    lr: float
+    head_lr: float
+    weight_decay: float
+    warmup_ratio: float
+    max_grad_norm: float
+    max_length: int
+    seed: int
+    precision: str
+    compile: bool | str
+    eval_every_steps: int
+    log_every_steps: int
+    save_every_steps: int
+    keep: int
+    resume: str
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """Pick the settings out of the tree."""
+        values = {
+            **config["train"],
+            "save_every_steps": config["checkpoint"]["every_steps"],
+            "keep": config["checkpoint"]["keep"],
+            "resume": str(config["resume"]),
+        }
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+
+def main() -> None:
+    """Load, restore, train, evaluate, tell."""
+    ctx = runtime.init()
+    try:
+        settings = Settings.from_config(ctx.config)
+    except ConfigError as error:  # started without the launcher
+        sys.exit(str(error))
+    with ctx.phase("load"):
+        trainer = Trainer(ctx, settings)
+    with ctx.phase("restore"):
+        trainer.restore()
+    trainer.train()
+    metrics = trainer.evaluate()
+    trainer.finish(metrics)
+
+
+class Trainer:
+    """The parts of one training run, and the loop over them."""
+
+    def __init__(self, ctx: runtime.RankContext, settings: Settings) -> None:
+        self.ctx, self.engine, self.settings = ctx, ctx.engine, settings
+        self.data = datasets.load_from_disk(str(ctx.staged("data")))
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(ctx.staged("model"))
+        model = load_model(ctx, settings, self.data["train"].features["label"].names)
+        self.max_length = min(settings.max_length, model.config.max_position_embeddings)
+
+        self.sampler = checkpoint.GlobalSampler(len(self.data["train"]), settings.batch_size)
+        epoch_steps = math.ceil(len(self.data["train"]) / settings.batch_size)
+        self.total_steps = settings.max_steps or epoch_steps * settings.epochs
+
+        self.model = self.engine.wrap_model(model)
+        optimizer = torch.optim.AdamW(parameter_groups(model, settings), fused=True)
+        self.optimizer = self.engine.wrap_optimizer(optimizer)
+        self.scheduler = transformers.get_linear_schedule_with_warmup(  # type: ignore[no-untyped-call]
+            self.optimizer, round(settings.warmup_ratio * self.total_steps), self.total_steps
+        )
+        self.state = checkpoint.TrainingState(
+            model=self.model,
+            optimizer=self.optimizer,
+            scheduler=self.scheduler,
+            cursor=checkpoint.DataCursor(seed=settings.seed),
+            # For `launcher checkpoints export`: weights alone do not tell what model they are of.
+            scalars={"hf_config": json.loads(model.config.to_json_string())},
+        )
+        self.checkpoints = checkpoint.Checkpointer(
+            ctx.run_dir / "checkpoints",
+            group=self.engine,
+            generation=ctx.attempt,
+            keep=settings.keep,
+            on_commit=ctx.committed,
+        )
+        self.trained_samples, self.trained_s = 0, 0.0
+
+    # ---- the loop --------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Take the steps that are left; every rank goes through here in the same order."""
+        while self.state.step < self.total_steps:
+            with self.ctx.phase("train"):
+                self.step()
+            if self.ctx.should_stop():
+                self.save_and_leave()
+            if self.is_due(self.settings.save_every_steps) or self.state.step == self.total_steps:
+                self.save()
+            if self.is_due(self.settings.eval_every_steps) and self.state.step < self.total_steps:
+                self.evaluate()
+
+    def step(self) -> None:
+        """Take one optimiser step on the next global batch, and tell how it went."""
+        started = time.perf_counter()
+        cursor = self.state.cursor
+        ids, self.state.cursor = self.sampler.batch(cursor)
+        share = checkpoint.share(ids, self.ctx.rank, self.ctx.world_size)
+
+        torch.manual_seed(key(self.settings.seed, self.state.step, self.ctx.rank))
+        loss = self.gradients_of(share, len(ids))
+        if self.settings.max_grad_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
+        (lr, *_) = self.scheduler.get_last_lr()
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+        self.state.step += 1
+        self.ctx.record_samples(step=self.state.step, epoch=cursor.epoch, ids=share)
+        self.tell(loss, lr, cursor, len(ids), time.perf_counter() - started)
+
+    def gradients_of(self, share: Sequence[int], global_size: int) -> float:
+        """Accumulate this rank's gradients in pieces; return the mean loss of the global batch."""
+        pieces = list(cut(share, self.settings.micro_batch_size or len(share))) or [[]]
+        total = torch.zeros((), device=self.ctx.device)
+        for number, piece in enumerate(pieces, start=1):
+            with self.engine.accumulate(self.model, last=number == len(pieces)):
+                # Without samples of its own a rank computes one for nothing: the others wait for
+                # its gradients, and those must be zeros.
+                logits, labels = self.forward(self.model, "train", piece or [0])
+                loss = cross_entropy(logits, labels, reduction="sum") * bool(piece)
+                # The engine averages over ranks; what is wanted is the mean over samples.
+                (loss * self.ctx.world_size / global_size).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return self.engine.all_reduce(total).item() / global_size
+
+    def forward(
+        self, model: Any, split: str, ids: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits and labels of some samples, padded to the longest among them."""
+        rows = self.data[split][list(ids)]
+        on_gpu = self.ctx.device.type == "cuda"
+        batch = self.tokenizer(
+            list(rows["text"]),
+            truncation=True,
+            max_length=self.max_length,
+            padding=True,
+            pad_to_multiple_of=8 if on_gpu else None,
+            return_tensors="pt",
+        )
+        labels = torch.tensor(rows["label"])
+        with autocast(self.ctx.device, self.settings):
+            logits = model(**batch.to(self.ctx.device)).logits
+        return logits.float(), labels.to(self.ctx.device)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Measure the model on the test split, shared out over the ranks."""
+        rows = self.data["test"]
+        classes = rows.features["label"].num_classes
+        confusion = torch.zeros(classes * classes, dtype=torch.int64, device=self.ctx.device)
+        loss = torch.zeros((), dtype=torch.float64, device=self.ctx.device)
+        # Not the wrapped model: its forward talks to the other ranks, and some have no share.
+        model = self.engine.unwrap(self.model).eval()
+        pieces = cut(by_length(rows["text"]), self.evaluation_batch())
+        with self.ctx.phase("eval"):
+            for ids in pieces:
+                if share := checkpoint.share(ids, self.ctx.rank, self.ctx.world_size):
+                    logits, labels = self.forward(model, "test", share)
+                    pairs = labels * classes + logits.argmax(dim=1)
+                    confusion += torch.bincount(pairs, minlength=classes * classes)
+                    loss += cross_entropy(logits, labels, reduction="sum")
+                if self.ctx.should_stop():  # as often on every rank, with or without a share
+                    self.save_and_leave()
+            self.engine.all_reduce(confusion)
+            self.engine.all_reduce(loss)
+        model.train()
+        metrics = scores(confusion.view(classes, classes).cpu(), loss.item())
+        self.ctx.log_eval(step=self.state.step, metrics=metrics)
+        self.say(
+            f"step {self.state.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items())
+        )
+        return metrics
+
+    def evaluation_batch(self) -> int:
+        """Return how many samples all ranks evaluate at once; without gradients more fit."""
+        share = math.ceil(self.settings.batch_size / self.ctx.world_size)
+        return 2 * (self.settings.micro_batch_size or share) * self.ctx.world_size
+
+    # ---- checkpoints -----------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Go on from a checkpoint, if there is one and the configuration wants it."""
+        found = self.checkpoints.restore(self.state, resume=self.settings.resume)
+        if found:
+            self.say(f"going on after step {found.step} of {self.total_steps}. {found.note}")
+
+    def save(self) -> None:
+        """Start writing a checkpoint; training goes on meanwhile."""
+        with self.ctx.phase("save"):
+            self.checkpoints.save(self.state)
+
+    def save_and_leave(self) -> None:
+        """Write a checkpoint of this very step, wait until it is durable, and end this rank."""
+        with self.ctx.phase("save"):
+            self.checkpoints.wait()
+            if self.checkpoints.committed_step != self.state.step:
+                self.checkpoints.save(self.state)
+                self.checkpoints.wait()
+        self.ctx.leave_saved(self.state.step)
+
+    def is_due(self, every_steps: int) -> bool:
+        """Tell whether something that happens every so many steps happens now; 0 is never."""
+        return every_steps > 0 and self.state.step % every_steps == 0
+
+    # ---- telling ---------------------------------------------------------------------------------
+
+    def tell(
+        self,
+        loss: float,
+        lr: float,
+        cursor: checkpoint.DataCursor,
+        samples: int,
+        step_time_s: float,
+    ) -> None:
+        """Write down the step that was just taken."""
+        self.trained_samples += samples
+        self.trained_s += step_time_s
+        epoch = cursor.epoch + (cursor.samples + samples) / self.sampler.size
+        self.ctx.log_step(
+            step=self.state.step,
+            total_steps=self.total_steps,
+            epoch=epoch,
+            loss=loss,
+            lr=lr,
+            samples=samples,
+            step_time_s=step_time_s,
+        )
+        if self.is_due(self.settings.log_every_steps) or self.state.step == self.total_steps:
+            self.say(
+                f"step {self.state.step}/{self.total_steps}  loss {loss:.4f}  lr {lr:.2e}  "
+                f"{samples / step_time_s:.1f} samples/s"
+            )
+
+    def finish(self, metrics: Mapping[str, float]) -> None:
+        """Wait for the last checkpoint and hand in the result."""
+        with self.ctx.phase("save"):
+            self.checkpoints.wait()
+            self.checkpoints.close()
+        rate = self.trained_samples / self.trained_s if self.trained_s else 0.0
+        result = {**metrics, "steps": self.state.step, "samples_per_s": rate}
+        export = f"python -m launcher checkpoints export {self.ctx.run_id} --to ./model"
+        self.ctx.finish({**result, "export": export})
+
+    def say(self, text: str) -> None:
+        """Print a line, once and not once per rank."""
+        if self.ctx.is_main:
+            print(text, flush=True)
+
+
+# ---- model and optimiser -------------------------------------------------------------------------
+
+
+def load_model(ctx: runtime.RankContext, settings: Settings, labels: Sequence[str]) -> Any:
+    """Return the staged encoder with a new classifier on it, where it will be trained."""
+    quiet()  # the classifier is new: that is the point
+    torch.manual_seed(settings.seed)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        ctx.staged("model"),
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={name: number for number, name in enumerate(labels)},
+        dtype=torch.float32,
+    )
+    model.config.architectures = [type(model).__name__]  # the staged one had another head
+    model = model.to(ctx.device).train()
+    if wants_compile(ctx.device, settings):
+        model.compile(dynamic=True)  # in place, so that no name changes; texts differ in length
+    return model
+
+
+def quiet() -> None:
+    """Keep transformers from telling every rank's log what is as it should be."""
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def parameter_groups(model: Any, settings: Settings) -> list[dict[str, Any]]:
+    """Return four groups: encoder and head, each with and without weight decay.
+
+    The head starts from nothing and bears a larger rate. Biases and norms, which are vectors, are
+    not pulled towards zero.
+    """
+    groups = []
+    encoder = f"{model.base_model_prefix}."
+    for is_head, lr in ((False, settings.lr), (True, settings.head_lr or settings.lr)):
+        named = [(n, p) for n, p in model.named_parameters() if n.startswith(encoder) != is_head]
+        matrices = [p for _, p in named if p.ndim > 1]
+        vectors = [p for _, p in named if p.ndim <= 1]
+        groups.append({"params": matrices, "lr": lr, "weight_decay": settings.weight_decay})
+        groups.append({"params": vectors, "lr": lr, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]
+
+
+def autocast(device: torch.device, settings: Settings) -> AbstractContextManager[None]:
+    """Compute in bf16 where asked for, or where the device is good at it; CPUs mostly are not."""
+    good = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    enabled = good if settings.precision == "auto" else settings.precision == "bf16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def wants_compile(device: torch.device, settings: Settings) -> bool:
+    """Compile where asked for, or on GPUs that Triton, which writes the kernels, can program."""
+    if settings.compile != "auto":
+        return bool(settings.compile)
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (7, 0)
+
+
+# ---- small pieces --------------------------------------------------------------------------------
+
+
+def cut(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Cut a sequence into pieces of `size`; the last may be short."""
+    return (ids[start : start + size] for start in range(0, len(ids), size or 1))
+
+
+def by_length(texts: Sequence[str]) -> list[int]:
+    """Return the row numbers from the shortest text to the longest, so that little is padding."""
+    lengths = [len(text) for text in texts]
+    return sorted(range(len(lengths)), key=lengths.__getitem__)
+
+
+def key(*parts: int) -> int:
+    """Return a seed that neighbouring steps and ranks do not share."""
+    digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def scores(confusion: torch.Tensor, loss_sum: float) -> dict[str, float]:
+    """Return accuracy, macro F1 and mean loss from a table of (true class, predicted class).
+
+    Classes that neither occur nor are predicted do not count in the F1, as in scikit-learn.
+    """
+    table = confusion.double()
+    hits, rows, columns = table.diagonal(), table.sum(dim=1), table.sum(dim=0)
+    occurs = rows + columns > 0
+    f1 = 2 * hits[occurs] / (rows + columns)[occurs]
+    total = table.sum()
+    return {
+        "accuracy": float(hits.sum() / total),
+        "macro_f1": float(f1.mean()),
+        "loss": loss_sum / float(total),
+    }
+
+
+if __name__ == "__main__":
+    main()

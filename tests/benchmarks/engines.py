@@ -1,0 +1,125 @@
+"""Engines side by side: start-up, allreduce by size, and a training step.
+
+    python tests/benchmarks/engines.py --ranks 2,4
+
+Prints one Markdown table per number of ranks. An engine that is not installed is left out. Run it
+on a quiet machine: ranks that share cores with others measure the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ENGINES = ("torchrun", "mpi", "horovod", "horovod_mpi")
+SIZES = {"4 kB": 1_000, "1 MB": 250_000, "16 MB": 4_000_000}
+REPEATS = 12
+COMMAND = ("-m", "launcher", "recipe=script", f"script={__file__}", "device=cpu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ranks", default="2,4")
+    asked = parser.parse_args()
+    for ranks in map(int, asked.ranks.split(",")):
+        rows = [(engine, measure(engine, ranks)) for engine in available()]
+        show(ranks, rows)
+
+
+def available() -> list[str]:
+    from launcher.engines import require
+    from launcher.errors import EngineMissingError
+
+    found = []
+    for engine in ENGINES:
+        try:
+            require(engine)
+        except EngineMissingError:
+            continue
+        found.append(engine)
+    return found
+
+
+def measure(engine: str, ranks: int) -> dict[str, float]:
+    """Run this file under the launcher, as anybody would, and return what rank 0 found."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder, "found.json")
+        subprocess.run(
+            (sys.executable, *COMMAND, f"backend={engine}", f"nodes={ranks}"),
+            cwd=folder,
+            env={**os.environ, "BENCHMARK_RESULT": str(result)},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        found: dict[str, float] = json.loads(result.read_text())
+        attempt = next(Path(folder, "outputs", "runs").glob("*/attempts/0001/events.jsonl"))
+        began = json.loads(attempt.read_text().splitlines()[0])["at"]
+        return {"start-up s": found.pop("met_at") - began, **found}
+
+
+def show(ranks: int, rows: Sequence[tuple[str, dict[str, float]]]) -> None:
+    names = list(rows[0][1])
+    print(f"\n{ranks} ranks\n\n| engine | {' | '.join(names)} |")
+    print("| --- " * (len(names) + 1) + "|")
+    for engine, found in rows:
+        print(f"| {engine} | {' | '.join(f'{found[name]:.2f}' for name in names)} |")
+
+
+def be_rank() -> None:
+    from launcher import runtime
+
+    ctx = runtime.init()
+    ctx.engine.barrier(120)
+    found = {"met_at": time.time(), **reductions(ctx.engine), **steps(ctx.engine)}
+    if ctx.is_main:
+        Path(os.environ["BENCHMARK_RESULT"]).write_text(json.dumps(found))
+
+
+def reductions(engine: Any) -> dict[str, float]:
+    import torch
+
+    found = {}
+    for name, size in SIZES.items():
+        tensor = torch.ones(size)
+        found[f"allreduce {name}, ms"] = median_ms(lambda: engine.all_reduce(tensor))  # noqa: B023
+    return found
+
+
+def steps(engine: Any) -> dict[str, float]:
+    """Train a small transformer: 2 layers of 256, 64 tokens, batch 4 per rank."""
+    import torch
+
+    layer = torch.nn.TransformerEncoderLayer(256, 4, 1024, batch_first=True)
+    model = engine.wrap_model(torch.nn.TransformerEncoder(layer, 2))
+    optimizer = engine.wrap_optimizer(torch.optim.AdamW(model.parameters()))
+    data = torch.randn(4, 64, 256)
+
+    def step() -> None:
+        with engine.accumulate(model, last=True):
+            model(data).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return {"step, ms": median_ms(step)}
+
+
+def median_ms(action: Callable[[], object]) -> float:
+    times = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times[2:])
+
+
+if __name__ == "__main__":
+    be_rank() if "BENCHMARK_RESULT" in os.environ else main()

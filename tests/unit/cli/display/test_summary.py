@@ -1,0 +1,78 @@
+"""How a run's end is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.cli.display.summary import NextCommands, summary
+from launcher.specs import RunLayout
+from launcher.supervise import Outcome, OutcomeState
+
+COMMANDS = NextCommands(
+    resume="launcher resume r", repeat="launcher recipe=x", why="launcher why r"
+)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> RunLayout:
+    found = RunLayout.of(tmp_path / "outputs", "r")
+    found.attempt(1).logs.mkdir(parents=True)
+    found.report.write_text("")
+    return found
+
+
+def lines(layout: RunLayout, **values: Any) -> str:
+    base: dict[str, Any] = {
+        "run_id": "r",
+        "state": OutcomeState.DONE,
+        "exit_code": 0,
+        "attempts": 1,
+        "steps": 240,
+        "committed_step": None,
+        "seconds": {"stage": 10.0, "train": 141.0},
+    }
+    outcome = Outcome(**{**base, **values})
+    told = summary(outcome, layout, COMMANDS, layout.path.parents[2])
+    return "\n".join(text for text, _ in told)
+
+
+def test_a_finished_run_shows_result_places_and_how_to_repeat_it(layout: RunLayout) -> None:
+    text = lines(layout, result={"accuracy": 0.9123456, "steps": 240, "export": "launcher x"})
+    assert text.splitlines() == [
+        "",
+        "done: 240 steps, 2 min 31 s",
+        "result      accuracy 0.9123, steps 240",
+        "export      launcher x",
+        "run folder  outputs/runs/r",
+        "report      outputs/runs/r/report.html",
+        "logs        outputs/runs/r/attempts/0001/logs",
+        "repeat      launcher recipe=x",
+    ]
+
+
+def test_a_stopped_run_shows_where_it_is_saved_and_how_to_go_on(layout: RunLayout) -> None:
+    layout.checkpoints.mkdir()
+    text = lines(layout, state=OutcomeState.STOPPED, exit_code=130, committed_step=200)
+    assert "stopped: 240 steps, 2 min 31 s; saved at step 200" in text
+    assert "checkpoints outputs/runs/r/checkpoints" in text
+    assert "go on       launcher resume r" in text
+
+
+def test_a_failed_run_ends_with_the_incident_report(layout: RunLayout) -> None:
+    text = lines(
+        layout, state=OutcomeState.FAILED, exit_code=5, attempts=1, why="FIRST FAILURE\nrank 3"
+    )
+    assert "FIRST FAILURE\nrank 3" in text
+    assert "failed: 240 steps" in text
+
+
+def test_several_attempts_are_counted(layout: RunLayout) -> None:
+    assert "3 attempts" in lines(layout, attempts=3)
+
+
+def test_a_preempted_run_does_not_claim_a_save_that_never_was(layout: RunLayout) -> None:
+    text = lines(layout, state=OutcomeState.SAVED, exit_code=75, steps=0)
+    assert "stopped with nothing saved, and wants to be started again" in text

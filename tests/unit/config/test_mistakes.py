@@ -1,0 +1,109 @@
+"""Every mistake gets a sentence, the nearest valid name and exit code 2: never a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launcher import config
+from launcher.config.catalog import RESERVED
+from launcher.errors import ConfigError
+
+OK = ("recipe=script", "script=train.py")
+
+MISTAKES = [
+    # what is typed, what the message says, what the hint offers
+    ("recipe=bert_finetun", "unknown recipe `bert_finetun`", "`bert_finetune`"),
+    ("model=minilmm", "unknown model `minilmm`", "`minilm`"),
+    ("data=docstring", "unknown data `docstring`", "`docstrings`"),
+    ("cluster=lokal", "unknown cluster `lokal`", "`local`"),
+    ("backend=torch_run", "unknown backend `torch_run`", "`torchrun`"),
+    *[
+        (f"{group}={name}", f"`{group}={name}` is not available in this version", f"{group}=")
+        for group, names in RESERVED.items()
+        for name in names
+    ],
+    ("backend=horovd", "unknown backend `horovd`", "`horovod`"),
+    ("recipee=script", "unknown key `recipee`", "`recipe`"),
+    ("train.max_step=3", "unknown key `train.max_step`", "`train.max_steps`"),
+    ("max_steps=3", "unknown key `max_steps`", "`train.max_steps`"),
+    ("lr=1", "unknown key `lr`", "`train.lr`"),
+    ("batchsize=1", "unknown key `batchsize`", "`train.batch_size`"),
+    ("node=4", "unknown key `node`", "`nodes`"),
+    ("nodes.x=4", "unknown key `nodes.x`", "`nodes`"),
+    ("scirpt=train.py", "unknown key `scirpt`", "`script`"),
+    ("zzzzzz=1", "unknown key `zzzzzz`", "launcher run --help"),
+    ("+train.max_step=3", "unknown key `train.max_step`", "`train.max_steps`"),
+    ("+train.lr=3", "`train.lr` is there already", "train.lr=3"),
+    ("~train.lr", "keys cannot be deleted", "train.lr="),
+    ("hydra.run.dir=x", "would do nothing", "storage.root="),
+    ("train=5", "`train` is a section", "train.max_steps"),
+    ("model={name: x}", "`model` takes one name", "model="),
+    ("device=gpu", "must be one of auto, cpu, cuda", "`device=cuda`"),
+    ("device=cud", "must be one of auto, cpu, cuda", "`device=cuda`"),
+    ("train.precision=fp16", "must be one of auto, fp32, bf16", "`train.precision=bf16`"),
+    ("nodes=four", "`nodes=four`: it must be a whole number", "nodes="),
+    ("nodes=1.5", "`nodes=1.5`: it must be a whole number", "nodes="),
+    ("nodes=", "must be a whole number", "nodes="),
+    ("nodes=null", "must be a whole number", "nodes="),
+    ("nodes=0", "at least one node", "nodes"),
+    ("nodes=99999999999", "surely a slip", "nodes"),
+    ("slots=99999999999", "surely a slip", "slots"),
+    (f"storage.root=/tmp/{'y' * 300}", "a name this long", "storage.root"),
+    (f"storage.root=/tmp{'/y' * 2000}", "a name this long", "storage.root"),
+    ("slots=0", "at least 1", "slots"),
+    ("slots=many", "auto, or a count", "slots"),
+    ("slots=1.5", "a whole number, or auto", "slots"),
+    ("train.lr=high", "must be a number", "train.lr="),
+    ("train.lr=0", "must be above 0", "train.lr"),
+    ("train.lr=-1", "must be above 0", "train.lr"),
+    ("train.lr=nan", "must be above 0", "train.lr"),
+    ("train.batch_size=0", "at least 1", "train.batch_size"),
+    ("train.epochs=0", "at least 1", "train.epochs"),
+    ("train.max_steps=-1", "cannot be negative", "train.max_steps"),
+    ("train.micro_batch_size=64", "cannot be larger than", "train.micro_batch_size"),
+    ("train.compile=maybe", "auto, true or false", "train.compile"),
+    ("train.record_samples=maybe", "one of true, false", "train.record_samples="),
+    ("checkpoint.keep=1", "fewer than 2", "checkpoint.keep"),
+    ("checkpoint.every_steps=-5", "cannot be negative", "checkpoint.every_steps"),
+    ("resume=latest", "none of auto, never, required", "checkpoints ls"),
+    ("run_id=../escape", "cannot name a run", "run_id="),
+    ("run_id=a/b", "cannot name a run", "run_id=a-b"),
+    ("run_id='my run'", "cannot name a run", "run_id=my-run"),
+    ("run_id=.hidden", "cannot name a run", "run_id=hidden"),
+    ("cluster.port=70000", "0 to 65535", "cluster.port"),
+    ("storage.root=s3://bucket/x", "not available in this version", "storage.root=/"),
+    ("storage.root=", "names no folder", "storage.root"),
+    ("args=--x", "must be a list in brackets", "args=[a,b]"),
+    ("args=[--x,1", "cannot read", "close every bracket"),
+    ("nodes", "`nodes` is no `key=value`", "nodes=..."),
+    ("nodes =4", "cannot read", "without spaces"),
+    ("train.lr=a(b", "cannot read", "quote the value"),
+    ("nodes=1,2", "names several values", "add `-m`"),
+    ("train.lr=choice(1,2)", "names several values", "add `-m`"),
+    ("env.HF_TOKEN=abc", "looks like a secret", "export HF_TOKEN"),
+    ("env.LAUNCHER_RUN_ID=abc", "set by the launcher itself", "another name"),
+    ("env.a-b=abc", "cannot name an environment variable", "A-Z"),
+    ("params.x=${nothing}", "refers to something that is not there", "\\${"),
+    ("model=https://user:pw@host/x", "holds a password", "environment"),
+    ("model=uri", "`model=uri` needs `model.source`", "model.source=..."),
+    ("data=rows.jsonl", "unknown data `rows.jsonl`", "`data=./rows.jsonl`"),
+    ("model=org/name", "unknown model `org/name`", "`model=hf://..."),
+    ("data=jsonl", "`data=jsonl` needs `data.train`", "data.train=..."),
+    ("model.sha256=abc", "no sha256", "sha256sum"),
+    ("script=", "`recipe=script` needs the script", "script=train.py"),
+    ("recipe=null", "`recipe` takes one name", "recipe="),
+]
+
+
+@pytest.mark.parametrize(("typed", "says", "offers"), MISTAKES, ids=[each[0] for each in MISTAKES])
+def test_a_mistake_is_told_with_what_was_meant(
+    tmp_path: Path, typed: str, says: str, offers: str
+) -> None:
+    (tmp_path / "train.py").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        config.load([*OK, typed], cwd=tmp_path)
+    assert caught.value.exit_code == 2
+    assert says in f"{caught.value.message} {caught.value.context}"
+    assert offers in caught.value.hint

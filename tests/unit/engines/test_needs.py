@@ -1,0 +1,62 @@
+"""What an engine needs, asked without importing it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launcher.engines import require
+
+
+def bare_python(folder: Path) -> str:
+    """Return an interpreter that has nothing installed."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "v")], check=True)
+    return str(folder / "v" / "bin" / "python")
+
+
+@pytest.mark.parametrize(
+    ("backend", "missing", "mends"),
+    [
+        ("torchrun", "torch", "pip install torch"),
+        ("mpi", "mpi4py", "pip install 'hydra-torch-launcher[mpi]'"),
+        ("mpi", "mpirun", "pip install 'hydra-torch-launcher[mpi]'"),
+        ("horovod", "horovod", "python -m launcher.engines install horovod"),
+        ("horovod_mpi", "horovod", "python -m launcher.engines install horovod --with-mpi"),
+    ],
+)
+def test_a_missing_engine_names_what_is_missing_and_the_command_that_mends_it(
+    tmp_path: Path, backend: str, missing: str, mends: str
+) -> None:
+    code = (
+        "import sys; from launcher.engines import require\n"
+        "from launcher.errors import EngineMissingError\n"
+        "try: require(sys.argv[1])\n"
+        "except EngineMissingError as e: print(e.exit_code, e.message, '|', e.hint)"
+    )
+    done = subprocess.run(
+        [bare_python(tmp_path), "-c", code, backend],
+        env={"PATH": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    message, hint = done.stdout.split("|")
+    assert message.startswith("2 ")
+    assert missing in message
+    assert mends in hint
+
+
+def test_nothing_is_said_about_another_interpreter() -> None:
+    require("horovod", "/another/python")
+
+
+def test_asking_imports_no_engine() -> None:
+    code = (
+        "import sys; from launcher.engines import needs\n"
+        "for ask in needs.NEEDS.values(): list(ask())\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'mpi4py', 'horovod')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,134 @@
+"""Building a plan: pure, complete, and printed without a secret."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from launcher.cluster import ClusterRequest, Machine, resolve
+from launcher.errors import UnknownNameError
+from launcher.plan import PlanRequest, build, render
+from launcher.specs import (
+    CheckpointPolicy,
+    Cluster,
+    Node,
+    Plan,
+    Program,
+    StageItem,
+    from_json,
+    to_json,
+)
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "plan_local_two_nodes.txt"
+AWKWARD = ("--name", "a b", "it's", "$(rm -rf /)", "x;y", "é", "line\nbreak")
+
+
+def request(nodes: int = 2, **changes: object) -> PlanRequest:
+    base = PlanRequest(
+        run_id="demo",
+        attempt=1,
+        storage_root="/data",
+        cluster=resolve(ClusterRequest(source="local", nodes=nodes, device="cpu"), Machine(cpus=4)),
+        backend="torchrun",
+        program=Program(path="/home/me/train.py", args=AWKWARD),
+        python="/usr/bin/python3",
+        cwd="/home/me",
+        checkpoint=CheckpointPolicy(every_steps=50, keep=2, resume="auto"),
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_the_same_request_gives_the_same_plan() -> None:
+    assert build(request()) == build(request())
+
+
+def test_a_plan_round_trips_through_json() -> None:
+    plan = build(request(stage=(StageItem(name="model", uri="hf://a/b"),)))
+    assert from_json(Plan, to_json(plan)) == plan
+
+
+def test_one_agent_is_started_per_node_and_told_where_to_meet() -> None:
+    plan = build(request(nodes=3))
+    assert [command.argv[command.argv.index("--node-rank") + 1] for command in plan.commands] == [
+        "0",
+        "1",
+        "2",
+    ]
+    endpoint = f"{plan.rendezvous.address}:{plan.rendezvous.port}"
+    assert all(endpoint in command.argv for command in plan.commands)
+
+
+def test_arguments_that_would_hurt_a_shell_stand_in_the_argv_unchanged() -> None:
+    (first, _) = build(request()).commands
+    assert first.argv[-len(AWKWARD) :] == AWKWARD
+
+
+def test_a_rendered_command_pastes_back_into_the_same_argv() -> None:
+    plan = build(request())
+    text = render(plan)
+    assert all(shlex.join(command.argv) in text for command in plan.commands)
+
+
+def test_the_derived_port_lies_below_the_ephemeral_range_and_moves_with_every_try() -> None:
+    ports = {build(request(port_try=attempt)).rendezvous.port for attempt in range(20)}
+    assert all(20_000 <= port < 30_000 for port in ports)
+    assert len(ports) > 15
+
+
+def test_a_port_chosen_by_the_user_is_pinned() -> None:
+    rendezvous = build(request(port=12_345)).rendezvous
+    assert (rendezvous.port, rendezvous.pinned) == (12_345, True)
+
+
+def test_a_node_without_slots_coordinates_and_starts_nothing() -> None:
+    nodes = (
+        Node(node_rank=0, name="head", address="127.0.0.1", slots=0),
+        Node(node_rank=1, name="gpu1", address="127.0.0.1", slots=2),
+    )
+    plan = build(request(cluster=Cluster(source="local", nodes=nodes)))
+    (command,) = plan.commands
+    assert command.node_rank == 1
+    assert command.argv[command.argv.index("--nnodes") + 1] == "1"
+    assert any("head" in note for note in plan.notes)
+
+
+def test_ranks_on_one_node_split_its_cores() -> None:
+    node = Node(node_rank=0, name="n", address="127.0.0.1", slots=4, cpus=8)
+    (command,) = build(request(cluster=Cluster(source="local", nodes=(node,)))).commands
+    assert command.env["OMP_NUM_THREADS"] == "2"
+
+
+def test_a_cpu_run_hides_the_gpus_and_a_shared_gpu_is_told_to_the_ranks() -> None:
+    (command, _) = build(request()).commands
+    assert command.env["CUDA_VISIBLE_DEVICES"] == ""
+    shared = Node(node_rank=0, name="n", address="127.0.0.1", slots=2, gpus=("0",))
+    plan = build(request(cluster=Cluster(source="local", nodes=(shared,))))
+    assert plan.commands[0].env["LAUNCHER_GPU_SHARED"] == "1"
+    assert plan.device == "cuda"
+    assert any("share devices" in note for note in plan.notes)
+
+
+def test_hubs_are_switched_off_only_when_something_was_staged() -> None:
+    bare = build(request()).commands[0].env
+    staged = build(request(stage=(StageItem(name="m", uri="hf://a/b"),))).commands[0].env
+    assert "HF_HUB_OFFLINE" not in bare
+    assert staged["HF_HUB_OFFLINE"] == "1"
+
+
+def test_what_the_user_sets_wins() -> None:
+    env = build(request(env={"OMP_NUM_THREADS": "7"})).commands[0].env
+    assert env["OMP_NUM_THREADS"] == "7"
+
+
+def test_an_unknown_backend_offers_the_nearest() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        build(request(backend="torchrn"))
+    assert "did you mean `torchrun`" in caught.value.hint
+
+
+def test_the_rendered_plan_is_as_agreed() -> None:
+    text = render(build(request(stage=(StageItem(name="model", uri="hf://a/b"),)))) + "\n"
+    assert text == GOLDEN.read_text(), (
+        "the printed plan changed; if that is meant, accept it with: python tests/golden/accept.py"
+    )

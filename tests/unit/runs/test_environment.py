@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from launcher.runs import environment
+from launcher.specs import RunLayout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=x", "-c", "user.email=x@y")
+        subprocess.run(
+            ["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True
+        )
+
+    git("init", "-b", "trunk")
+    (folder / "a.py").write_text("x = 1\n")
+    git("add", "a.py")
+    git("commit", "-m", "first")
+    return folder
+
+
+def test_commit_diff_and_untracked_names_are_recorded(repository: Path) -> None:
+    clean = environment.describe(repository)["git"]
+    assert len(clean["commit"]) == 40
+    assert (clean["branch"], clean["dirty"], clean["diff"]) == ("trunk", False, "")
+    (repository / "a.py").write_text('x = 2\nAPI_KEY = "s3cr3t-value"\n')
+    (repository / "new.py").write_text("")
+    changed = environment.describe(repository)["git"]
+    assert changed["dirty"]
+    assert "+x = 2" in changed["diff"]
+    assert "s3cr3t" not in changed["diff"]
+    assert changed["untracked"] == ["new.py"]
+
+
+def test_outside_of_a_repository_there_is_no_git(tmp_path: Path) -> None:
+    assert environment.describe(tmp_path)["git"] == {}
+
+
+def test_versions_are_known_without_importing_anything_heavy(tmp_path: Path) -> None:
+    found = environment.describe(tmp_path)
+    assert found["packages"]["torch"]
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    code = (
+        "import launcher.runs.environment as e, pathlib, sys;"
+        "e.describe(pathlib.Path('/')); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_secrets_among_the_variables_are_masked(tmp_path: Path) -> None:
+    variables = {
+        "HF_TOKEN": "hf_x",
+        "NCCL_DEBUG": "INFO",
+        "HOME": "/me",
+        "HF_ENDPOINT": "h://u:pw@host/x",
+    }
+    found = environment.describe(tmp_path, variables)["variables"]
+    assert found == {"HF_TOKEN": "***", "NCCL_DEBUG": "INFO", "HF_ENDPOINT": "h://***@host/x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("+HF_TOKEN=hf_abcdefghijklmnop", "+HF_TOKEN=***"),
+        ('+api_key = "abc def"', "+api_key = ***"),
+        ('+x = "ghp_0123456789abcdef"', '+x = "***"'),
+        ("+url = s3://u:pw@host/x", "+url = s3://***@host/x"),
+        ("+token = tokenizer.encode(x)", "+token = tokenizer.encode(x)"),
+        ("+monkey=3", "+monkey=3"),
+    ],
+)
+def test_what_looks_like_a_secret_in_a_diff_is_hidden(text: str, hidden: str) -> None:
+    assert environment.hide_secrets(text) == hidden
+
+
+def test_a_password_in_a_url_of_a_diff_is_hidden() -> None:
+    text = environment.hide_secrets("+url = s3://u:pw@host/x")
+    assert "pw" not in text
+    assert text.endswith("@host/x")
+
+
+def test_the_record_is_written_quickly(tmp_path: Path, repository: Path) -> None:
+    layout = RunLayout(tmp_path)
+    started = time.monotonic()
+    environment.write(layout, folder=repository)
+    assert time.monotonic() - started < 1.0  # 15 ms on an idle laptop
+    assert json.loads(layout.environment.read_text())["folder"] == str(repository)

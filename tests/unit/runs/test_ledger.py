@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from launcher.runs.ledger import ledger
+
+if TYPE_CHECKING:
+    RunFolder = Any
+
+
+def test_every_second_of_an_attempt_is_in_one_bucket(folder: RunFolder) -> None:
+    folder.begin(spent=20.0)
+    folder.rank(0, phase_seconds={"start": 1.0, "train": 8.0, "save": 2.0})
+    folder.ended(at=15.0)
+    found = ledger(folder.layout)
+    # one second before the rank's first word, three after its last
+    assert found == pytest.approx({"stage": 20, "start": 2, "train": 8, "save": 2, "end": 3})
+    assert list(found) == ["stage", "start", "train", "save", "end"]
+
+
+def test_a_script_without_phases_has_its_time_as_program(folder: RunFolder) -> None:
+    folder.begin().rank(0, step=5, phase_seconds={"start": 9.0}).ended(at=12.0)
+    assert ledger(folder.layout)["program"] == 9.0
+
+
+def test_lost_work_is_taken_out_of_training(folder: RunFolder) -> None:
+    lines = [{"step": step, "loss": 1.0, "step_time_s": 1.0} for step in range(1, 6)]
+    folder.begin(attempt=1).metrics(lines).rank(0, phase_seconds={"train": 5.0}).ended(at=6.0)
+    folder.begin(attempt=2).metrics(lines[3:]).rank(0, phase_seconds={"train": 2.0}).ended(at=3.0)
+    found = ledger(folder.layout)
+    assert (found["train"], found["lost"]) == (5.0, 2.0)
+
+
+def test_an_attempt_whose_supervisor_was_killed_counts_up_to_its_last_word(
+    folder: RunFolder,
+) -> None:
+    folder.begin().rank(0, at=10.0, phase_seconds={"train": 9.0})
+    assert sum(ledger(folder.layout).values()) == pytest.approx(10.0)
+
+
+def test_a_run_without_attempts_spent_nothing(folder: RunFolder) -> None:
+    assert ledger(folder.layout) == {}

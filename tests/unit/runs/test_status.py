@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from launcher.errors import UnknownNameError
+from launcher.runs import RunState, read_status, supervisor
+from launcher.runs.status import remaining_s
+from launcher.specs import RankState, RunLayout
+
+if TYPE_CHECKING:
+    RunFolder = Any
+
+T0 = 1_700_000_000.0
+
+
+def test_a_running_run_tells_step_loss_rate_and_time_left(folder: RunFolder) -> None:
+    folder.begin()
+    supervisor.beat(folder.layout, attempt=1)
+    folder.metrics([{"step": s, "loss": 1.0, "step_time_s": 0.5} for s in range(1, 21)])
+    for rank in range(4):
+        step = 20 + rank
+        folder.rank(rank, step=step, loss=0.7, samples_per_s=64.0, committed_step=10)
+    status = read_status(folder.layout, now=T0 + 12)
+    assert status.state is RunState.RUNNING
+    assert (status.step, status.total_steps, status.loss, status.samples_per_s) == (
+        20,
+        100,
+        0.7,
+        64,
+    )
+    assert status.eta_s == pytest.approx(40.0)
+    assert status.committed_step == 10
+    assert status.supervisor_alive
+    assert [node.state for node in status.nodes] == ["running"] * 4
+    assert status.nodes[0].heartbeat_age_s == pytest.approx(2.0)
+    supervisor.leave(folder.layout)
+    assert read_status(folder.layout).state is RunState.LOST
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "saved", "stopped"])
+def test_a_run_that_ended_says_how(folder: RunFolder, state: str) -> None:
+    folder.begin().ended(state)
+    assert read_status(folder.layout).state == state
+
+
+def test_a_run_that_is_started_again_is_no_longer_ended(folder: RunFolder) -> None:
+    folder.begin(attempt=1).ended("failed")
+    folder.begin(attempt=2)
+    supervisor.beat(folder.layout, attempt=2)
+    assert read_status(folder.layout).attempt == 2
+    assert read_status(folder.layout).state is RunState.RUNNING
+
+
+def test_a_run_that_was_asked_to_stop_is_stopping(folder: RunFolder) -> None:
+    folder.begin().stopped(by="me@here")
+    supervisor.beat(folder.layout, attempt=1)
+    assert read_status(folder.layout).state is RunState.STOPPING
+
+
+def test_a_folder_without_an_attempt_is_staging(folder: RunFolder) -> None:
+    folder.layout.path.mkdir(parents=True)
+    assert read_status(folder.layout).state is RunState.STAGING
+
+
+def test_a_node_is_as_bad_as_its_worst_rank_and_silent_without_records(folder: RunFolder) -> None:
+    folder.begin().rank(1, state=RankState.FAILED).gone(2)
+    nodes = read_status(folder.layout).nodes
+    assert [node.state for node in nodes] == ["running", "failed", "silent", "running"]
+    assert nodes[2].heartbeat_age_s is None
+
+
+def test_an_unknown_run_offers_the_nearest(folder: RunFolder) -> None:
+    folder.begin()
+    with pytest.raises(UnknownNameError, match="did you mean `r1`"):
+        read_status(RunLayout(folder.layout.path.with_name("r11")))
+
+
+def test_the_time_left_is_unknown_without_a_total_or_a_step() -> None:
+    assert remaining_s([], 1, 10) is None
+    assert remaining_s([{"step": 1, "step_time_s": 1.0}], 1, 0) is None

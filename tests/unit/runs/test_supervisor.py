@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from launcher.runs.supervisor import STALE_S, beat, is_alive, leave, read_supervisor
+from launcher.specs import RunLayout, to_json
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> RunLayout:
+    return RunLayout(tmp_path)
+
+
+def test_a_supervisor_that_beats_is_alive_until_it_leaves(layout: RunLayout) -> None:
+    assert not is_alive(read_supervisor(layout))
+    beat(layout, attempt=3)
+    found = read_supervisor(layout)
+    assert found is not None
+    assert (found.pid, found.host, found.attempt) == (os.getpid(), socket.gethostname(), 3)
+    assert is_alive(found)
+    leave(layout)
+    assert read_supervisor(layout) is None
+
+
+def test_on_this_host_the_process_counts_not_the_heartbeat(layout: RunLayout) -> None:
+    beat(layout, attempt=1)
+    found = read_supervisor(layout)
+    assert found is not None
+    assert is_alive(replace(found, heartbeat_at=0.0))
+    assert not is_alive(replace(found, pid=2**22 - 1))
+    assert not is_alive(replace(found, process_started="1"))  # its id is another's by now
+
+
+def test_on_another_host_the_heartbeat_counts(layout: RunLayout) -> None:
+    beat(layout, attempt=1)
+    found = read_supervisor(layout)
+    assert found is not None
+    now = time.time()
+    other = replace(found, host="elsewhere", boot_id="x", heartbeat_at=now)
+    assert is_alive(other, now=now + STALE_S - 1)
+    assert not is_alive(other, now=now + STALE_S + 1)
+
+
+def test_only_its_own_word_is_taken_back(layout: RunLayout) -> None:
+    beat(layout, attempt=1)
+    found = read_supervisor(layout)
+    assert found is not None
+    layout.supervisor.write_text(to_json(replace(found, pid=1)))
+    leave(layout)
+    assert read_supervisor(layout) is not None
+
+
+def test_half_a_file_is_nobody(layout: RunLayout) -> None:
+    layout.supervisor.write_text('{"pid": 1')
+    assert read_supervisor(layout) is None

@@ -1,0 +1,42 @@
+"""Exceptions as the status file tells them."""
+
+from __future__ import annotations
+
+import pytest
+
+from launcher.runtime.failure import describe, exit_code_of
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_builtin_exceptions_are_named_without_their_module() -> None:
+    told = describe(ValueError("bad"))
+    assert (told.kind, told.message) == ("ValueError", "bad")
+
+
+def test_other_exceptions_are_named_with_their_module() -> None:
+    assert describe(Unprintable()).kind.endswith("test_failure.Unprintable")
+
+
+def test_an_exception_that_cannot_be_printed_is_still_told() -> None:
+    assert "unprintable" in describe(Unprintable()).message
+
+
+def test_a_huge_message_is_cut() -> None:
+    assert len(describe(ValueError("x" * 1_000_000)).traceback) <= 40_000
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [(None, 0), (0, 0), (3, 3), ("text", 1), (-1, 255), (256, 0)]
+)
+def test_exit_codes_are_the_interpreters(code: object, expected: int) -> None:
+    assert exit_code_of(SystemExit(code)) == expected
+
+
+def test_a_message_with_the_name_of_a_file_that_is_no_utf8_can_be_written_down() -> None:
+    told = describe(FileNotFoundError("caf\udce9.txt"))
+    assert told.message == r"caf\udce9.txt"
+    assert told.traceback.encode("utf-8")

@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from launcher import runs
+from launcher.errors import PreflightError
+from launcher.runs import FailureKind, events, supervisor
+from launcher.runs.events import (
+    AttemptEnded,
+    AttemptStarted,
+    HangSuspected,
+    Killed,
+    RankFailed,
+    RunEnded,
+    StopRequested,
+)
+from launcher.specs import from_json
+from launcher.specs.plan import Plan
+from launcher.supervise import OutcomeState, SupervisePolicy
+
+if TYPE_CHECKING:
+    Scene = Any
+
+
+def test_a_run_that_ends_well_is_done_with_0_and_leaves_its_whole_folder(scene: Scene) -> None:
+    outcome = scene.run("done", "done", "done")
+    assert (outcome.state, outcome.exit_code, outcome.attempts) == (OutcomeState.DONE, 0, 1)
+    assert outcome.steps == 3
+    assert outcome.result == {"accuracy": 0.5}
+    assert outcome.first_failure is None
+    folder = scene.layout.attempt(1)
+    assert from_json(Plan, folder.plan.read_bytes()) == scene.plan_for(1)
+    assert folder.plan.read_bytes() == scene.layout.plan.read_bytes()
+    result = json.loads(scene.layout.result.read_text())
+    assert (result["state"], result["exit_code"], result["steps"]) == ("done", 0, 3)
+    assert result["result"] == {"accuracy": 0.5}
+    assert result["seconds"]["stage"] == 1.5
+    assert len(scene.layout.metrics.read_text().splitlines()) == 3
+    assert scene.layout.report.stat().st_size > 0
+    assert not scene.layout.supervisor.exists()
+    assert runs.read_status(scene.layout).state == "done"
+
+
+def test_the_observer_sees_events_records_and_the_output_of_rank_0(scene: Scene) -> None:
+    scene.run("done", "done")
+    seen = scene.recorder
+    assert [plan.attempt for plan in seen.plans] == [1]
+    assert seen.lines == ["step 1", "step 2", "step 3"]
+    assert [record.rank for record in seen.snapshots[-1]] == [0, 1]
+    names = [events.name_of(event) for event in seen.events]
+    assert names[0] == "attempt_started"
+    assert names[-2:] == ["attempt_ended", "run_ended"]
+    assert events.read(scene.layout.attempt(1).events) == seen.events
+
+
+def test_an_observer_that_breaks_does_not_end_the_run(scene: Scene) -> None:
+    def broken(_: object) -> None:
+        raise BrokenPipeError("the terminal is gone")
+
+    scene.recorder.on_ranks = broken
+    assert scene.run("done").exit_code == 0
+
+
+def test_an_exception_without_a_commit_is_the_end_with_5_and_says_why(scene: Scene) -> None:
+    outcome = scene.run("error", "peer", "peer")
+    assert (outcome.state, outcome.exit_code, outcome.attempts) == (OutcomeState.FAILED, 5, 1)
+    assert outcome.first_failure is not None
+    assert outcome.first_failure.rank == 0
+    assert outcome.first_failure.kind is FailureKind.EXCEPTION
+    assert "ValueError: boom" in outcome.why
+    assert len(outcome.why.splitlines()) <= 40
+    assert scene.recorder.of(RankFailed)[0].what == "ValueError: boom"
+    (others,) = outcome.first_failure.others
+    assert others.startswith("2 others (rank 1-2): RuntimeError: [gloo] Connection closed by peer")
+    assert others.endswith("a consequence")
+    (ended,) = scene.recorder.of(AttemptEnded)
+    assert "would fail at the same place" in ended.why
+
+
+def test_an_exception_after_a_commit_is_started_again(scene: Scene) -> None:
+    outcome = scene.run("commit_then:error,done", "peer,done")
+    assert (outcome.state, outcome.attempts) == (OutcomeState.DONE, 2)
+    first, second = scene.recorder.of(AttemptStarted)
+    assert (first.resumes_step, second.resumes_step) == (None, 1)
+    assert (first.spent, second.spent) == ({"stage": 1.5}, {})
+    assert scene.recorder.of(AttemptEnded)[0].restarting
+
+
+def test_a_killed_rank_is_started_again_with_a_plan_of_its_own(scene: Scene) -> None:
+    outcome = scene.run("done", "killed,done")
+    assert (outcome.exit_code, outcome.attempts) == (0, 2)
+    assert [plan.rendezvous.port for plan in scene.recorder.plans] == [20_001, 20_002]
+    assert runs.first_failure(scene.layout, 1) is not None
+
+
+def test_restarts_without_a_new_commit_end_with_76_when_the_budget_is_spent(scene: Scene) -> None:
+    scene.policy = SupervisePolicy(max_restarts=2, grace_s=1, poll_s=0.02)
+    outcome = scene.run("killed")
+    assert (outcome.state, outcome.exit_code, outcome.attempts) == (OutcomeState.FAILED, 76, 3)
+
+
+def test_a_lost_agent_is_told_as_such_and_started_again(scene: Scene) -> None:
+    outcome = scene.run("peer,done", "agent_dies,done")
+    assert (outcome.exit_code, outcome.attempts) == (0, 2)
+    failure = runs.first_failure(scene.layout, 1)
+    assert failure is not None
+    assert (failure.kind, failure.node_rank) == (FailureKind.AGENT_LOST, 1)
+
+
+def test_ctrl_c_saves_and_leaves_with_130(scene: Scene) -> None:
+    scene.send_when_training(signal.SIGINT)
+    outcome = scene.run("train_until_stopped", "train_until_stopped")
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.STOPPED, 130)
+    assert outcome.committed_step is not None
+    (asked,) = scene.recorder.of(StopRequested)
+    assert asked.reason == "Ctrl-C"
+    assert not scene.recorder.of(Killed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_preemption_saves_and_leaves_with_75(scene: Scene, number: signal.Signals) -> None:
+    scene.send_when_training(number)
+    outcome = scene.run("train_until_stopped", "train_until_stopped")
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.SAVED, 75)
+
+
+def test_a_closed_terminal_is_like_a_stop(scene: Scene) -> None:
+    scene.send_when_training(signal.SIGHUP)
+    outcome = scene.run("train_until_stopped")
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.STOPPED, 130)
+
+
+def test_sigterm_after_sigusr1_lets_the_save_go_on(scene: Scene) -> None:
+    scene.send_when_training(signal.SIGUSR1, signal.SIGTERM)
+    outcome = scene.run("save_slowly")
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.SAVED, 75)
+    assert outcome.committed_step is not None
+
+
+def test_a_second_ctrl_c_ends_everything_at_once(scene: Scene) -> None:
+    scene.send_when_training(signal.SIGINT, signal.SIGINT)
+    started = time.monotonic()
+    outcome = scene.run("deaf", "deaf")
+    assert time.monotonic() - started < 4
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.STOPPED, 130)
+    assert len(scene.recorder.of(Killed)) == 1
+
+
+def test_ranks_that_do_not_leave_within_the_grace_are_killed(scene: Scene) -> None:
+    scene.policy = SupervisePolicy(grace_s=0, poll_s=0.02)
+    scene.send_when_training(signal.SIGTERM)
+    outcome = scene.run("deaf")
+    assert outcome.exit_code == 75
+    assert "grace_s" in scene.recorder.of(Killed)[0].reason
+
+
+def test_a_script_that_cannot_save_is_stopped_and_not_failed(scene: Scene) -> None:
+    scene.send_when_training(signal.SIGINT)
+    outcome = scene.run("unaware", "unaware")
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.STOPPED, 130)
+    assert not scene.recorder.of(RankFailed)
+
+
+def test_a_save_that_fails_while_stopping_is_a_failure(scene: Scene) -> None:
+    scene.send_when_training(signal.SIGTERM)
+    outcome = scene.run("save_fails")
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.FAILED, 5)
+    assert outcome.first_failure is not None
+    assert outcome.first_failure.kind is FailureKind.DISK_FULL
+
+
+def test_a_stop_file_is_obeyed_and_an_old_one_is_not(scene: Scene) -> None:
+    scene.layout.path.mkdir(parents=True)
+    runs.request_stop(scene.layout, reason="from last week")
+    asked: list[runs.StopRequest] = []
+
+    def ask(records: object) -> None:
+        if not asked and len(scene.recorder.snapshots) > 2:
+            asked.append(runs.request_stop(scene.layout, reason="enough"))
+
+    scene.recorder.on_ranks = ask
+    outcome = scene.run("train_until_stopped", "train_until_stopped")
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.STOPPED, 130)
+    (told,) = scene.recorder.of(StopRequested)
+    assert (told.by, told.reason) == (asked[0].by, "enough")
+
+
+def test_ranks_that_saved_because_they_were_signalled_directly_were_preempted(
+    scene: Scene,
+) -> None:
+    def signal_rank(records: list[Any]) -> None:
+        if records and records[0].step:
+            scene.recorder.on_ranks = lambda _: None
+            os.kill(records[0].pid, signal.SIGTERM)
+
+    scene.recorder.on_ranks = signal_rank
+    outcome = scene.run("train_until_stopped")
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.SAVED, 75)
+
+
+def test_a_hung_rank_shows_its_stack_and_is_started_again(scene: Scene) -> None:
+    scene.policy = SupervisePolicy(grace_s=5, hang_timeout_s=1.0, poll_s=0.02)
+    outcome = scene.run("hang,done")
+    assert (outcome.exit_code, outcome.attempts) == (0, 2)
+    (told,) = scene.recorder.of(HangSuspected)
+    assert told.stopping
+    failure = runs.first_failure(scene.layout, 1)
+    assert failure is not None
+    assert failure.kind is FailureKind.HANG
+    assert "stuck_in_the_loader" in failure.detail
+    assert "after step 5" in failure.sentence
+
+
+def test_a_rank_that_goes_on_while_it_is_asked_for_its_stack_is_left_alone(scene: Scene) -> None:
+    scene.policy = SupervisePolicy(grace_s=5, hang_timeout_s=1.0, poll_s=0.02)
+    outcome = scene.run("late")
+    assert (outcome.exit_code, outcome.attempts) == (0, 1)
+    assert not any(told.stopping for told in scene.recorder.of(HangSuspected))
+    assert scene.recorder.of(HangSuspected)
+
+
+def test_a_program_that_reports_nothing_is_only_suspected(scene: Scene) -> None:
+    scene.policy = SupervisePolicy(grace_s=5, hang_timeout_s=0.2, poll_s=0.02)
+    outcome = scene.run("silent")
+    assert outcome.exit_code == 0
+    (told,) = scene.recorder.of(HangSuspected)
+    assert not told.stopping
+
+
+def test_a_rank_that_never_reports_is_a_failure_although_its_agent_left_in_peace(
+    scene: Scene,
+) -> None:
+    outcome = scene.run("done", "no_record")
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.FAILED, 5)
+    assert outcome.first_failure is not None
+    assert outcome.first_failure.kind is FailureKind.NEVER_STARTED
+    assert outcome.first_failure.rank == 1
+
+
+def test_who_loses_the_claim_of_an_attempt_leaves_the_run_to_the_winner(scene: Scene) -> None:
+    """Two that start at once both see nobody; only one of them can have the number."""
+    assert scene.run("done").attempts == 1
+    scene.generations.taken_by_others = {2}
+    with pytest.raises(PreflightError, match="started attempt 2 just now"):
+        scene.run("done")
+    assert not (scene.layout.attempt(2).path).exists()
+
+
+def test_a_second_supervisor_is_refused(scene: Scene) -> None:
+    scene.layout.path.mkdir(parents=True)
+    code = (
+        "import sys, time; from launcher.runs import supervisor; from launcher.specs import *;"
+        "from pathlib import Path; supervisor.beat(RunLayout(Path(sys.argv[1])), attempt=1);"
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(scene.layout.path)], stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    try:
+        other.stdout.readline()
+        with pytest.raises(PreflightError, match=f"process {other.pid} on"):
+            scene.run("done")
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+    assert scene.run("done").exit_code == 0
+
+
+def test_a_command_that_cannot_start_ends_what_was_started(scene: Scene) -> None:
+    plan_for = scene.plan_for
+
+    def broken(attempt: int) -> Plan:
+        from dataclasses import replace
+
+        plan: Plan = plan_for(attempt)
+        bad = replace(plan.commands[1], argv=("/no/such/python",))
+        return replace(plan, commands=(plan.commands[0], bad))
+
+    scene.plan_for = broken
+    with pytest.raises(PreflightError, match="/no/such/python"):
+        scene.run("train_until_stopped", "done")
+    assert runs.read_status(scene.layout).state == "failed"
+
+
+def test_what_an_earlier_supervisor_left_behind_is_ended_before_the_start(scene: Scene) -> None:
+    scene.layout.path.mkdir(parents=True)
+    env = {"LAUNCHER_RUN_ID": "r1", "LAUNCHER_RUN_DIR": str(scene.layout.path)}
+    orphan = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, **env}
+    )
+    threading.Thread(target=orphan.wait).start()
+    assert scene.run("done").exit_code == 0
+    assert orphan.wait(5) == -9
+
+
+def test_the_heartbeat_of_the_supervisor_is_there_while_it_runs(scene: Scene) -> None:
+    alive = []
+    scene.recorder.on_ranks = lambda _: alive.append(
+        supervisor.is_alive(supervisor.read_supervisor(scene.layout))
+    )
+    scene.run("done")
+    assert alive
+    assert all(alive)
+
+
+def test_the_end_is_the_last_event(scene: Scene) -> None:
+    scene.run("done")
+    assert isinstance(scene.recorder.events[-1], RunEnded)

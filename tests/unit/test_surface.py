@@ -1,0 +1,186 @@
+"""What others rely on: names, keys, verbs, and how little an import costs.
+
+A name is approved by standing here. Taking one away breaks somebody's scripts or recipes: say so in
+the changelog.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launcher.cli.verbs import VERBS
+from launcher.config import catalog, paths
+from launcher.config.keys import all_keys
+
+EXPORTED = {
+    "launcher.cli": ["entry_point"],
+    "launcher.config": [
+        *("LaunchConfig", "compare", "default_root", "dump", "load", "load_saved", "plain"),
+    ],
+    "launcher.errors": [
+        *("CheckpointError", "ConfigError", "EngineMissingError", "Interrupted", "LauncherError"),
+        *("NotRequeueable", "PreflightError", "SavedForRequeue", "StagingError", "TrainingError"),
+        *("UnknownNameError", "nearest"),
+    ],
+    "launcher.runtime": ["Engine", "RankContext", "Vote", "init"],
+}
+
+PROMISED_TO_RECIPES = {
+    "launcher.runtime": {"init", "Engine"},
+    "launcher.checkpoint": {
+        *("Checkpointer", "TrainingState", "DataCursor", "GlobalSampler", "SingleProcess", "share"),
+        *("list_commits", "verify", "export"),
+    },
+}
+
+KEYS = [
+    *("recipe.name", "recipe.program", "recipe.description"),
+    *("script", "args", "nodes", "slots", "device"),
+    *("backend.name", "cluster.name", "cluster.port", "cluster.python"),
+    *("model.name", "model.source", "model.revision", "model.include", "model.strip"),
+    *("model.sha256", "model.options", "model.needs"),
+    *("data.name", "data.source", "data.revision", "data.include", "data.sha256"),
+    *("data.train", "data.test", "data.text", "data.label", "data.builder", "data.options"),
+    *("storage.root", "run_id", "resume"),
+    *("train.max_steps", "train.epochs", "train.batch_size", "train.micro_batch_size"),
+    *("train.lr", "train.head_lr", "train.weight_decay", "train.warmup_ratio"),
+    *("train.max_grad_norm", "train.max_length", "train.seed", "train.precision"),
+    *("train.compile", "train.eval_every_steps", "train.log_every_steps"),
+    "train.record_samples",
+    *("checkpoint.every_steps", "checkpoint.keep"),
+    *("supervise.max_restarts", "supervise.grace_s", "supervise.hang_timeout_s", "supervise.echo"),
+    "preflight.min_free_gb",
+    *("params", "env"),
+]
+
+FIXED = {
+    "backend": {"torchrun", "horovod", "mpi"},
+    "cluster": {"local", "hostfile", "slurm"},
+}
+"""Names that either work or say that they are not available yet."""
+
+CHOICES = {
+    "data": ("docstrings", "jsonl", "uri"),
+    "model": ("bert_base", "bert_tiny", "minilm", "uri"),
+    "recipe": ("bert_finetune", "script"),
+}
+
+HEAVY = {"torch", "transformers", "datasets", "s3fs", "horovod", "mpi4py", "pyarrow", "pandas"}
+
+ROOMS = [
+    *(
+        "backends",
+        "checkpoint",
+        "cli",
+        "cluster",
+        "config",
+        "errors",
+        "launch",
+        "plan",
+        "preflight",
+    ),
+    *("runs", "runtime", "specs", "staging", "storage", "supervise", "transports"),
+]
+
+
+@pytest.mark.parametrize("module", EXPORTED)
+def test_exported_names_are_those_approved_here(module: str) -> None:
+    assert sorted(importlib.import_module(module).__all__) == sorted(EXPORTED[module])
+
+
+@pytest.mark.parametrize("module", PROMISED_TO_RECIPES)
+def test_what_recipes_import_is_there(module: str) -> None:
+    found = importlib.import_module(module)
+    assert set(found.__all__) >= PROMISED_TO_RECIPES[module]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_everything_that_a_room_says_it_exports_is_there(room: str) -> None:
+    found = importlib.import_module(f"launcher.{room}")
+    assert [name for name in getattr(found, "__all__", ()) if not hasattr(found, name)] == []
+
+
+def test_keys_are_those_approved_here() -> None:
+    assert list(all_keys()) == KEYS
+
+
+def test_choices_are_those_approved_here(tmp_path: Path) -> None:
+    found = catalog.groups(paths.find(cwd=tmp_path))
+    assert {group: found[group] for group in found if group not in FIXED} == CHOICES
+
+
+@pytest.mark.parametrize("group", FIXED)
+def test_fixed_names_are_there_or_told_to_come(tmp_path: Path, group: str) -> None:
+    working = set(catalog.groups(paths.find(cwd=tmp_path))[group])
+    later = set(catalog.RESERVED.get(group, ()))
+    assert FIXED[group] <= working | later
+    assert not working & later
+
+
+def test_verbs_are_those_approved_here() -> None:
+    assert list(VERBS) == [
+        *("run", "plan", "stage", "status", "logs", "why", "stop", "resume", "checkpoints"),
+    ]
+
+
+def loaded_by(code: str, cwd: Path) -> set[str]:
+    """Return the top-level modules that a fresh interpreter has after running `code`."""
+    tell = "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\n{tell}"],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stderr.split())
+
+
+def test_the_command_line_imports_nothing_heavy(tmp_path: Path) -> None:
+    assert (
+        loaded_by("import launcher.cli", tmp_path) & (HEAVY | {"hydra", "rich", "fsspec"}) == set()
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["plan", "recipe=bert_finetune", "nodes=4", "device=cpu"],
+        ["status", "nothing-there"],
+        ["checkpoints", "ls", "nothing-there"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_no_verb_that_trains_nothing_loads_anything_heavy(tmp_path: Path, words: list[str]) -> None:
+    code = f"from launcher.cli.main import main\nmain({words!r})"
+    assert loaded_by(code, tmp_path) & HEAVY == set()
+
+
+def test_plan_answers_in_less_than_a_second_of_cpu_time(tmp_path: Path) -> None:
+    """The best of three: a busy machine makes every second of CPU time longer."""
+    spent = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run(
+            [sys.executable, "-m", "launcher", "plan", "recipe=bert_finetune", "nodes=4"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        after = os.times()
+        spent.append(
+            after.children_user
+            - before.children_user
+            + after.children_system
+            - before.children_system
+        )
+        if spent[-1] < 1.0:
+            break
+    assert min(spent) < 1.0
