@@ -146,6 +146,7 @@ class _Launch:
             max_restarts=chosen.max_restarts,
             grace_s=chosen.grace_s,
             hang_timeout_s=chosen.hang_timeout_s,
+            lost_after_s=chosen.lost_after_s,
         )
 
     def write_run_folder(self, staged: dict[str, StagedItem]) -> None:

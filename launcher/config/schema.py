@@ -75,8 +75,26 @@ class ClusterConfig:
     """Port on the head where the ranks meet; 0 takes a free one."""
     python: str = ""
     """Interpreter on the nodes; empty means the one that runs the launcher."""
+    hostfile: str = ""
+    """With `cluster=hostfile`: file with one host a line, `gpu1 slots=8`."""
+    hosts: tuple[str, ...] = ()
+    """With `cluster=hostfile`: the hosts themselves, in place of a file."""
+    include: tuple[str, ...] = ()
+    """Use only these of the hosts; ranges like `gpu[1-4]` may be given."""
+    exclude: tuple[str, ...] = ()
+    """Use none of these hosts."""
+    head: str = ""
+    """Name of the node that is the head; empty takes the first."""
+    spares: tuple[str, ...] = ()
+    """Hosts that are used only when others do not answer or are lost."""
+    min_nodes: int = 1
+    """After nodes were lost the run goes on with no fewer than this; a first start needs all."""
+    probe: bool = True
+    """Ask the nodes for their addresses before planning; false takes their names as addresses."""
 
     def __post_init__(self) -> None:
+        ok = self.min_nodes >= 1
+        require("cluster.min_nodes", self.min_nodes, ok=ok, reason="it must be at least 1")
         require("cluster.port", self.port, ok=0 <= self.port < 65536, reason="a port is 0 to 65535")
 
 
@@ -201,11 +219,13 @@ class SuperviseConfig:
     """Seconds that ranks get to save and leave before they are killed."""
     hang_timeout_s: float = 600.0
     """Seconds without any progress after which a rank counts as hanging; 0 never."""
+    lost_after_s: float = 20.0
+    """Seconds without a sign of life from a node after which it counts as lost."""
     echo: bool = True
     """Show what rank 0 prints."""
 
     def __post_init__(self) -> None:
-        for name in ("max_restarts", "grace_s", "hang_timeout_s"):
+        for name in ("max_restarts", "grace_s", "hang_timeout_s", "lost_after_s"):
             value = getattr(self, name)
             require(f"supervise.{name}", value, ok=value >= 0, reason="it cannot be negative")
 

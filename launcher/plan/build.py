@@ -78,6 +78,7 @@ def build(request: PlanRequest) -> Plan:
         cluster=cluster,
         backend=request.backend,
         transport=_TRANSPORT_OF_SOURCE[cluster.source],
+        python=request.python,
         device=environment.device(cluster),
         program=request.program,
         rendezvous=rendezvous,
@@ -95,11 +96,11 @@ def build(request: PlanRequest) -> Plan:
                 env=envs,
             ),
         ),
-        notes=_notes(cluster),
+        notes=cluster.notes + _notes(cluster),
     )
 
 
-_TRANSPORT_OF_SOURCE = {"local": "local"}
+_TRANSPORT_OF_SOURCE = {"local": "local", "hostfile": "ssh", "slurm": "srun"}
 
 
 def _rendezvous(request: PlanRequest) -> Rendezvous:

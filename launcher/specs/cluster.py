@@ -15,6 +15,13 @@ class Node:
     """What people call it: a host name, or `local0`, `local1` ... on one machine."""
     address: str
     """Where the other nodes reach it."""
+    interface: str = ""
+    """Network interface that has this address, `eth0`; empty when nobody asked the node."""
+    ssh: str = ""
+    """Destination for ssh, `alice@gpu1` or a name of the user's ssh configuration; empty when the
+    node is not reached by ssh."""
+    ssh_port: int = 0
+    """Port for ssh; 0 leaves it to the user's ssh configuration."""
     slots: int
     """How many ranks it takes; 0 means it coordinates and trains nothing."""
     gpus: tuple[str, ...] = ()
@@ -43,6 +50,8 @@ class Cluster:
     nodes: tuple[Node, ...]
     source: str
     """Which source named the nodes: `local`, `hostfile`, `slurm`."""
+    notes: tuple[str, ...] = ()
+    """Choices that were made for the user, each with its reason, to be shown with the plan."""
 
     @property
     def head(self) -> Node:

@@ -34,6 +34,8 @@ class Plan:
     cluster: Cluster
     backend: str
     transport: str
+    python: str
+    """Interpreter on the nodes."""
     device: str
     """`cpu` or `cuda`; never `auto`."""
     program: Program

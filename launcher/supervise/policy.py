@@ -46,6 +46,8 @@ class SupervisePolicy:
     """Between asking ranks to save and leave, and SIGKILL."""
     hang_timeout_s: float = 600.0
     """A rank that does nothing for this long hangs, unless its steps take long; 0 never says so."""
+    lost_after_s: float = 20.0
+    """A node that gives no sign of life for this long counts as lost."""
     poll_s: float = 0.2
     """Between two looks at the processes."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -124,8 +125,12 @@ class _Supervisor:
         watch = Watch(
             plan, layout=self._layout, policy=self._policy, journal=journal, wishes=wishes
         )
+        reach = transports.Reach(
+            nodes=plan.cluster.nodes, python=plan.python, lost_after_s=self._policy.lost_after_s
+        )
         try:
-            return watch.run(transports.create(plan.transport))
+            with contextlib.closing(transports.create(plan.transport, reach)) as transport:
+                return watch.run(transport)
         except LauncherError as error:  # nothing runs; the folder must not look as if it did
             failed = OutcomeState.FAILED
             journal.tell(

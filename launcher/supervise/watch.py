@@ -102,14 +102,15 @@ class Watch:
         )
 
     def _start(self, transport: Transport) -> None:
-        for command in self._plan.commands:
-            process = transport.start(command, log=self._attempt.node_log(command.node_rank))
-            self._processes[command.node_rank] = process
+        commands = self._plan.commands
+        logs = {each.node_rank: self._attempt.node_log(each.node_rank) for each in commands}
+        self._processes = transport.start(commands, logs=logs)
+        for node_rank, process in self._processes.items():
             self._journal.tell(
                 events.NodeStarted(
                     at=time.time(),
-                    node_rank=command.node_rank,
-                    node=self._names[command.node_rank],
+                    node_rank=node_rank,
+                    node=self._names[node_rank],
                     pid=process.pid,
                 )
             )

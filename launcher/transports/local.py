@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from launcher.errors import PreflightError
 from launcher.specs import Command
-from launcher.transports.transport import Process
+from launcher.transports.transport import Answer, Process, Reach
+
+_MOST_AT_ONCE = 8
 
 
 class LocalTransport:
@@ -21,34 +27,75 @@ class LocalTransport:
     what it means. `LAUNCHER_PARENT_PID` lets the started agent notice that this process died.
     """
 
-    def start(
-        self, command: Command, *, log: Path, extra_env: Mapping[str, str] | None = None
-    ) -> Process:
-        env = {
-            **os.environ,
-            **command.env,
-            "LAUNCHER_PARENT_PID": str(os.getpid()),
-            **(extra_env or {}),
-        }
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            try:
-                child = subprocess.Popen(
-                    command.argv,
-                    cwd=command.cwd,
-                    env=env,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise PreflightError(
-                    f"node {command.node_rank} cannot start `{command.argv[0]}`: {error.strerror}",
-                    context=f"in the folder `{command.cwd}`",
-                    hint=_hint(command),
-                ) from error
-        return LocalProcess(child)
+    def __init__(self, reach: Reach) -> None:
+        self._python = reach.python
+
+    def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
+        started: dict[int, Process] = {}
+        try:
+            for command in commands:
+                started[command.node_rank] = _start(command, logs[command.node_rank])
+        except PreflightError:
+            for process in started.values():
+                process.kill()
+                process.wait()
+            raise
+        return started
+
+    def ask(
+        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+    ) -> dict[int, Answer]:
+        with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
+            asked = {
+                node_rank: pool.submit(self._ask, node_rank, source, request, timeout_s)
+                for node_rank, request in requests.items()
+            }
+            return {node_rank: each.result() for node_rank, each in asked.items()}
+
+    def _ask(
+        self, node_rank: int, source: str, request: Mapping[str, Any], timeout_s: float
+    ) -> Answer:
+        began = time.monotonic()
+        try:
+            done = subprocess.run(
+                (self._python, "-c", source),
+                input=json.dumps(request).encode(),
+                capture_output=True,
+                timeout=timeout_s,
+                check=True,
+            )
+            value = json.loads(done.stdout)
+        except subprocess.TimeoutExpired:
+            return Answer(node_rank=node_rank, problem=f"no answer within {timeout_s:g} s")
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            return Answer(node_rank=node_rank, problem=str(error))
+        return Answer(node_rank=node_rank, value=value, seconds=time.monotonic() - began)
+
+    def close(self) -> None:
+        """Nothing stays connected to the machine one is on."""
+
+
+def _start(command: Command, log: Path) -> LocalProcess:
+    env = {**os.environ, **command.env, "LAUNCHER_PARENT_PID": str(os.getpid())}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        try:
+            child = subprocess.Popen(
+                command.argv,
+                cwd=command.cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise PreflightError(
+                f"node {command.node_rank} cannot start `{command.argv[0]}`: {error.strerror}",
+                context=f"in the folder `{command.cwd}`",
+                hint=_hint(command),
+            ) from error
+    return LocalProcess(child)
 
 
 class LocalProcess:
@@ -61,6 +108,10 @@ class LocalProcess:
     @property
     def pid(self) -> int:
         return self._child.pid
+
+    @property
+    def lost(self) -> str:
+        return ""
 
     def poll(self) -> int | None:
         return self._child.poll()

@@ -8,18 +8,18 @@ from types import MappingProxyType
 from typing import cast
 
 from launcher.errors import UnknownNameError
-from launcher.transports.transport import Transport
+from launcher.transports.transport import Reach, Transport
 
 TRANSPORTS: Mapping[str, str] = MappingProxyType(
     {
         "local": "launcher.transports.local:LocalTransport",
     }
 )
-"""Name -> `module:class`; the class is called without arguments."""
+"""Name -> `module:class`; the class is called with a `Reach`."""
 
 
-def create(name: str) -> Transport:
-    """Return a new transport called `name`.
+def create(name: str, reach: Reach) -> Transport:
+    """Return a new transport called `name` to the nodes of `reach`.
 
     Raises:
         UnknownNameError: there is none of that name.
@@ -27,4 +27,4 @@ def create(name: str) -> Transport:
     if name not in TRANSPORTS:
         raise UnknownNameError("transport", name, TRANSPORTS)
     module, _, kind = TRANSPORTS[name].partition(":")
-    return cast("Transport", getattr(importlib.import_module(module), kind)())
+    return cast("Transport", getattr(importlib.import_module(module), kind)(reach))

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from launcher.specs import Command
+from launcher.specs import Command, Node
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """What a transport has to know of the nodes it reaches."""
+
+    nodes: tuple[Node, ...]
+    python: str
+    """Interpreter on the nodes; our own code on the far side runs under it."""
+    lost_after_s: float = 20.0
+    """A node that gives no sign of life for this long counts as lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one node said to a question; either a value or a problem."""
+
+    node_rank: int
+    value: Mapping[str, Any] | None = None
+    problem: str = ""
+    """Why there is no value, in one line: `no answer within 5 s`, ssh's own words ..."""
+    hint: str = ""
+    """What to do about the problem."""
+    seconds: float = 0.0
+    """How long the answer took."""
 
 
 class Process(Protocol):
@@ -21,8 +47,16 @@ class Process(Protocol):
     def pid(self) -> int:
         """Process id, on the node that the transport started it from."""
 
+    @property
+    def lost(self) -> str:
+        """Why its node counts as lost, in one line; empty while it is there."""
+
     def poll(self) -> int | None:
-        """Return the exit code if it has ended (minus the signal number if one ended it)."""
+        """Return the exit code if it has ended (minus the signal number if one ended it).
+
+        The command of a lost node counts as ended by SIGKILL: it ends by itself over there, and
+        nothing of it can be waited for.
+        """
 
     def signal(self, number: int) -> None:
         """Send `number` to the started process alone; once it has ended this does nothing."""
@@ -35,16 +69,30 @@ class Process(Protocol):
 
 
 class Transport(Protocol):
-    """How an argv reaches a node."""
+    """How an argv reaches the nodes."""
 
-    def start(
-        self, command: Command, *, log: Path, extra_env: Mapping[str, str] | None = None
-    ) -> Process:
-        """Start `command` on its node with stdout and stderr appended to `log`.
+    def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
+        """Start every command on its node; stdout and stderr are appended to the node's log.
 
-        The argv arrives unchanged, whatever it holds. The environment is the inherited one, with
-        `command.env` and then `extra_env` on top.
+        Commands and logs belong together by node rank. The argv arrives unchanged, whatever it
+        holds. The environment is the inherited one with `command.env` on top; over a network, the
+        part of the inherited one that `docs/ssh.md` lists, and never on a command line.
+        When one cannot be started, those that were started have ended again.
 
         Raises:
-            PreflightError: there is no such program or folder on the node.
+            PreflightError: a node cannot be reached, or has no such program or folder.
         """
+
+    def ask(
+        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+    ) -> dict[int, Answer]:
+        """Run `source` on the nodes with these ranks, all at once, and return what each answers.
+
+        `source` is a self-contained Python program that needs nothing but the standard library: it
+        reads one JSON object, the node's request, from stdin and prints one JSON object. It is
+        given `timeout_s` on each node, and ended then. Never raises for a node that does not
+        answer: that is an `Answer` with a problem.
+        """
+
+    def close(self) -> None:
+        """End what is still connected; may be called any number of times."""

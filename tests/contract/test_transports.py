@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import PreflightError
-from launcher.specs import Command
-from launcher.transports import TRANSPORTS, Process, Transport, create
+from launcher.specs import Command, Node
+from launcher.transports import TRANSPORTS, Process, Reach, Transport, create
 
 HURTFUL = (
     "plain",
@@ -42,7 +42,8 @@ Start = Callable[..., Process]
 
 @pytest.fixture(params=sorted(TRANSPORTS))
 def transport(request: pytest.FixtureRequest) -> Transport:
-    return create(str(request.param))
+    node = Node(node_rank=0, name="here", address="127.0.0.1", slots=1)
+    return create(str(request.param), Reach(nodes=(node,), python=sys.executable))
 
 
 @pytest.fixture
@@ -54,13 +55,12 @@ def start(transport: Transport, tmp_path: Path) -> Iterator[Start]:
         code: str,
         *args: str,
         env: dict[str, str] | None = None,
-        extra_env: dict[str, str] | None = None,
         cwd: Path = tmp_path,
     ) -> Process:
         command = Command(
             node_rank=0, argv=(sys.executable, "-c", code, *args), env=env or {}, cwd=str(cwd)
         )
-        process = transport.start(command, log=tmp_path / "logs" / "out.log", extra_env=extra_env)
+        process = transport.start([command], logs={0: tmp_path / "logs" / "out.log"})[0]
         started.append(process)
         return process
 
@@ -135,8 +135,7 @@ def test_the_environment_is_inherited_with_ours_on_top(
     start(
         "import json, os;"
         "print(json.dumps({k: v for k, v in os.environ.items() if k.startswith('LT_')}))",
-        env={"LT_COMMAND": 'from "the" $command', "LT_EXTRA": "from the command"},
-        extra_env={"LT_EXTRA": "extra\nline"},
+        env={"LT_COMMAND": 'from "the" $command', "LT_EXTRA": "extra\nline"},
     ).wait(10)
     assert json.loads(output_of(tmp_path)) == {
         "LT_INHERITED": "yes",
@@ -225,12 +224,36 @@ def test_it_is_told_who_started_it(start: Start, tmp_path: Path) -> None:
 def test_a_missing_program_is_told_in_words(transport: Transport, tmp_path: Path) -> None:
     command = Command(node_rank=3, argv=("/no/such/python", "x"), cwd=str(tmp_path))
     with pytest.raises(PreflightError, match="node 3 cannot start `/no/such/python`"):
-        transport.start(command, log=tmp_path / "out.log")
+        transport.start([command], logs={3: tmp_path / "out.log"})
 
 
 def test_a_missing_folder_is_told_in_words(transport: Transport, tmp_path: Path) -> None:
     command = Command(node_rank=0, argv=(sys.executable,), cwd=str(tmp_path / "gone"))
     with pytest.raises(PreflightError) as caught:
-        transport.start(command, log=tmp_path / "out.log")
+        transport.start([command], logs={0: tmp_path / "out.log"})
     assert "gone" in caught.value.context
     assert "mkdir" in caught.value.hint
+
+
+ECHO = "import json, sys; print(json.dumps({'got': json.load(sys.stdin)}))"
+
+
+def test_every_node_answers_its_own_request(transport: Transport) -> None:
+    answer = transport.ask(ECHO, {0: {"text": HURTFUL[5]}}, timeout_s=30)[0]
+    assert answer.value == {"got": {"text": HURTFUL[5]}}
+    assert answer.problem == ""
+
+
+def test_a_node_that_does_not_answer_in_time_has_a_problem(transport: Transport) -> None:
+    answer = transport.ask("import time; time.sleep(600)", {0: {}}, timeout_s=1)[0]
+    assert answer.value is None
+    assert answer.problem == "no answer within 1 s"
+
+
+@pytest.mark.parametrize("source", ["print('no json')", "import sys; sys.exit('broken')"])
+def test_a_question_that_fails_is_a_problem_and_no_exception(
+    transport: Transport, source: str
+) -> None:
+    answer = transport.ask(source, {0: {}}, timeout_s=30)[0]
+    assert answer.value is None
+    assert answer.problem

@@ -43,6 +43,8 @@ KEYS = [
     *("recipe.name", "recipe.program", "recipe.description"),
     *("script", "args", "nodes", "slots", "device"),
     *("backend.name", "cluster.name", "cluster.port", "cluster.python"),
+    *(f"cluster.{name}" for name in ("hostfile", "hosts", "include", "exclude", "head", "spares")),
+    *("cluster.min_nodes", "cluster.probe"),
     *("model.name", "model.source", "model.revision", "model.include", "model.strip"),
     *("model.sha256", "model.options", "model.needs"),
     *("data.name", "data.source", "data.revision", "data.include", "data.sha256"),
@@ -54,7 +56,8 @@ KEYS = [
     *("train.compile", "train.eval_every_steps", "train.log_every_steps"),
     "train.record_samples",
     *("checkpoint.every_steps", "checkpoint.keep"),
-    *("supervise.max_restarts", "supervise.grace_s", "supervise.hang_timeout_s", "supervise.echo"),
+    *("supervise.max_restarts", "supervise.grace_s", "supervise.hang_timeout_s"),
+    *("supervise.lost_after_s", "supervise.echo"),
     "preflight.min_free_gb",
     *("params", "env"),
 ]

@@ -38,6 +38,7 @@ def subject(tmp_path: Path) -> Subject:
         ),
         backend="torchrun",
         transport="local",
+        python="python3",
         device="cpu",
         program=Program(path="train.py"),
         rendezvous=Rendezvous(address="127.0.0.1", port=1),

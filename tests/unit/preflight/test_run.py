@@ -42,6 +42,7 @@ def plan(tmp_path: Path) -> Plan:
         cluster=Cluster(nodes=(node,), source="local"),
         backend="torchrun",
         transport="local",
+        python="python3",
         device="cpu",
         program=Program(path=str(program)),
         rendezvous=Rendezvous(address="127.0.0.1", port=1),

@@ -72,6 +72,7 @@ class RunFolder:
             cluster=Cluster(nodes=nodes, source="local"),
             backend="torchrun",
             transport="local",
+            python="python3",
             device="cpu",
             program=Program(path="/train.py"),
             rendezvous=Rendezvous(address="127.0.0.1", port=20_000),

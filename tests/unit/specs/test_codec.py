@@ -31,6 +31,7 @@ PLAN = Plan(
     ),
     backend="torchrun",
     transport="local",
+    python="python3",
     device="cuda",
     program=Program(path="/x y.py", args=("--a b", "$(c)", "é\n")),
     rendezvous=Rendezvous(address="127.0.0.1", port=20_001),

@@ -122,6 +122,7 @@ class Scene:
             cluster=Cluster(nodes=nodes, source="local"),
             backend="torchrun",
             transport="local",
+            python="python3",
             device="cpu",
             program=Program(path=str(AGENT)),
             rendezvous=Rendezvous(address="127.0.0.1", port=20_000 + attempt),

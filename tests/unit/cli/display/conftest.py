@@ -44,6 +44,7 @@ def _plan_of(*slots: int) -> Plan:
         cluster=Cluster(nodes=nodes, source="local"),
         backend="torchrun",
         transport="local",
+        python="python3",
         device="cpu",
         program=Program(path="/t.py"),
         rendezvous=Rendezvous(address="127.0.0.1", port=1),
