@@ -1,0 +1,45 @@
+"""A cluster of real hosts for the tests of this folder, or a skip that says why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import Lab, why_not
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A head and four hosts, without Slurm."""
+    yield from _lab_or_skip(slurm=False)
+
+
+@pytest.fixture(scope="session")
+def slurm_lab() -> Iterator[Lab]:
+    """A head, which is also the login node, and four hosts under Slurm with 8 GPUs each."""
+    yield from _lab_or_skip(slurm=True)
+
+
+@pytest.fixture(autouse=True)
+def hosts_are_mended(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test breaks, the next one finds healthy hosts."""
+    yield
+    for name in {"lab", "slurm_lab"} & set(request.fixturenames):
+        request.getfixturevalue(name).mend()
+
+
+def _lab_or_skip(*, slurm: bool) -> Iterator[Lab]:
+    if reason := why_not():
+        pytest.skip(reason)
+    with Lab(hosts=4, slurm=slurm) as lab:
+        yield lab
