@@ -1,6 +1,21 @@
-"""Sources: where the node list comes from. Each turns a request into a `Cluster`."""
+"""Sources: where the node list comes from, and which of the machines become nodes.
 
+`candidates` says what there is, somebody may ask these machines how they are, `choose` decides.
+"""
+
+from launcher.cluster.candidate import Candidate, Candidates, Condition
+from launcher.cluster.choice import choose
 from launcher.cluster.machine import Machine
-from launcher.cluster.source import ClusterRequest, resolve
+from launcher.cluster.request import ClusterRequest
+from launcher.cluster.source import candidates, resolve
 
-__all__ = ["ClusterRequest", "Machine", "resolve"]
+__all__ = [
+    "Candidate",
+    "Candidates",
+    "ClusterRequest",
+    "Condition",
+    "Machine",
+    "candidates",
+    "choose",
+    "resolve",
+]

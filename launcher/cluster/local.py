@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from launcher.cluster.candidate import Candidate, Candidates
 from launcher.cluster.machine import Machine, torch_has_cuda
-from launcher.cluster.source import ClusterRequest
+from launcher.cluster.request import ClusterRequest
 from launcher.errors import PreflightError
-from launcher.specs import Cluster, Node
+from launcher.specs import Node
 
 ADDRESS = "127.0.0.1"
 
 
-def resolve(request: ClusterRequest, machine: Machine) -> Cluster:
-    """Share this machine's cores and GPUs out over `request.nodes` nodes."""
+def candidates(request: ClusterRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
+    """Share this machine's cores and GPUs out over `request.nodes` nodes; one if nobody says."""
+    nodes = request.nodes or 1
     gpus = _usable_gpus(request.device, machine)
-    slots = request.slots or max(1, len(gpus) // request.nodes)
-    return Cluster(
+    slots = request.slots or max(1, len(gpus) // nodes)
+    return Candidates(
         source="local",
-        nodes=tuple(
-            Node(
-                node_rank=rank,
-                name=f"local{rank}",
-                address=ADDRESS,
+        complete=True,
+        hosts=tuple(
+            Candidate(
                 slots=slots,
-                gpus=_share(gpus, rank, slots),
-                cpus=max(1, machine.cpus // request.nodes),
+                node=Node(
+                    node_rank=rank,
+                    name=f"local{rank}",
+                    address=ADDRESS,
+                    slots=slots,
+                    gpus=_share(gpus, rank, slots),
+                    cpus=max(1, machine.cpus // nodes),
+                ),
             )
-            for rank in range(request.nodes)
+            for rank in range(nodes)
         ),
     )
 

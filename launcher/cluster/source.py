@@ -1,38 +1,35 @@
-"""The extension point: a source reads where the nodes are and returns them."""
+"""The extension point: a source reads where the machines are and returns them as candidates."""
 
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol, cast
 
+from launcher.cluster.candidate import Candidates
+from launcher.cluster.choice import choose
 from launcher.cluster.machine import Machine
+from launcher.cluster.request import ClusterRequest
 from launcher.errors import UnknownNameError
 from launcher.specs import Cluster
 
 SOURCES: Mapping[str, str] = MappingProxyType({"local": "launcher.cluster.local"})
-"""Name of a source -> module with its `resolve`; imported when used."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterRequest:
-    """What the user asks of the cluster."""
-
-    source: str
-    nodes: int
-    slots: int | None = None
-    """Ranks per node; None lets the source decide."""
-    device: str = "auto"
-    """`auto`, `cpu` or `cuda`."""
+"""Name of a source -> module with its `candidates`; imported when used."""
 
 
 class Source(Protocol):
-    """A module with one function, because a source has no state between two calls."""
+    """A module with one function, because a source has no state between two calls.
 
-    def resolve(self, request: ClusterRequest, machine: Machine) -> Cluster:
-        """Return the nodes, head first.
+    It says which machines there are, not which of them are used: that also depends on how they
+    are, which only somebody who reaches them can ask.
+    """
+
+    def candidates(
+        self, request: ClusterRequest, machine: Machine, environ: Mapping[str, str]
+    ) -> Candidates:
+        """Return all machines in the order of preference, each under a name of its own.
 
         Raises:
             ConfigError: the request cannot be met by any cluster of this kind.
@@ -41,9 +38,18 @@ class Source(Protocol):
         ...
 
 
-def resolve(request: ClusterRequest, machine: Machine | None = None) -> Cluster:
-    """Resolve `request` through the source it names."""
+def candidates(
+    request: ClusterRequest,
+    machine: Machine | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Candidates:
+    """Return the candidates of the source that `request` names."""
     if request.source not in SOURCES:
         raise UnknownNameError("cluster", request.source, SOURCES)
     source = cast(Source, importlib.import_module(SOURCES[request.source]))
-    return source.resolve(request, machine or Machine.here())
+    return source.candidates(request, machine or Machine.here(), environ)
+
+
+def resolve(request: ClusterRequest, machine: Machine | None = None) -> Cluster:
+    """Return the cluster that `request` asks for, without asking any machine how it is."""
+    return choose(candidates(request, machine), None, request)
