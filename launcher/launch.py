@@ -134,6 +134,7 @@ class _Launch:
             stage=staging.items(config.model, config.data),
             port=config.cluster.port or None,
             grace_s=config.supervise.grace_s,
+            logical_shards=config.fixed_shards,
             env=config.env,
         )
 

@@ -19,7 +19,7 @@ from launcher.checkpoint.arena import Arena
 from launcher.checkpoint.blocks import DamagedError
 from launcher.checkpoint.files import Files, PosixFiles
 from launcher.checkpoint.generations import claim_generation, next_generation, read_generation
-from launcher.checkpoint.group import Group
+from launcher.checkpoint.group import Group, logical_shards
 from launcher.checkpoint.layout import (
     CheckpointLayout,
     CommitKey,
@@ -356,6 +356,7 @@ class Checkpointer:
             manifests=manifests,
             signature=save.snapshot.signature,
             logical=save.snapshot.logical,
+            logical_shards=logical_shards(self._group),
         )
         protocol.publish(self._files, self._layout, record)
         logger.info("checkpoint of step %d is committed (%d bytes)", save.key.step, size)

@@ -10,6 +10,8 @@ class Group(Protocol):
 
     One operation is enough: it is used when a checkpointer is made and while restoring, never while
     saving. Every engine has it, with or without a torch process group.
+
+    Engines also have a `name` and `logical_shards`, which are written down with every checkpoint.
     """
 
     @property
@@ -20,6 +22,12 @@ class Group(Protocol):
 
     def all_gather_object(self, obj: Any) -> list[Any]:
         """Return the objects of all ranks, by rank."""
+
+
+def logical_shards(group: Group) -> int | None:
+    """Return into how many parts the group cuts every batch; None when it is one per rank."""
+    found: int | None = getattr(group, "logical_shards", None)
+    return found
 
 
 class SingleProcess:

@@ -154,6 +154,8 @@ class CommitRecord:
     signature: Signature
     logical: dict[str, Any]
     """Everything that is not a tensor, as `launcher.checkpoint.plain` encodes it."""
+    logical_shards: int | None = None
+    """Into how many parts every global batch of the run is cut; null: one for each rank."""
 
     @property
     def key(self) -> CommitKey:

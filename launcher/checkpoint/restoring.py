@@ -16,7 +16,7 @@ from launcher.checkpoint import optimizers, plain, rng
 from launcher.checkpoint.blocks import DamagedError
 from launcher.checkpoint.choosing import candidates
 from launcher.checkpoint.files import Files
-from launcher.checkpoint.group import Group
+from launcher.checkpoint.group import Group, logical_shards
 from launcher.checkpoint.layout import CheckpointLayout, CommitKey, TensorEntry
 from launcher.checkpoint.loading import load_into, make_room
 from launcher.checkpoint.sampler import DataCursor
@@ -192,6 +192,7 @@ def _fill(
     """Read everything; return what puts it into effect once every rank has got this far."""
     logical = opened.record.logical
     model, aliases = model_tensors(state.model)
+    _check_shards(opened, group)
     _check_model(opened, {f"{MODEL}{name}": item for name, item in model.items()}, aliases)
     _check_parts(opened, state)
     names = parameter_names(state.model)
@@ -274,6 +275,17 @@ def _check_parts(opened: Opened, state: TrainingState) -> None:
         raise CheckpointError(
             f"the checkpoint of step {opened.record.step} has no {', '.join(absent)}",
             hint="leave it out of TrainingState while restoring, or start over with resume=never",
+        )
+
+
+def _check_shards(opened: Opened, group: Group) -> None:
+    """Another number of shards would silently end the promise that they make."""
+    then, now = opened.record.logical_shards, logical_shards(group)
+    if then is not None and now is not None and then != now:
+        raise CheckpointError(
+            f"the checkpoint of step {opened.record.step} was made with logical_shards={then}, "
+            f"this run has logical_shards={now}",
+            hint=f"go on with logical_shards={then}, or give another run_id to start anew",
         )
 
 

@@ -16,7 +16,10 @@ from launcher.config.saved import read_saved
 from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
 
-_FIXED = ("recipe.name", "args", "model", "data", "params", "train")
+_FIXED = (
+    *("recipe.name", "args", "model", "data", "params", "train"),
+    *("determinism", "logical_shards"),
+)
 """Keys, or sections of keys, that decide what is trained."""
 _FREE = frozenset(
     f"train.{name}"

@@ -37,6 +37,7 @@ _MEANT: Mapping[str, str] = MappingProxyType(
         "gpu": "cuda", "gpus": "cuda", "nvidia": "cuda", "cuda:0": "cuda",
         "float32": "fp32", "32": "fp32", "full": "fp32",
         "fp16": "bf16", "float16": "bf16", "half": "bf16", "bfloat16": "bf16", "16": "bf16",
+        "none": "same_ranks", "bitwise": "logical_shards", "strict": "logical_shards",
         "yes": "true", "on": "true", "1": "true", "no": "false", "off": "false", "0": "false",
     }
 )  # fmt: skip

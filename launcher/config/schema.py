@@ -43,6 +43,13 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
+class Determinism(StrEnum):
+    """When a run that was moved or disturbed has bitwise the losses of one that was not."""
+
+    same_ranks = "same_ranks"
+    logical_shards = "logical_shards"
+
+
 def require(key: str, value: object, *, ok: bool, reason: str) -> None:
     """Refuse `value` of `key` with the reason, unless it is `ok`."""
     if not ok:
@@ -273,6 +280,12 @@ class LaunchConfig:
     resume: str = "auto"
     """auto goes on from the newest checkpoint if there is one, never starts at 0, required insists
     on one, digits name its step."""
+    determinism: Determinism = Determinism.same_ranks
+    """Where the losses of a run are bitwise repeatable: at the same number of ranks, or at any
+    number and under any engine, which costs time (docs/engines.md)."""
+    logical_shards: int = 8
+    """With `determinism=logical_shards`: into how many parts every global batch is cut; as many
+    ranks can share the work."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """How the recipe trains."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -293,9 +306,23 @@ class LaunchConfig:
         require("slots", self.slots, ok=slots_ok, reason="it is auto, or a count of at least 1")
         _check_count("slots", self.slots)
         check_resume(self.resume)
+        self._check_shards()
         if self.run_id:
             check_run_id(self.run_id)
         _check_env(self.env)
+
+    @property
+    def fixed_shards(self) -> int | None:
+        """Into how many parts every global batch is cut; None: into one for each rank."""
+        fixed = self.determinism is Determinism.logical_shards
+        return self.logical_shards if fixed else None
+
+    def _check_shards(self) -> None:
+        count, batch = self.logical_shards, self.train.batch_size
+        require("logical_shards", count, ok=count >= 1, reason="it must be at least 1")
+        ok = self.fixed_shards is None or count <= batch
+        reason = f"a shard has at least one of the `train.batch_size={batch}` samples"
+        require("logical_shards", count, ok=ok, reason=reason)
 
 
 def _check_count(key: str, count: int | str) -> None:

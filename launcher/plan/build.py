@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from launcher.backends import BackendRequest, commands
+from launcher.errors import ConfigError
 from launcher.plan import environment
 from launcher.specs import (
     CheckpointPolicy,
@@ -41,6 +42,8 @@ class PlanRequest:
     """How many derived ports were found busy so far."""
     grace_s: float = 60.0
     """Seconds a rank gets between the wish to stop and SIGKILL."""
+    logical_shards: int | None = None
+    """Into how many parts every global batch is cut; None: into one for each rank."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Extra variables for the ranks."""
 
@@ -49,9 +52,10 @@ def build(request: PlanRequest) -> Plan:
     """Build the plan of one attempt.
 
     Raises:
-        ConfigError: the backend cannot do what the cluster asks.
+        ConfigError: the backend cannot do what the cluster asks, or there are more ranks than work.
     """
     cluster = request.cluster
+    _check_shards(request)
     rendezvous = _rendezvous(request)
     envs = {
         node.node_rank: environment.of_node(
@@ -65,6 +69,7 @@ def build(request: PlanRequest) -> Plan:
                 recipe=request.program.recipe,
                 grace_s=request.grace_s,
                 staged=bool(request.stage),
+                logical_shards=request.logical_shards,
                 extra=request.env,
             ),
         )
@@ -101,6 +106,15 @@ def build(request: PlanRequest) -> Plan:
 
 
 _TRANSPORT_OF_SOURCE = {"local": "local", "hostfile": "ssh", "slurm": "srun"}
+
+
+def _check_shards(request: PlanRequest) -> None:
+    count, ranks = request.logical_shards, sum(node.slots for node in request.cluster.nodes)
+    if count is not None and ranks > count:
+        raise ConfigError(
+            f"{ranks} ranks cannot share logical_shards={count}: some would have nothing to do",
+            hint=f"take at most {count} ranks in all; a new run may have more shards",
+        )
 
 
 def _rendezvous(request: PlanRequest) -> Rendezvous:

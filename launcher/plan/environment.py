@@ -28,6 +28,8 @@ class EnvironmentRequest:
     recipe: str
     grace_s: float
     staged: bool
+    logical_shards: int | None = None
+    """None: every rank is a shard of its own."""
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -53,6 +55,7 @@ def of_node(node: Node, request: EnvironmentRequest) -> dict[str, str]:
         **_threads(node),
         **_devices(node, request.cluster),
         **_network(request.cluster),
+        **_determinism(request.logical_shards),
         **(OFFLINE if request.staged else {}),
         **request.extra,
     }
@@ -97,3 +100,7 @@ def _network(cluster: Cluster) -> dict[str, str]:
         # Gloo otherwise binds what the host name resolves to, which may be no address at all.
         return {"GLOO_SOCKET_IFNAME": "lo"}
     return {}
+
+
+def _determinism(logical_shards: int | None) -> dict[str, str]:
+    return {} if logical_shards is None else {"LAUNCHER_LOGICAL_SHARDS": str(logical_shards)}

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from launcher.runtime.context import RankContext, init
     from launcher.runtime.engines.engine import Engine, Vote
+    from launcher.runtime.engines.shards import Shard
 
-__all__ = ["Engine", "RankContext", "Vote", "init"]
+__all__ = ["Engine", "RankContext", "Shard", "Vote", "init"]
 
 _HOMES = {
     "Engine": "launcher.runtime.engines.engine",
     "RankContext": "launcher.runtime.context",
+    "Shard": "launcher.runtime.engines.shards",
     "Vote": "launcher.runtime.engines.engine",
     "init": "launcher.runtime.context",
 }

@@ -155,6 +155,8 @@ class LaunchEnviron:
     """Several ranks use one device, which NCCL refuses."""
     grace_s: float
     """Seconds between the request to stop and SIGKILL."""
+    logical_shards: int | None
+    """Into how many parts every global batch is cut at any number of ranks; None: one per rank."""
     parent_pid: int | None
     """Process that must be alive for us to go on."""
 
@@ -170,6 +172,7 @@ class LaunchEnviron:
             device=environ.get("LAUNCHER_DEVICE", "auto"),
             gpu_shared=environ.get("LAUNCHER_GPU_SHARED") == "1",
             grace_s=float(environ.get("LAUNCHER_GRACE_S", "30")),
+            logical_shards=_number(environ, "LAUNCHER_LOGICAL_SHARDS", 0) or None,
             parent_pid=_number(environ, "LAUNCHER_PARENT_PID", 0) or None,
         )
 

@@ -7,10 +7,11 @@ Read it from `main` down. It is one file, to be copied and changed; `docs/recipe
 Three rules make the numbers independent of how many ranks there are, and a resumed run equal to one
 that was never disturbed:
 
-* The global batch is cut from one order of the samples, by one cursor. A rank takes its share.
+* The global batch is cut from one order of the samples, by one cursor, into the engine's shards:
+  one for each rank, or with `determinism=logical_shards` so many at any number of ranks.
 * A loss is a sum over samples, divided by the size of the *global* batch, so that a short batch and
-  unequal shares weigh every sample the same. A rank without samples still takes part.
-* Randomness inside a step is keyed by (seed, step, rank), never by what happened before.
+  unequal shards weigh every sample the same. A shard without samples still takes part.
+* Randomness inside a step is keyed by (seed, step, shard), never by what happened before.
 """
 
 from __future__ import annotations
@@ -142,10 +143,7 @@ class Trainer:
         started = time.perf_counter()
         cursor = self.state.cursor
         ids, self.state.cursor = self.sampler.batch(cursor)
-        share = checkpoint.share(ids, self.ctx.rank, self.ctx.world_size)
-
-        torch.manual_seed(key(self.settings.seed, self.state.step, self.ctx.rank))
-        loss = self.gradients_of(share, len(ids))
+        loss = self.gradients_of(ids)
         if self.settings.max_grad_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         (lr, *_) = self.scheduler.get_last_lr()
@@ -154,23 +152,32 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
 
         self.state.step += 1
-        self.ctx.record_samples(step=self.state.step, epoch=cursor.epoch, ids=share)
+        consumed = [each for shard in self.engine.shards for each in share(ids, shard)]
+        self.ctx.record_samples(step=self.state.step, epoch=cursor.epoch, ids=consumed)
         self.tell(loss, lr, cursor, len(ids), time.perf_counter() - started)
 
-    def gradients_of(self, share: Sequence[int], global_size: int) -> float:
-        """Accumulate this rank's gradients in pieces; return the mean loss of the global batch."""
-        pieces = list(cut(share, self.settings.micro_batch_size or len(share))) or [[]]
+    def gradients_of(self, ids: Sequence[int]) -> float:
+        """Compute the gradients of a global batch with all ranks; return its mean loss."""
+        losses = []
+        for shard in self.engine.shards:
+            torch.manual_seed(key(self.settings.seed, self.state.step, shard.number))
+            losses.append(self.backward_of(share(ids, shard), shard.count / len(ids)))
+        return self.engine.sum_shards(losses).item() / len(ids)
+
+    def backward_of(self, ids: Sequence[int], weight: float) -> torch.Tensor:
+        """Accumulate the gradients of one shard in pieces; return the sum of its losses."""
+        pieces = list(cut(ids, self.settings.micro_batch_size or len(ids))) or [[]]
         total = torch.zeros((), device=self.ctx.device)
         for number, piece in enumerate(pieces, start=1):
             with self.engine.accumulate(self.model, last=number == len(pieces)):
-                # Without samples of its own a rank computes one for nothing: the others wait for
+                # Without samples of its own a shard computes one for nothing: the others wait for
                 # its gradients, and those must be zeros.
                 logits, labels = self.forward(self.model, "train", piece or [0])
                 loss = cross_entropy(logits, labels, reduction="sum") * bool(piece)
-                # The engine averages over ranks; what is wanted is the mean over samples.
-                (loss * self.ctx.world_size / global_size).backward()  # type: ignore[no-untyped-call]
+                # The engine averages over shards; what is wanted is the mean over samples.
+                (loss * weight).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-        return self.engine.all_reduce(total).item() / global_size
+        return total
 
     def forward(
         self, model: Any, split: str, ids: Sequence[int]
@@ -193,27 +200,28 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Measure the model on the test split, shared out over the ranks."""
+        """Measure the model on the test split, cut into shards as training is."""
         rows = self.data["test"]
         classes = rows.features["label"].num_classes
         confusion = torch.zeros(classes * classes, dtype=torch.int64, device=self.ctx.device)
-        loss = torch.zeros((), dtype=torch.float64, device=self.ctx.device)
-        # Not the wrapped model: its forward talks to the other ranks, and some have no share.
+        losses = [confusion.new_zeros((), dtype=torch.float64) for _ in self.engine.shards]
+        # Not the wrapped model: its forward talks to the other ranks, and some have no samples.
         model = self.engine.unwrap(self.model).eval()
         pieces = cut(by_length(rows["text"]), self.evaluation_batch())
         with self.ctx.phase("eval"):
             for ids in pieces:
-                if share := checkpoint.share(ids, self.ctx.rank, self.ctx.world_size):
-                    logits, labels = self.forward(model, "test", share)
-                    pairs = labels * classes + logits.argmax(dim=1)
-                    confusion += torch.bincount(pairs, minlength=classes * classes)
-                    loss += cross_entropy(logits, labels, reduction="sum")
-                if self.ctx.should_stop():  # as often on every rank, with or without a share
+                for loss, shard in zip(losses, self.engine.shards, strict=True):
+                    if mine := share(ids, shard):
+                        logits, labels = self.forward(model, "test", mine)
+                        pairs = labels * classes + logits.argmax(dim=1)
+                        confusion += torch.bincount(pairs, minlength=classes * classes)
+                        loss.add_(cross_entropy(logits, labels, reduction="sum"))
+                if self.ctx.should_stop():  # as often on every rank, with or without samples
                     self.save_and_leave()
             self.engine.all_reduce(confusion)
-            self.engine.all_reduce(loss)
+            loss_sum = self.engine.sum_shards(losses).item()
         model.train()
-        metrics = scores(confusion.view(classes, classes).cpu(), loss.item())
+        metrics = scores(confusion.view(classes, classes).cpu(), loss_sum)
         self.ctx.log_eval(step=self.state.step, metrics=metrics)
         self.say(
             f"step {self.state.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items())
@@ -221,9 +229,10 @@ class Trainer:
         return metrics
 
     def evaluation_batch(self) -> int:
-        """Return how many samples all ranks evaluate at once; without gradients more fit."""
-        share = math.ceil(self.settings.batch_size / self.ctx.world_size)
-        return 2 * (self.settings.micro_batch_size or share) * self.ctx.world_size
+        """Return how many samples all shards evaluate at once; without gradients more fit."""
+        count = self.engine.shards[0].count
+        share = math.ceil(self.settings.batch_size / count)
+        return 2 * (self.settings.micro_batch_size or share) * count
 
     # ---- checkpoints -----------------------------------------------------------------------------
 
@@ -359,6 +368,11 @@ def wants_compile(device: torch.device, settings: Settings) -> bool:
 # ---- small pieces --------------------------------------------------------------------------------
 
 
+def share(ids: Sequence[int], shard: runtime.Shard) -> list[int]:
+    """Return the samples of a global batch that belong to a shard."""
+    return checkpoint.share(ids, shard.number, shard.count)
+
+
 def cut(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     """Cut a sequence into pieces of `size`; the last may be short."""
     return (ids[start : start + size] for start in range(0, len(ids), size or 1))
@@ -371,7 +385,7 @@ def by_length(texts: Sequence[str]) -> list[int]:
 
 
 def key(*parts: int) -> int:
-    """Return a seed that neighbouring steps and ranks do not share."""
+    """Return a seed that neighbouring steps and shards do not share."""
     digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:7], "big")
 

@@ -28,7 +28,7 @@ EXPORTED = {
         *("NotRequeueable", "PreflightError", "SavedForRequeue", "StagingError", "TrainingError"),
         *("UnknownNameError", "nearest"),
     ],
-    "launcher.runtime": ["Engine", "RankContext", "Vote", "init"],
+    "launcher.runtime": ["Engine", "RankContext", "Shard", "Vote", "init"],
 }
 
 PROMISED_TO_RECIPES = {
@@ -49,7 +49,7 @@ KEYS = [
     *("model.sha256", "model.options", "model.needs"),
     *("data.name", "data.source", "data.revision", "data.include", "data.sha256"),
     *("data.train", "data.test", "data.text", "data.label", "data.builder", "data.options"),
-    *("storage.root", "run_id", "resume"),
+    *("storage.root", "run_id", "resume", "determinism", "logical_shards"),
     *("train.max_steps", "train.epochs", "train.batch_size", "train.micro_batch_size"),
     *("train.lr", "train.head_lr", "train.weight_decay", "train.warmup_ratio"),
     *("train.max_grad_norm", "train.max_length", "train.seed", "train.precision"),

@@ -33,6 +33,7 @@ def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> 
     """Connect this rank with the others; a world of one needs no engine at all.
 
     Raises:
+        ConfigError: there are more ranks than logical shards.
         UnknownNameError: nobody knows the backend.
         EngineMissingError: its library is not installed.
     """
@@ -46,4 +47,9 @@ def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> 
         raise EngineMissingError(
             f"the engine `{name}` needs `{error.name}`", hint="install it in the ranks' environment"
         ) from error
-    return cast("Callable[..., Engine]", found)(place, launch, device)
+    engine = cast("Callable[..., Engine]", found)(place, launch, device)
+    if launch.logical_shards is None:
+        return engine
+    from launcher.runtime.engines.logical import LogicalShards  # noqa: PLC0415 - imports torch
+
+    return LogicalShards(engine, launch.logical_shards)

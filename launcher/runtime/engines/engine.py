@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+    from launcher.runtime.engines.shards import Shard
 
 __all__ = ["Engine", "ReduceOp", "Vote"]
 
@@ -26,6 +29,10 @@ class Engine(Protocol):
     wrapped separately because engines differ in which of the two carries the gradients: torch
     wraps the model, Horovod the optimiser; the other call returns what it was given.
 
+    A global batch is cut into shards. Mostly there is one for each rank; with
+    `determinism=logical_shards` their number is fixed for the run and a rank has several. A program
+    that goes through `shards` in every step need not know which it is.
+
     Every method is collective unless it says otherwise: all ranks call it, in the same order.
     """
 
@@ -39,8 +46,22 @@ class Engine(Protocol):
     @property
     def world_size(self) -> int: ...
 
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """The shards of every global batch that this rank computes, at least one.
+
+        Not collective.
+        """
+
+    @property
+    def logical_shards(self) -> int | None:
+        """How many shards there are at any number of ranks; None where it is one per rank.
+
+        Not collective.
+        """
+
     def wrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Return a module whose gradients are averaged over the ranks; all start from rank 0's."""
+        """Return a module whose gradients are averaged over all shards; starts as rank 0's."""
 
     def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
         """Return the module without the wrappings of engine and compiler. Not collective."""
@@ -49,7 +70,13 @@ class Engine(Protocol):
         """Return an optimiser that sees averaged gradients. Called after `wrap_model`."""
 
     def accumulate(self, model: torch.nn.Module, *, last: bool) -> AbstractContextManager[None]:
-        """Enclose forward and backward of one micro-batch; gradients travel in the `last` one."""
+        """Enclose forward and backward of one micro-batch; `last` says that it ends its shard.
+
+        Gradients travel when the last shard of this rank ends.
+        """
+
+    def sum_shards(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the sum over all shards; each rank brings one tensor for each of its shards."""
 
     def all_reduce(self, tensor: torch.Tensor, op: ReduceOp = "sum") -> torch.Tensor:
         """Reduce in place over all ranks and return the same tensor."""

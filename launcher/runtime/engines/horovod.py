@@ -29,6 +29,7 @@ import torch
 from horovod.common.exceptions import HorovodInternalError
 
 from launcher.errors import TrainingError
+from launcher.runtime.engines.shards import OneShardPerRank
 from launcher.runtime.engines.wrapping import without_wrappers
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class _Ballot:
     handle: Any
 
 
-class HorovodEngine:
+class HorovodEngine(OneShardPerRank):
     """Joins the ranks through Horovod; the optimiser carries the gradients."""
 
     name = "horovod"

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from launcher.runtime.engines.shards import OneShardPerRank
 from launcher.runtime.engines.wrapping import without_wrappers
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class _Ballot:
     flag: bool
 
 
-class SingleEngine:
+class SingleEngine(OneShardPerRank):
     """Answers for a rank that is alone; needs no torch of its own."""
 
     name = "single"

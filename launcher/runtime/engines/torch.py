@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from launcher.errors import ConfigError, TrainingError
+from launcher.runtime.engines.shards import OneShardPerRank
 from launcher.runtime.engines.wrapping import without_wrappers
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class _Ballot:
     work: dist.Work
 
 
-class TorchEngine:
+class TorchEngine(OneShardPerRank):
     """Joins the ranks through `torch.distributed`.
 
     Objects and barriers, and votes, travel in gloo groups of their own: they stay on the CPU,

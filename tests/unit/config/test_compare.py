@@ -39,6 +39,8 @@ MATTER = [
     ("data=jsonl", "data.train=a", "data.test=b"),
     ("data.text=body",),
     ("params.depth=3",),
+    ("determinism=logical_shards",),
+    ("logical_shards=4",),
     *[
         (f"train.{name}={value}",)
         for name, value in {

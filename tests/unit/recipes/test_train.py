@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 
-from launcher import checkpoint
+from launcher import checkpoint, runtime
 from recipes.bert_finetune import build_tiny_bert, train
 
 LABELS = ["a", "b", "c"]
@@ -43,7 +43,18 @@ SETTINGS = train.Settings(
 class OneOfMany:
     """A rank of a world that is only pretended: collectives return what the rank brought itself."""
 
-    rank, world_size, name = 0, 1, "pretended"
+    name = "pretended"
+
+    def __init__(self, rank: int, world_size: int) -> None:
+        self.rank, self.world_size = rank, world_size
+
+    @property
+    def shards(self) -> tuple[runtime.Shard, ...]:
+        return (runtime.Shard(number=self.rank, count=self.world_size),)
+
+    def sum_shards(self, parts: Any) -> Any:
+        (mine,) = parts
+        return mine
 
     def wrap_model(self, model: Any) -> Any:
         return model
@@ -67,19 +78,17 @@ class Context:
     run_dir: Path
     model: Path
     data: Path
-    rank: int = 0
-    world_size: int = 1
+    engine: OneOfMany
     attempt: int = 1
     run_id: str = "run"
     stops: bool = False
-    engine: OneOfMany = dataclasses.field(default_factory=OneOfMany)
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
     losses: dict[int, float] = dataclasses.field(default_factory=dict)
     result: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def is_main(self) -> bool:
-        return self.rank == 0
+        return self.engine.rank == 0
 
     def staged(self, name: str) -> Path:
         return {"model": self.model, "data": self.data}[name]
@@ -138,7 +147,7 @@ def trainer(staged: tuple[Path, Path], tmp_path: Path) -> Any:
 
     def make(rank: int = 0, world_size: int = 1, attempt: int = 1, **changes: Any) -> train.Trainer:
         run_dir = tmp_path / f"run-{rank}-{world_size}"
-        context = Context(run_dir, model, data, rank, world_size, attempt)
+        context = Context(run_dir, model, data, OneOfMany(rank, world_size), attempt)
         return train.Trainer(context, dataclasses.replace(SETTINGS, **changes))  # type: ignore[arg-type]
 
     return make
@@ -146,8 +155,7 @@ def trainer(staged: tuple[Path, Path], tmp_path: Path) -> Any:
 
 def gradients(trainer: train.Trainer, ids: list[int]) -> tuple[float, list[torch.Tensor]]:
     """Return this rank's part of the loss, and its gradients, for a global batch."""
-    share = checkpoint.share(ids, trainer.ctx.rank, trainer.ctx.world_size)
-    loss = trainer.gradients_of(share, len(ids))
+    loss = trainer.gradients_of(ids)
     return loss, [parameter.grad for parameter in trainer.model.parameters()]
 
 
@@ -176,7 +184,7 @@ def test_a_rank_without_samples_has_gradients_of_zero(trainer: Any) -> None:
     assert all(gradient is not None and not gradient.any() for gradient in found)
 
 
-def test_dropout_is_decided_by_seed_step_and_rank_and_not_by_what_was_drawn_before(
+def test_dropout_is_decided_by_seed_step_and_shard_and_not_by_what_was_drawn_before(
     trainer: Any,
 ) -> None:
     losses = []
@@ -269,8 +277,8 @@ def test_pieces_hold_every_id_once() -> None:
     assert list(train.cut([], 0)) == []
 
 
-def test_neighbouring_steps_and_ranks_draw_different_numbers() -> None:
-    keys = {train.key(42, step, rank) for step in range(50) for rank in range(8)}
+def test_neighbouring_steps_and_shards_draw_different_numbers() -> None:
+    keys = {train.key(42, step, shard) for step in range(50) for shard in range(8)}
     assert len(keys) == 400
 
 

@@ -1,0 +1,183 @@
+"""`determinism=logical_shards`: the same bits at any number of ranks, over any engine.
+
+Every global batch is cut into a number of shards that is fixed for the run. A rank computes some of
+them, one after the other, each as if it were alone in the world; gradients are then added in an
+order that no rank, engine or network decides. `docs/adr/0012-logical-shards.md` says why so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from launcher.errors import ConfigError, TrainingError
+from launcher.runtime.engines.ordered_sum import OrderedSum, parts_of
+from launcher.runtime.engines.shards import Shard
+
+if TYPE_CHECKING:
+    from launcher.runtime.engines.engine import Engine, ReduceOp, Vote
+
+__all__ = ["LogicalShards"]
+
+T = TypeVar("T")
+
+_THREADS = 1
+"""Kernels cut their work by the number of threads, and with it the order of their additions. One is
+the only number that every rank has, however many of them share a machine."""
+
+
+class LogicalShards:
+    """An engine in another way of working: the inner one only carries what is broadcast."""
+
+    def __init__(self, inner: Engine, count: int) -> None:
+        if inner.world_size > count:
+            raise ConfigError(
+                f"{inner.world_size} ranks cannot share {count} logical shards",
+                hint=f"start at most {count} ranks, or a new run with more logical_shards",
+            )
+        torch.set_num_threads(_THREADS)
+        self._inner, self._count = inner, count
+        self.logical_shards: int | None = count
+        self.shards = tuple(
+            Shard(number=number, count=count)
+            for number in parts_of(inner.rank, inner.world_size, count)
+        )
+        self._gradients = self._new_sum()
+        self._done = 0
+        """Shards of this step whose gradients are in."""
+        self._buffers: dict[str, tuple[int, int]] = {}
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def rank(self) -> int:
+        return self._inner.rank
+
+    @property
+    def world_size(self) -> int:
+        return self._inner.world_size
+
+    # --- training
+
+    def wrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        for tensor in self.unwrap(model).state_dict().values():
+            if isinstance(tensor, torch.Tensor):
+                tensor.detach().copy_(self._from_root(tensor.detach(), 0))
+        return model
+
+    def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
+        return self._inner.unwrap(model)
+
+    def wrap_optimizer(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        optimizer.register_step_pre_hook(self._require_all_shards)
+        return optimizer
+
+    def accumulate(self, model: torch.nn.Module, *, last: bool) -> AbstractContextManager[None]:
+        return self._accumulate(model, last=last)
+
+    @contextlib.contextmanager
+    def _accumulate(self, model: torch.nn.Module, *, last: bool) -> Iterator[None]:
+        if self._done == len(self.shards):
+            self._done = 0
+        if not self._buffers:
+            self._buffers = _versions(model)
+        yield
+        if last:
+            self._finish_shard(model)
+
+    def _finish_shard(self, model: torch.nn.Module) -> None:
+        parameters = [each for each in model.parameters() if each.requires_grad]
+        self._gradients.add(_take_gradients(parameters))
+        self._done += 1
+        if self._done < len(self.shards):
+            return
+        finished, self._gradients = self._gradients, self._new_sum()
+        self._check_buffers(model)
+        _put_gradients(parameters, finished.total(self._from_root).div_(self._count))
+
+    def sum_shards(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        adding = self._new_sum()
+        for part in parts:
+            adding.add(part.clone())
+        return adding.total(self._from_root)
+
+    def _new_sum(self) -> OrderedSum:
+        return OrderedSum(self._count, rank=self.rank, world_size=self.world_size)
+
+    def _from_root(self, tensor: torch.Tensor, root: int) -> torch.Tensor:
+        """Return the root's. As bytes, since engines differ in the types they know."""
+        flat = tensor.contiguous().view(-1)
+        if flat.numel():
+            self._inner.broadcast(flat.view(torch.uint8), root)
+        return flat.view(tensor.shape)
+
+    def _check_buffers(self, model: torch.nn.Module) -> None:
+        before, self._buffers = self._buffers, {}
+        now = _versions(model)
+        changed = next((name for name in now if before.get(name) != now[name]), None)
+        if changed:
+            raise TrainingError(
+                f"the forward pass changes `{changed}`, a buffer of the model",
+                context="with determinism=logical_shards a rank sees some of the shards only, and "
+                "in another order than another number of ranks would",
+                hint="freeze it (batch norm: `.eval()`), or leave determinism=same_ranks",
+            )
+
+    def _require_all_shards(self, *_: Any) -> None:
+        if self._done != len(self.shards):
+            raise TrainingError(
+                f"this rank has computed {self._done} of its {len(self.shards)} logical shards",
+                hint="a program for determinism=logical_shards goes through `engine.shards` in "
+                "every step, see docs/engines.md",
+            )
+
+    # --- what the inner engine does
+
+    def all_reduce(self, tensor: torch.Tensor, op: ReduceOp = "sum") -> torch.Tensor:
+        return self._inner.all_reduce(tensor, op)
+
+    def broadcast(self, tensor: torch.Tensor, root: int = 0) -> torch.Tensor:
+        return self._inner.broadcast(tensor, root)
+
+    def broadcast_object(self, obj: T, root: int = 0) -> T:
+        return self._inner.broadcast_object(obj, root)
+
+    def all_gather_object(self, obj: T) -> list[T]:
+        return self._inner.all_gather_object(obj)
+
+    def barrier(self, timeout_s: float) -> None:
+        self._inner.barrier(timeout_s)
+
+    def vote_start(self, flag: bool) -> Vote:  # noqa: FBT001
+        return self._inner.vote_start(flag)
+
+    def vote_result(self, vote: Vote) -> bool:
+        return self._inner.vote_result(vote)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _take_gradients(parameters: Sequence[torch.nn.Parameter]) -> torch.Tensor:
+    """Return all gradients as one tensor of the widest type among them, and clear them."""
+    found = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    return torch.cat([each.detach().reshape(-1) for each in found])
+
+
+def _put_gradients(parameters: Sequence[torch.nn.Parameter], whole: torch.Tensor) -> None:
+    pieces = torch.split(whole, [each.numel() for each in parameters])
+    for parameter, piece in zip(parameters, pieces, strict=True):
+        parameter.grad = piece.view(parameter.shape).to(parameter.dtype)
+
+
+def _versions(model: torch.nn.Module) -> dict[str, tuple[int, int]]:
+    """Return for each buffer which tensor it is and how often it was written to."""
+    return {name: (id(each), each._version) for name, each in model.named_buffers()}
