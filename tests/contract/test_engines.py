@@ -22,6 +22,8 @@ from launcher.engines import require
 from launcher.errors import EngineMissingError
 
 if TYPE_CHECKING:
+    import torch
+
     from launcher.runtime import Engine
 
 WORLDS = {"single": 1, "torch": 3, "mpi": 3, "horovod": 3, "horovod_mpi": 3}
@@ -103,8 +105,48 @@ def training(engine: Engine) -> None:
     assert torch.allclose(before - plain.weight, torch.full((1, 2), 2 * mean))
 
 
+def shards(engine: Engine) -> None:
+    """Cut into fixed shards, a few steps with dropout have the bits of one rank alone."""
+    import torch
+
+    from launcher.runtime.engines.logical import LogicalShards
+    from launcher.runtime.engines.single import SingleEngine
+
+    assert [shard.number for shard in engine.shards] == [engine.rank]
+    assert engine.logical_shards is None
+    expected = train_in_shards(LogicalShards(SingleEngine(), 7))
+    found = train_in_shards(LogicalShards(engine, 7))
+    assert all(map(torch.equal, found, expected))
+
+
+def train_in_shards(engine: Engine) -> list[torch.Tensor]:
+    """Return the losses of three steps, and the parameters after them."""
+    import torch
+
+    torch.manual_seed(5 if engine.rank == 0 else 6)  # all must start as rank 0
+    plain = torch.nn.Sequential(
+        torch.nn.Linear(9, 40), torch.nn.Dropout(0.3), torch.nn.GELU(), torch.nn.Linear(40, 3)
+    )
+    model = engine.wrap_model(plain)
+    optimizer = engine.wrap_optimizer(torch.optim.AdamW(model.parameters(), lr=0.01))
+    losses = []
+    for step in range(3):
+        parts = []
+        for shard in engine.shards:
+            torch.manual_seed(100 * step + shard.number)
+            samples = torch.randn(shard.number + 2, 9)
+            with engine.accumulate(model, last=True):
+                loss = model(samples).square().mean()
+                loss.backward()
+            parts.append(loss.detach())
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(engine.sum_shards(parts))
+    return [*losses, *(each.detach() for each in plain.parameters())]
+
+
 # The barrier comes last: one that some ranks missed leaves a group that cannot be used again.
-CHECKS = (reductions, broadcasts, gathering, votes, training, barriers)
+CHECKS = (reductions, broadcasts, gathering, votes, training, shards, barriers)
 
 
 def run_checks() -> None:

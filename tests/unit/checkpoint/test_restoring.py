@@ -149,3 +149,25 @@ def test_a_newer_format_is_not_read_as_an_older_one(
     path.write_bytes(seal(replace(unseal(CommitRecord, path.read_bytes()), schema=2)))
     assert "written in format 2" in list_commits(folder)[1].problem
     assert restore(folder, training()).step == 1
+
+
+class Sharded(SingleProcess):
+    """A program that cuts every batch into so many parts, or into one for each rank."""
+
+    def __init__(self, logical_shards: int | None) -> None:
+        self.logical_shards = logical_shards
+
+
+def test_another_number_of_logical_shards_is_refused(folder: Path, training: Any) -> None:
+    """The losses would be those of neither; without the mode the state alone counts."""
+    program = training()
+    with Checkpointer(folder, group=Sharded(8), generation=1) as saver:
+        program.step()
+        saver.save(program.state)
+    for generation, group in ((2, Sharded(8)), (3, Sharded(None)), (4, ALONE)):
+        found = Checkpointer(folder, group=group, generation=generation).restore(program.state)
+        assert found is not None
+        assert found.step == 1
+    with pytest.raises(CheckpointError, match="made with logical_shards=8") as caught:
+        Checkpointer(folder, group=Sharded(4), generation=5).restore(program.state)
+    assert "go on with logical_shards=8" in caught.value.hint

@@ -68,6 +68,10 @@ MISTAKES = [
     ("checkpoint.keep=1", "fewer than 2", "checkpoint.keep"),
     ("checkpoint.every_steps=-5", "cannot be negative", "checkpoint.every_steps"),
     ("resume=latest", "none of auto, never, required", "checkpoints ls"),
+    ("determinism=logical_shard", "must be one of same_ranks, logical_shards", "=logical_shards`"),
+    ("determinism=none", "must be one of same_ranks, logical_shards", "`determinism=same_ranks`"),
+    ("determinsm=logical_shards", "unknown key `determinsm`", "`determinism`"),
+    ("logical_shards=0", "at least 1", "logical_shards"),
     ("run_id=../escape", "cannot name a run", "run_id="),
     ("run_id=a/b", "cannot name a run", "run_id=a-b"),
     ("run_id='my run'", "cannot name a run", "run_id=my-run"),
@@ -107,3 +111,11 @@ def test_a_mistake_is_told_with_what_was_meant(
     assert caught.value.exit_code == 2
     assert says in f"{caught.value.message} {caught.value.context}"
     assert offers in caught.value.hint
+
+
+def test_a_batch_has_at_least_one_sample_for_every_shard() -> None:
+    words = [*OK, "train.batch_size=6", "logical_shards=8"]
+    assert config.load(words).fixed_shards is None
+    with pytest.raises(ConfigError, match="at least one of the `train"):
+        config.load([*words, "determinism=logical_shards"])
+    assert config.load([*words, "determinism=logical_shards", "logical_shards=6"]).fixed_shards == 6

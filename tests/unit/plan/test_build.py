@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.cluster import ClusterRequest, Machine, resolve
-from launcher.errors import UnknownNameError
+from launcher.errors import ConfigError, UnknownNameError
 from launcher.plan import PlanRequest, build, render
 from launcher.specs import (
     CheckpointPolicy,
@@ -119,6 +119,14 @@ def test_hubs_are_switched_off_only_when_something_was_staged() -> None:
 def test_what_the_user_sets_wins() -> None:
     env = build(request(env={"OMP_NUM_THREADS": "7"})).commands[0].env
     assert env["OMP_NUM_THREADS"] == "7"
+
+
+def test_logical_shards_are_told_to_the_ranks_and_bound_their_number() -> None:
+    assert "LAUNCHER_LOGICAL_SHARDS" not in build(request()).commands[0].env
+    command, _ = build(request(logical_shards=2)).commands
+    assert command.env["LAUNCHER_LOGICAL_SHARDS"] == "2"
+    with pytest.raises(ConfigError, match="3 ranks cannot share logical_shards=2"):
+        build(request(nodes=3, logical_shards=2))
 
 
 def test_an_unknown_backend_offers_the_nearest() -> None:
