@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.lab import Lab, LabError
+from tests.lab import Lab, LabError, records
 from tests.lab.commands import wait_until
-from tests.lab.host import User
+from tests.lab.host import REPOSITORY, User
 
 SSH = ("ssh", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2")
 WITHIN_S = 60
@@ -200,3 +201,42 @@ def test_a_node_that_crashed_works_again_after_mending(slurm_lab: Lab) -> None:
     slurm_lab.mend()
     done = slurm_lab.run("head", ["srun", "--nodes=4", "hostname"])
     assert len(done.stdout.split()) == 4
+
+
+HOLDING_A_LAB = """
+import signal, sys
+from tests.lab import Lab
+with Lab(hosts=1) as lab:
+    print(lab.folder, flush=True)
+    signal.pause()
+"""
+
+
+def _start_somebody_elses_lab() -> tuple[subprocess.Popen[str], Path]:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDING_A_LAB], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    return holder, Path(holder.stdout.readline().strip())
+
+
+def test_a_lab_goes_down_on_ctrl_c(lab: Lab) -> None:
+    holder, folder = _start_somebody_elses_lab()
+    with holder:
+        assert (folder / "shared").is_dir()
+        holder.send_signal(signal.SIGINT)
+    assert not folder.exists()
+    assert _reaches(lab, "head", "host1")
+
+
+def test_the_next_lab_clears_away_what_a_killed_one_left(lab: Lab) -> None:
+    holder, folder = _start_somebody_elses_lab()
+    with holder:
+        left = [each for each in records.all_records() if each.folder == folder]
+        holder.kill()
+    assert Lab.attach(left[0]).alive("host1")
+    with Lab(hosts=1) as other:
+        assert not Lab.attach(left[0]).alive("host1") or other.folder == folder
+        assert _names_by_ssh(other, "host1") == ["head", "host1"]
+    assert not folder.exists()
+    assert _reaches(lab, "head", "host1")

@@ -175,7 +175,7 @@ class Host:
             file = stack.enter_context(stdout.open("a")) if stdout else subprocess.PIPE
             return HostProcess(
                 self.enter(words, cwd, user),
-                env={**_environ(user), **env},
+                env={**environ_of(user), **env},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT if stdout else subprocess.PIPE,
@@ -235,7 +235,7 @@ class Host:
         return bool(pids)
 
 
-def _environ(user: User) -> dict[str, str]:
+def environ_of(user: User) -> dict[str, str]:
     """What somebody has who logged in and activated the environment that we run in."""
     return {
         "PATH": f"{sys.prefix}/bin:{SYSTEM_PATH}",

@@ -12,7 +12,7 @@ from typing import Self
 
 from tests.lab import records
 from tests.lab.commands import LabError, wait_until
-from tests.lab.host import REPOSITORY, Host, HostProcess, Process, User
+from tests.lab.host import REPOSITORY, Host, HostProcess, Process, User, environ_of
 from tests.lab.init import Settings
 from tests.lab.keys import make_keys, write_ssh_config
 from tests.lab.network import Network
@@ -219,9 +219,10 @@ class Lab:
         """Mend without knowing what was done: for a lab that another process broke."""
         self._mend(self.names)
 
-    def shell(self, host: str) -> list[str]:
-        """Return the command line of a shell on the host, for a terminal."""
-        return self._host(host).enter(["--ctty", "bash", "-i"], "/shared", "root")
+    def shell(self, host: str) -> tuple[list[str], dict[str, str]]:
+        """Return the command line and environment of a shell on the host, for a terminal."""
+        words = ["--ctty", "--wait", "bash", "-i"]
+        return self._host(host).enter(words, "/shared", "root"), environ_of("root")
 
     def _use(self, record: Record) -> None:
         self._record = record
