@@ -95,7 +95,8 @@ def _lab_by_hand() -> Lab:
 
 
 def _records_by_hand() -> list[records.Record]:
-    return [record for record in records.all_records() if record.owner is None]
+    with records.locked():
+        return [record for record in records.all_records() if record.owner is None]
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def command(*argv: str | os.PathLike[str], check: bool = True) -> str:
     )
     if check and done.returncode != 0:
         words = " ".join(map(str, argv))
-        raise LabError(f"`{words}` ended with {done.returncode}: {done.stdout}{done.stderr}")
+        raise LabError(f"`{words}` ended with {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
 
 

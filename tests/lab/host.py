@@ -119,8 +119,11 @@ class Host:
     def kill(self) -> None:
         """End every process of the host at once; what is not on /local or /shared is lost."""
         ids = [each for each in (self.first, self._known_starter()) if each is not None]
+        outside = self._parents_outside()
         for each in ids:
             _send(each.pid, signal.SIGKILL)
+        # Those that stopped themselves when the host was frozen have to see its end.
+        self._send_to_all(outside, signal.SIGCONT)
         # The first process is gone only when all others of its namespace are.
         wait_until(
             f"the end of {self.name}", lambda: not any(each.alive for each in ids), _READY_WITHIN_S

@@ -47,5 +47,5 @@ def _why_no_namespaces() -> str | None:
     try:
         command(*new, "--propagation", "private", "sh", "-c", _TRY_AN_OVERLAY)
     except LabError as error:
-        return f"root may not make namespaces and overlay mounts here: {error}"
+        return f"no namespaces or overlay mounts here: {str(error).strip().splitlines()[-1]}"
     return None

@@ -79,7 +79,9 @@ def locked() -> Iterator[None]:
 
 
 def all_records() -> list[Record]:
-    return [_read(path) for path in sorted(LABS.glob(f"*/{_RECORD}"))]
+    """Return what is known about every lab; call it `locked`, or one may be half made."""
+    found = (_read(path) for path in sorted(LABS.glob(f"*/{_RECORD}")))
+    return [record for record in found if record is not None]
 
 
 def free_name() -> tuple[str, str]:
@@ -99,8 +101,11 @@ def this_process() -> ProcessId:
     return ProcessId.of(os.getpid())
 
 
-def _read(path: Path) -> Record:
-    values = json.loads(path.read_text())
+def _read(path: Path) -> Record | None:
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:  # it is being taken down just now
+        return None
     owner = values.pop("owner")
     return Record(**values, owner=ProcessId(**owner) if owner else None)
 
