@@ -50,6 +50,7 @@ def run(
     Raises:
         LauncherError: something keeps the run from starting; nothing of an older run is lost.
     """
+    cluster.require_real(config.cluster.name)
     launch = _Launch.of(config)
     compare.require_same_run(launch.layout.config, config)
     done = supervise.finished(launch.layout)
@@ -109,19 +110,11 @@ class _Launch:
 
     def _request(self, attempt: int) -> planning.PlanRequest:
         config = self.config
-        nodes = cluster.resolve(
-            cluster.ClusterRequest(
-                source=config.cluster.name,
-                nodes=config.nodes,
-                slots=config.slots if isinstance(config.slots, int) else None,
-                device=config.device.value,
-            )
-        )
         return planning.PlanRequest(
             run_id=config.run_id,
             attempt=attempt,
             storage_root=config.storage.root,
-            cluster=nodes,
+            cluster=cluster.resolve(self.cluster_request()),
             backend=config.backend.name,
             program=_program(config),
             python=config.cluster.python or sys.executable,
@@ -136,6 +129,22 @@ class _Launch:
             grace_s=config.supervise.grace_s,
             logical_shards=config.fixed_shards,
             env=config.env,
+        )
+
+    def cluster_request(self) -> cluster.ClusterRequest:
+        config = self.config
+        return cluster.ClusterRequest(
+            source=config.cluster.name,
+            nodes=config.nodes if isinstance(config.nodes, int) else None,
+            slots=config.slots if isinstance(config.slots, int) else None,
+            device=config.device.value,
+            hostfile=config.cluster.hostfile,
+            hosts=config.cluster.hosts,
+            include=config.cluster.include,
+            exclude=config.cluster.exclude,
+            head=config.cluster.head,
+            spares=config.cluster.spares,
+            min_nodes=config.cluster.min_nodes,
         )
 
     def preflight_config(self) -> preflight.PreflightConfig:

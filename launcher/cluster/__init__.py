@@ -7,7 +7,7 @@ from launcher.cluster.candidate import Candidate, Candidates, Condition
 from launcher.cluster.choice import choose
 from launcher.cluster.machine import Machine
 from launcher.cluster.request import ClusterRequest
-from launcher.cluster.source import candidates, resolve
+from launcher.cluster.source import candidates, require_real, resolve
 
 __all__ = [
     "Candidate",
@@ -17,5 +17,6 @@ __all__ = [
     "Machine",
     "candidates",
     "choose",
+    "require_real",
     "resolve",
 ]

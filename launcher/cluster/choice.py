@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from launcher.cluster.candidate import Candidate, Candidates, Condition
+from launcher.cluster.ranges import listing
 from launcher.cluster.request import ClusterRequest
 from launcher.errors import ConfigError, PreflightError
 from launcher.specs import Cluster, Node
@@ -47,7 +48,7 @@ def choose(
     return Cluster(
         source=candidates.source,
         nodes=nodes,
-        notes=candidates.notes + _notes(chosen, unfit, wanted),
+        notes=candidates.notes + _notes(chosen, fit[wanted:], unfit, wanted),
     )
 
 
@@ -197,17 +198,16 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def _notes(chosen: Sequence[Pair], unfit: Sequence[Pair], wanted: int) -> tuple[str, ...]:
+def _notes(
+    chosen: Sequence[Pair], unused: Sequence[Pair], unfit: Sequence[Pair], wanted: int
+) -> tuple[str, ...]:
     notes = [f"{host.name} is left out: {condition.reason}" for host, condition in unfit]
     spares = [host.name for host, _ in chosen if host.spare]
     if spares:
         notes.append(f"spares in use: {listing(spares)}")
+    rest = [host.name for host, _ in unused if not host.spare]
+    if rest:
+        notes.append(f"nodes={wanted}: not used are {listing(rest)}")
     if len(chosen) < wanted:
         notes.append(f"going on with {len(chosen)} of {wanted} nodes")
     return tuple(notes)
-
-
-def listing(names: Sequence[str], most: int = 8) -> str:
-    """Return names for a sentence; of very many only the first."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

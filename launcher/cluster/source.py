@@ -12,11 +12,24 @@ from launcher.cluster.candidate import Candidates
 from launcher.cluster.choice import choose
 from launcher.cluster.machine import Machine
 from launcher.cluster.request import ClusterRequest
-from launcher.errors import UnknownNameError
+from launcher.errors import ConfigError, UnknownNameError
 from launcher.specs import Cluster
 
-SOURCES: Mapping[str, str] = MappingProxyType({"local": "launcher.cluster.local"})
+SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "hostfile": "launcher.cluster.hostfile",
+        "local": "launcher.cluster.local",
+        "sim": "launcher.cluster.sim",
+        "slurm": "launcher.cluster.slurm",
+    }
+)
 """Name of a source -> module with its `candidates`; imported when used."""
+
+_SELECTION = ("include", "exclude", "head", "spares")
+_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"hostfile": ("hostfile", "hosts", *_SELECTION), "slurm": _SELECTION}
+)
+"""Keys about hosts that a source reads; what it would not read is refused."""
 
 
 class Source(Protocol):
@@ -46,6 +59,7 @@ def candidates(
     """Return the candidates of the source that `request` names."""
     if request.source not in SOURCES:
         raise UnknownNameError("cluster", request.source, SOURCES)
+    _refuse_unread_keys(request)
     source = cast(Source, importlib.import_module(SOURCES[request.source]))
     return source.candidates(request, machine or Machine.here(), environ)
 
@@ -53,3 +67,33 @@ def candidates(
 def resolve(request: ClusterRequest, machine: Machine | None = None) -> Cluster:
     """Return the cluster that `request` asks for, without asking any machine how it is."""
     return choose(candidates(request, machine), None, request)
+
+
+def require_real(source: str) -> None:
+    """Refuse a source whose nodes only pretend to be there.
+
+    Raises:
+        ConfigError: nothing can be started on it.
+    """
+    if source == "sim":
+        raise ConfigError(
+            "cluster=sim only pretends to have nodes: nothing can be started on them",
+            hint="`python -m launcher plan cluster=sim ...` shows what would run; "
+            "several nodes on this machine are cluster=local",
+        )
+
+
+def _refuse_unread_keys(request: ClusterRequest) -> None:
+    for key in ("hostfile", "hosts", *_SELECTION):
+        if getattr(request, key) and key not in _KEYS.get(request.source, ()):
+            readers = [name for name in _KEYS if key in _KEYS[name]]
+            raise ConfigError(
+                f"cluster={request.source} knows no cluster.{key}",
+                hint=f"add {' or '.join(f'cluster={name}' for name in readers)}, "
+                f"or leave cluster.{key} away",
+            )
+    if request.nodes is not None and request.min_nodes > request.nodes:
+        raise ConfigError(
+            f"cluster.min_nodes={request.min_nodes} is more than nodes={request.nodes}",
+            hint="it says with how few nodes a run may go on after a loss",
+        )

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from launcher.config.paths import ConfigPaths
-
-RESERVED: Mapping[str, tuple[str, ...]] = MappingProxyType({"cluster": ("hostfile", "slurm")})
-"""Group -> choices whose names are fixed already but that this version cannot do yet."""
 
 
 def groups(paths: ConfigPaths) -> dict[str, tuple[str, ...]]:

@@ -127,6 +127,9 @@ def _with_absolute_paths(config: LaunchConfig, cwd: Path) -> LaunchConfig:
     return dataclasses.replace(
         config,
         storage=dataclasses.replace(config.storage, root=root),
+        cluster=dataclasses.replace(
+            config.cluster, hostfile=_absolute(config.cluster.hostfile, cwd)
+        ),
         model=dataclasses.replace(config.model, source=_absolute(config.model.source, cwd)),
         data=data,
     )

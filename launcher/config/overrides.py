@@ -12,7 +12,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from launcher.config.catalog import RESERVED
 from launcher.config.keys import all_keys, free_prefix, sections
 from launcher.config.rewrite import SOURCES
 from launcher.errors import ConfigError, UnknownNameError, nearest
@@ -58,12 +57,6 @@ def refuse_unknown_choice(group: str, choice: str, groups: Groups, *, context: s
     """Raise unless `choice` is one of the group's."""
     if choice in groups[group]:
         return
-    if choice in RESERVED.get(group, ()):
-        raise ConfigError(
-            f"`{group}={choice}` is not available in this version",
-            context=context,
-            hint=f"use one of: {', '.join(f'{group}={name}' for name in groups[group])}",
-        )
     hint = ""
     if group in SOURCES and ("." in choice or "/" in choice):
         hint = f"A place is written `{group}=./{choice}` or `{group}=hf://...`"

@@ -7,19 +7,27 @@ is written in the grammar already:
 * `params.depth=3`        adds to a free dict without a `+`;
 * `args=[--lr,1e-4]`      keeps the texts as typed: the grammar would make a number of `1e-4`;
 * `run_id=1e5`            likewise;
-* `script=a(b).py`        needs no quotes: a path is never anything but text.
+* `script=a(b).py`        needs no quotes: a path is never anything but text;
+* `cluster.hosts=[a[1-4],b slots=2]` keeps the ranges: to the grammar they are lists within lists.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
+from launcher.cluster.ranges import split
 from launcher.config.keys import free_prefix
 
 SOURCES = ("model", "data")
 """Groups that take a place instead of a name."""
-_TEXTS = ("run_id", "script", "storage.root", "resume", "cluster.python", "recipe.program")
+_TEXTS = (
+    *("run_id", "script", "storage.root", "resume", "recipe.program"),
+    *("cluster.python", "cluster.hostfile", "cluster.head"),
+)
+_BRACKETED = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
+"""Brackets around everything, which may hold more of them one level deep."""
 _WRITTEN_IN_GRAMMAR = re.compile(
     r"""['"\\]|\$\{|^\[|^\{|^(choice|range|glob|sort|shuffle|interval)\("""
 )
@@ -43,8 +51,8 @@ def _rewrite_one(override: str) -> tuple[str, ...]:
         return (override,)
     if key in SOURCES and _names_a_place(value) and not _sweeps(value):
         return (f"{key}=uri", f"{key}.source={_as_text(value)}")
-    if key == "args":
-        return (f"{key}={_exact_list(value)}",)
+    if key in _LISTS:
+        return (f"{key}={_LISTS[key](value)}",)
     if key in _TEXTS and not _sweeps(value):
         return (f"{key}={_as_text(value)}",)
     if free_prefix(key):
@@ -70,3 +78,24 @@ def _exact_list(value: str) -> str:
     if not inside or "${" in value or not inside.group(1).strip():
         return value
     return "[" + ",".join(quoted(part.strip()) for part in inside.group(1).split(",")) + "]"
+
+
+def _host_list(value: str) -> str:
+    """Quote each host of `[a[1,3],b]`; a single one needs no brackets around it."""
+    if not value or re.search(r"""['"\\]|\$\{""", value):
+        return value
+    listed = _BRACKETED.fullmatch(value)
+    hosts = [host for host in split(listed.group(1) if listed else value) if host]
+    if len(hosts) > 1 and not listed:
+        return value  # several values without brackets: a sweep, or a mistake that is told
+    return "[" + ",".join(quoted(host) for host in hosts) + "]"
+
+
+_LISTS: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {
+        "args": _exact_list,
+        **dict.fromkeys(
+            ("cluster.hosts", "cluster.include", "cluster.exclude", "cluster.spares"), _host_list
+        ),
+    }
+)

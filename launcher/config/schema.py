@@ -259,8 +259,9 @@ class LaunchConfig:
     """With `recipe=script`: the Python file to run, unchanged."""
     args: tuple[str, ...] = ()
     """Arguments of the program, as a list: 'args=[--x,1]'."""
-    nodes: int = 1
-    """How many nodes; on one machine they share its cores and GPUs."""
+    nodes: int | str = "auto"
+    """How many nodes; auto takes all of a hostfile or an allocation. On one machine they share its
+    cores and GPUs, and auto is 1."""
     slots: int | str = "auto"
     """Ranks on each node; auto takes one for each GPU of the node, and one without GPUs."""
     device: Device = Device.auto
@@ -300,10 +301,7 @@ class LaunchConfig:
     """Extra environment variables of the ranks: `env.NCCL_DEBUG=INFO`. Secrets are inherited."""
 
     def __post_init__(self) -> None:
-        require("nodes", self.nodes, ok=self.nodes >= 1, reason="training needs at least one node")
         _check_count("nodes", self.nodes)
-        slots_ok = self.slots == "auto" if isinstance(self.slots, str) else self.slots >= 1
-        require("slots", self.slots, ok=slots_ok, reason="it is auto, or a count of at least 1")
         _check_count("slots", self.slots)
         check_resume(self.resume)
         self._check_shards()
@@ -327,6 +325,8 @@ class LaunchConfig:
 
 def _check_count(key: str, count: int | str) -> None:
     """A slip of the finger must not make a plan that fills the memory."""
+    ok = count == "auto" if isinstance(count, str) else count >= 1
+    require(key, count, ok=ok, reason="it is auto, or a count of at least 1")
     ok = isinstance(count, str) or count <= MOST
     require(key, count, ok=ok, reason=f"more than {MOST} are surely a slip")
 

@@ -19,7 +19,7 @@ def test_help_texts_are_sentences_of_one_or_two_lines() -> None:
 def test_what_a_key_expects_is_known_for_all() -> None:
     assert all(key.expects for key in all_keys().values())
     assert all_keys()["device"].choices == ("auto", "cpu", "cuda")
-    assert all_keys()["nodes"].expects == "a whole number"
+    assert all_keys()["cluster.port"].expects == "a whole number"
 
 
 def test_names_below_a_free_key_are_free() -> None:

@@ -88,6 +88,31 @@ def test_arguments_keep_the_text_that_was_typed(here: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("typed", "hosts"),
+    [
+        ("[a,b slots=2]", ("a", "b slots=2")),
+        ("[gpu[1,3-5],alice@b:2222]", ("gpu[1,3-5]", "alice@b:2222")),
+        ("gpu[1-4]", ("gpu[1-4]",)),
+        ("[10.0.0.1,1.5,007]", ("10.0.0.1", "1.5", "007")),
+        ("[2001:db8::1,[::2]:2222]", ("2001:db8::1", "[::2]:2222")),
+        ("[::2]:2222", ("[::2]:2222",)),
+        ("['a','b slots=2']", ("a", "b slots=2")),
+        ("[]", ()),
+    ],
+)
+def test_hosts_keep_their_ranges_ports_and_slots(
+    here: Path, typed: str, hosts: tuple[str, ...]
+) -> None:
+    loaded = load(here, *SCRIPT, "cluster=hostfile", f"cluster.hosts={typed}")
+    assert loaded.cluster.hosts == hosts
+
+
+def test_a_hostfile_is_absolute_so_that_resume_works_from_elsewhere(here: Path) -> None:
+    loaded = load(here, *SCRIPT, "cluster=hostfile", "cluster.hostfile=my hosts")
+    assert loaded.cluster.hostfile == str(here / "my hosts")
+
+
 def test_quoted_arguments_follow_the_grammar(here: Path) -> None:
     assert load(here, *SCRIPT, "args=[--text,'a, b','it\\'s']").args == ("--text", "a, b", "it's")
 

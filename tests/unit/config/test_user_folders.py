@@ -81,7 +81,7 @@ def test_a_root_config_of_theirs_is_said_to_be_unused(
 ) -> None:
     (project / "conf" / "config.yaml").write_text("nodes: 7\n")
     with caplog.at_level(logging.WARNING, logger="launcher.config.load"):
-        assert config.load(["recipe=mine"], cwd=project).nodes == 1
+        assert config.load(["recipe=mine"], cwd=project).nodes == "auto"
     assert "config.yaml is not used" in caplog.text
 
 
@@ -92,7 +92,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 BROKEN = {
     "unknown key": ("# @package _global_\ntrain:\n  max_step: 3\n", "train.max_step", "max_steps"),
-    "bad value": ("# @package _global_\nnodes: many\n", "it must be a whole number", "nodes"),
+    "bad value": ("# @package _global_\ntrain: {lr: many}\n", "it must be a number", "train.lr"),
     "no package line": ("recipe:\n  program: mine.py\n", "unknown key", "@package _global_"),
     "unknown choice": (
         "# @package _global_\ndefaults:\n  - override /model: minilmm\nrecipe: {program: m.py}\n",

@@ -1,0 +1,166 @@
+"""What Slurm says of an allocation in the environment of a job. Pure: a mapping to a value.
+
+Slurm's names stop here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from launcher.cluster.ranges import expand, split
+from launcher.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllocatedNode:
+    """One node of an allocation."""
+
+    name: str
+    """By which Slurm knows it: `SLURMD_NODENAME` over there."""
+    tasks: int
+    """Tasks that Slurm would start on it; 1 when the job did not ask for a number of tasks."""
+    cpus: int
+    gpus: int
+    """GPUs of the job on it, as far as Slurm says; 0 also when it does not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocation:
+    """The nodes of a job in Slurm's order: those of all parts of a heterogeneous job."""
+
+    job_id: str
+    nodes: tuple[AllocatedNode, ...]
+    tasks_from: str
+    """The variable that the tasks were read from; empty when the job asked for none."""
+    visible_gpus: tuple[str, ...] = ()
+    """Devices of the job on the node where this was read, as `CUDA_VISIBLE_DEVICES` has them."""
+
+
+def read(environ: Mapping[str, str]) -> Allocation:
+    """Return the allocation that a process in a job finds in its environment.
+
+    Raises:
+        ConfigError: this is no job, or its variables cannot be read.
+    """
+    if not environ.get("SLURM_JOB_ID"):
+        raise ConfigError(
+            "cluster=slurm: this is not inside an allocation of Slurm",
+            context="SLURM_JOB_ID is not set",
+            hint="call the launcher in a batch script, or inside `salloc -N2`",
+        )
+    _refuse_many_launchers(environ)
+    parts = tuple(_parts(environ))
+    return Allocation(
+        job_id=environ["SLURM_JOB_ID"],
+        nodes=tuple(node for part in parts for node in part.nodes()),
+        tasks_from=next((part.tasks_from for part in parts if part.tasks_from), ""),
+        visible_gpus=_words(environ.get("CUDA_VISIBLE_DEVICES", "")),
+    )
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Read one number per node in Slurm's run-length form: `2(x3),1` is 2, 2, 2, 1.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:\(x(\d+)\))?\s*", part)
+        if not match:
+            raise ValueError(f"`{part}` is no number such as 2 or 2(x3)")
+        found += [int(match.group(1))] * int(match.group(2) or 1)
+    return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """One part of a heterogeneous job, or the whole of any other."""
+
+    environ: Mapping[str, str]
+    suffix: str = ""
+
+    def nodes(self) -> Iterable[AllocatedNode]:
+        names = self._names()
+        tasks = self._tasks(len(names))
+        cpus = self._counts("SLURM_JOB_CPUS_PER_NODE", len(names))
+        gpus = self._gpus()
+        for name, task_count, cpu_count in zip(names, tasks, cpus, strict=True):
+            yield AllocatedNode(name=name, tasks=max(1, task_count), cpus=cpu_count, gpus=gpus)
+
+    @property
+    def tasks_from(self) -> str:
+        # Slurm sets SLURM_TASKS_PER_NODE always; to what was asked only if tasks were asked for.
+        if self._text("SLURM_NTASKS_PER_NODE"):
+            return "SLURM_NTASKS_PER_NODE"
+        return "SLURM_TASKS_PER_NODE" if self._text("SLURM_NTASKS") else ""
+
+    def _tasks(self, nodes: int) -> tuple[int, ...]:
+        source = self.tasks_from
+        if source == "SLURM_NTASKS_PER_NODE":
+            return counts(self._text(source)) * nodes
+        return self._counts(source, nodes)
+
+    def _names(self) -> tuple[str, ...]:
+        text = self._text("SLURM_JOB_NODELIST")
+        try:
+            names = tuple(name for part in split(text) for name in expand(part))
+        except ValueError as error:
+            raise self._unreadable("SLURM_JOB_NODELIST", text, str(error)) from None
+        if not all(names):
+            raise self._unreadable("SLURM_JOB_NODELIST", text, "a name is empty")
+        return names
+
+    def _counts(self, name: str, nodes: int) -> tuple[int, ...]:
+        text = self._text(name) if name else ""
+        if not text:
+            return (1,) * nodes
+        try:
+            found = counts(text)
+        except ValueError as error:
+            raise self._unreadable(name, text, str(error)) from None
+        if len(found) != nodes:
+            raise self._unreadable(name, text, f"it is about {len(found)} nodes, not {nodes}")
+        return found
+
+    def _gpus(self) -> int:
+        """`8`, `h100:8` or `a100:2,v100:1` is how `--gpus-per-node` was given."""
+        per_node = self._text("SLURM_GPUS_PER_NODE")
+        if per_node:
+            tails = [part.rpartition(":")[2] for part in per_node.split(",")]
+            return sum(int(tail) for tail in tails if tail.isdecimal())
+        here = self._text("SLURM_GPUS_ON_NODE")
+        return int(here) if here.isdecimal() else len(_words(self._text("SLURM_JOB_GPUS")))
+
+    def _text(self, name: str) -> str:
+        return self.environ.get(name + self.suffix, "")
+
+    def _unreadable(self, name: str, text: str, reason: str) -> ConfigError:
+        return ConfigError(
+            f"`{name}{self.suffix}={text}` cannot be read: {reason}",
+            hint="Slurm sets it inside a job: look whether a script of yours changes it",
+        )
+
+
+def _parts(environ: Mapping[str, str]) -> Iterable[_Part]:
+    size = environ.get("SLURM_HET_SIZE", "")
+    if not size.isdecimal():
+        yield _Part(environ=environ)
+        return
+    for number in range(int(size)):
+        yield _Part(environ=environ, suffix=f"_HET_GROUP_{number}")
+
+
+def _refuse_many_launchers(environ: Mapping[str, str]) -> None:
+    tasks = environ.get("SLURM_STEP_NUM_TASKS", "1")
+    if tasks != "1":
+        raise ConfigError(
+            f"srun started the launcher {tasks} times",
+            hint="call it once, without srun: it starts the ranks on all nodes itself",
+        )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

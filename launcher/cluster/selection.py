@@ -1,0 +1,87 @@
+"""Which of a source's hosts are candidates, and in which order: include, exclude, spares, head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from launcher.cluster.candidate import Candidate
+from launcher.cluster.ranges import expand, listing
+from launcher.cluster.request import ClusterRequest
+from launcher.errors import ConfigError, nearest
+
+
+def select(
+    hosts: Sequence[Candidate], spares: Sequence[Candidate], request: ClusterRequest
+) -> tuple[Candidate, ...]:
+    """Return the hosts that `request` leaves, the head first and `spares` last.
+
+    A spare that is one of `hosts` too moves to the end and keeps what was said of it there.
+
+    Raises:
+        ConfigError: a name matches no host; the nearest is offered.
+    """
+    known = {host.name: host for host in (*spares, *hosts)}
+    included = frozenset(match("cluster.include", request.include, known))
+    excluded = frozenset(match("cluster.exclude", request.exclude, known))
+    spare_names = dict.fromkeys(spare.name for spare in spares)
+    plain = [
+        host
+        for host in hosts
+        if host.name not in spare_names and (not included or host.name in included)
+    ]
+    last = [replace(known[name], spare=True) for name in spare_names]
+    left = [host for host in (*plain, *last) if host.name not in excluded]
+    if not left:
+        raise ConfigError(
+            "cluster.include and cluster.exclude leave no host", hint="take less of them away"
+        )
+    ordered = _head_first(left, request.head)
+    return tuple(
+        replace(host, node=replace(host.node, node_rank=place))
+        for place, host in enumerate(ordered)
+    )
+
+
+def match(key: str, texts: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that `texts`, the value of `key`, stand for.
+
+    Raises:
+        ConfigError: one of them is not `known`; the nearest is offered.
+    """
+    valid = frozenset(known)
+    names: list[str] = []
+    for text in texts:
+        if ":" in text and text not in valid:
+            raise ConfigError(
+                f"`{key}` names `{text}`: single devices of a host cannot be chosen here",
+                hint="name the host alone, and set CUDA_VISIBLE_DEVICES on that node",
+            )
+        try:
+            names += expand(text)
+        except ValueError as error:
+            raise ConfigError(
+                f"`{key}` names `{text}`: {error}", hint=f"for example '{key}=[gpu[1-4],gpu7]'"
+            ) from None
+    for name in names:
+        if name not in valid:
+            raise _no_such_host(key, name, sorted(valid))
+    return tuple(dict.fromkeys(names))
+
+
+def _head_first(hosts: list[Candidate], head: str) -> list[Candidate]:
+    if not head:
+        return hosts
+    found = [replace(host, spare=False) for host in hosts if host.name == head]
+    if not found:
+        raise _no_such_host("cluster.head", head, [host.name for host in hosts])
+    return found + [host for host in hosts if host.name != head]
+
+
+def _no_such_host(key: str, name: str, names: Sequence[str]) -> ConfigError:
+    near = nearest(name, names)
+    guess = f"did you mean `{near}`? " if near else ""
+    return ConfigError(
+        f"`{key}` names `{name}`, which is not among the hosts",
+        hint=f"{guess}There are: {listing(names)}",
+    )
