@@ -117,7 +117,7 @@ class Checkpointer:
         self._in_flight: _Save | None = None
         self._failure: CheckpointError | None = None
         self._committed: int | None = None
-        self._given_up: Path | None = None
+        self._given_up: list[Path] = []
 
     @property
     def generation(self) -> int:
@@ -194,7 +194,6 @@ class Checkpointer:
             self.wait()
         finally:
             self._join()
-            self._remove_given_up()
             self._arena = Arena()
 
     def __enter__(self) -> Self:
@@ -313,9 +312,9 @@ class Checkpointer:
         except CheckpointError as error:
             self._fail(save, error)
         except OSError as error:
-            needed = save.total_bytes
-            told = space.explain(error, self._files, save.folder, needed=needed, step=save.key.step)
-            self._fail(save, told)
+            # A coordinator that gives up removes what others still write: its reason is the cause.
+            told = protocol.reason_given_up(self._files, save.folder)
+            self._fail(save, told or self._explain(error, save))
         except Exception as error:  # a thread has nobody to raise to
             hint = "this is a fault of the checkpoint library: please report it"
             self._fail(save, CheckpointError(f"saving failed: {error!r}", hint=hint))
@@ -325,12 +324,20 @@ class Checkpointer:
         finally:
             save.settled.set()
         if self._committed == save.key.step and self._group.rank == 0:
+            self._remove_given_up()
             self._retain(save.key)
+
+    def _explain(self, error: OSError, save: _Save) -> CheckpointError:
+        return space.explain(
+            error, self._files, save.folder, needed=save.total_bytes, step=save.key.step
+        )
 
     def _write(self, save: _Save) -> None:
         if self._group.rank == 0:
             self._clear_up()
         self._files.make_folder(save.folder)
+        if reason := protocol.reason_given_up(self._files, save.folder):
+            raise reason
         space.check(self._files, save.folder, total_bytes=save.total_bytes, step=save.key.step)
         protocol.write_part(self._files, save.folder, save.part, save.payload)
 
@@ -364,7 +371,6 @@ class Checkpointer:
     def _clear_up(self) -> None:
         """Make room first: what unfinished saves left may be what fills the disk."""
         try:
-            self._remove_given_up()
             retention.sweep(self._files, self._layout, self.generation)
         except OSError as error:
             logger.warning("what unfinished saves left is not removed: %s", error)
@@ -407,13 +413,17 @@ class Checkpointer:
             return
         alone = self._group.world_size == 1
         protocol.give_up(self._files, save.folder, error, alone=alone)
-        self._given_up = None if alone else save.folder
+        self._given_up += [] if alone else [save.folder]
 
     def _remove_given_up(self) -> None:
-        """Remove what a failed save left: the folder with the reason in it for the other ranks."""
-        folder, self._given_up = self._given_up, None
-        if folder is not None:
+        """Remove the reasons why earlier saves failed.
+
+        Only after a commit: it shows that every rank is done with the saves before it. A rank that
+        came late to a save whose reason is gone would wait for a commit that never comes.
+        """
+        for folder in self._given_up:
             self._files.remove_folder(folder)
+        self._given_up.clear()
 
     def _report(self, step: int) -> None:
         if self._on_commit is None:

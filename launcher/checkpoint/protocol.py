@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from launcher.checkpoint.blocks import write_file
 from launcher.checkpoint.commits import read_record
-from launcher.checkpoint.files import Files, put, write_record
+from launcher.checkpoint.files import Files, write_record
 from launcher.checkpoint.generations import newest_generation
 from launcher.checkpoint.layout import (
     GIVEN_UP,
@@ -195,26 +195,47 @@ def leave_note(files: Files, folder: Path, part: Part, error: CheckpointError) -
     note = Failure(rank=part.rank, message=error.message, hint=error.hint)
     try:
         files.remove(folder / part.file)
-        put(files, folder / failure_name(part.rank), seal(note))
+        write_record(files, folder / failure_name(part.rank), seal(note))
     except OSError:
         return
 
 
 def give_up(files: Files, folder: Path, error: CheckpointError, *, alone: bool) -> None:
-    """Give the disk space of a failed save back and tell the other ranks.
+    """Tell the other ranks why the save failed, and give its disk space back.
 
-    Best effort: never raises.
+    The reason comes first: a rank that still writes finds its file gone, and looks for it. Only
+    when there is no room even for the reason does something have to go before. Best effort: never
+    raises.
     """
     if alone:
         files.remove_folder(folder)
         return
-    note = Failure(rank=0, message=error.message, hint=error.hint)
+    note = seal(Failure(rank=0, message=error.message, hint=error.hint))
     try:
+        told = _told(files, folder / GIVEN_UP, note)
         for name in files.sizes(folder):
-            files.remove(folder / name)
-        put(files, folder / GIVEN_UP, seal(note))
+            if name != GIVEN_UP:
+                files.remove(folder / name)
+                told = told or _told(files, folder / GIVEN_UP, note)
+        if not told:
+            files.remove_folder(folder)
     except OSError:
         files.remove_folder(folder)
+
+
+def _told(files: Files, path: Path, content: bytes) -> bool:
+    try:
+        write_record(files, path, content)
+    except OSError:
+        return False
+    return True
+
+
+def reason_given_up(files: Files, folder: Path) -> CheckpointError | None:
+    """Return why the coordinator gave the save in `folder` up, if it did and said so."""
+    if GIVEN_UP not in files.sizes(folder):
+        return None
+    return _reported(files, folder / GIVEN_UP)
 
 
 def wait_for(

@@ -36,6 +36,7 @@ from launcher.checkpoint.protocol import (
     look_for_manifests,
     look_for_outcome,
     publish,
+    reason_given_up,
     wait_for,
     write_part,
 )
@@ -422,6 +423,29 @@ def test_a_save_that_is_given_up_tells_the_other_ranks_and_frees_the_space(
     assert set(files.sizes(FOLDER)) == {"given-up.json"}
     with pytest.raises(CheckpointError, match="rank 0 is sorry"):
         look_for_outcome(files, LAYOUT, KEY, FOLDER)
+
+
+@dataclass
+class RemovalWatched(Simulated):
+    """Notes what a rank that is still writing could find at the moment its file goes."""
+
+    reasons: list[CheckpointError | None] = field(default_factory=list)
+
+    def remove(self, path: Path) -> None:
+        super().remove(path)
+        if "given-up" not in path.name:
+            self.reasons.append(reason_given_up(self, FOLDER))
+
+
+def test_the_reason_is_there_before_the_first_file_of_another_rank_goes() -> None:
+    files = RemovalWatched()
+    files.make_folder(FOLDER)
+    part = part_of(1, KEY)
+    write_part(files, FOLDER, part, payload(part))
+    files.reasons.clear()
+    give_up(files, FOLDER, CheckpointError("rank 0 is sorry", hint="-"), alone=False)
+    assert files.reasons
+    assert all(reason and reason.message == "rank 0 is sorry" for reason in files.reasons)
 
 
 def test_a_folder_that_went_away_is_a_save_given_up(files: Simulated) -> None:

@@ -401,3 +401,45 @@ def test_killed_at_any_point_what_was_acknowledged_is_there(
         ck.save(program.state)
     assert verify(folder) == []
     assert len(list((folder / "data").iterdir())) == len(list_commits(folder))
+
+
+class LateWriter(PosixFiles):
+    """The file system of a rank that begins to write when rank 0 has long gone on."""
+
+    def __init__(self, go: Path) -> None:
+        self.go = go
+
+    def make_folder(self, path: Path) -> None:
+        deadline = time.monotonic() + 60
+        while "000001-00000001" in path.name and not self.go.exists():
+            assert time.monotonic() < deadline, "rank 0 never went on"
+            time.sleep(0.01)
+        super().make_folder(path)
+
+
+def save_while_one_is_late(group: Any, folder: Path, training: Any) -> str:
+    go = folder.parent / "go"
+    program = training()
+    files = FullForRank(0) if group.rank == 0 else LateWriter(go)
+    ck = Checkpointer(folder, group=group, files=files, timeout_s=60)
+    ck.restore(program.state, resume="never")
+    first = "no error"
+    for _ in range(3):
+        program.step()
+        try:
+            ck.save(program.state)
+        except CheckpointError as error:
+            first = error.message
+            if isinstance(files, FullForRank):
+                files.rank = -1
+        if group.rank == 0 and first != "no error":
+            go.touch()  # the save after the failed one is on its way
+    ck.close()
+    return first
+
+
+def test_a_rank_that_comes_late_to_a_failed_save_learns_why_it_failed(
+    folder: Path, training: Any, ranks: Any
+) -> None:
+    for message in ranks(2, save_while_one_is_late, folder, training):
+        assert message.startswith("disk full: the checkpoint of step 1 needs")
