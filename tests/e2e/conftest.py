@@ -96,8 +96,18 @@ def processes_of(run_id: str) -> list[int]:
 @pytest.fixture
 def person(tmp_path: Path) -> Iterator[Person]:
     """A person in an empty folder, whose leftovers are stopped by id afterwards."""
+    yield from somebody_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lasting_person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    """The same, in one folder for all tests of a module: runs can be compared between tests."""
+    yield from somebody_in(tmp_path_factory.mktemp("lasting"))
+
+
+def somebody_in(folder: Path) -> Iterator[Person]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LAUNCHER_")}
-    somebody = Person(cwd=tmp_path, env={**env, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "100"})
+    somebody = Person(cwd=folder, env={**env, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "100"})
     yield somebody
     for process in somebody.started:
         if process.poll() is None:

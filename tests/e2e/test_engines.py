@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +147,54 @@ def test_ranks_know_their_node(person: Any, backend: str) -> None:
     assert log.read_text().split() == ["1", "local1"]
 
 
-def test_the_recipe_takes_the_same_steps_under_every_engine(person: Any, backend: str) -> None:
-    command = recipe(person)
-    assert person.types(*command, "run_id=torch").returncode == 0
-    first = person.types(*command, "run_id=other", f"backend={backend}")
-    assert first.returncode == 0, first.stdout + first.stderr
-    expected, found = person.losses("torch"), person.losses("other")
-    assert expected.keys() == found.keys()
+@dataclass
+class Histories:
+    """Runs of the recipe, each done once: how it went, step by step, and what came out."""
+
+    person: Any
+    command: list[str]
+    done: dict[str, tuple[dict[int, float], dict[str, float]]] = field(default_factory=dict)
+
+    def of(self, backend: str, ranks: int, *more: str) -> tuple[dict[int, float], dict[str, float]]:
+        name = "-".join((backend, str(ranks), *more)).replace("=", "-")
+        if name not in self.done:
+            words = (f"backend={installed(backend)}", f"slots={ranks}", f"run_id={name}", *more)
+            run = self.person.types(*self.command, *words)
+            assert run.returncode == 0, run.stdout + run.stderr
+            result = self.person.result(name)["result"]
+            scores = {each: result[each] for each in ("accuracy", "macro_f1", "loss", "steps")}
+            self.done[name] = self.person.losses(name), scores
+        return self.done[name]
+
+
+@pytest.fixture(scope="module")
+def histories(lasting_person: Any) -> Histories:
+    return Histories(lasting_person, recipe(lasting_person))
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("backend", OTHERS)
+def test_every_engine_takes_the_same_fifty_steps(
+    histories: Histories, backend: str, ranks: int
+) -> None:
+    found, result = histories.of(backend, ranks, "train.max_steps=50")
+    expected, wanted = histories.of("torchrun", ranks, "train.max_steps=50")
+    assert list(found) == list(expected) == list(range(1, 51))
     assert max(abs(expected[step] - found[step]) for step in expected) < 1e-5
+    assert result == pytest.approx(wanted, abs=1e-5)
+    assert found[50] < found[1] / 2
+
+
+@pytest.mark.parametrize(
+    ("backend", "ranks"),
+    [("torchrun", 2), ("mpi", 3), ("horovod", 4), ("horovod_mpi", 3), ("torchrun", 5)],
+)
+def test_logical_shards_have_the_same_bits_at_any_number_of_ranks_and_under_any_engine(
+    histories: Histories, backend: str, ranks: int
+) -> None:
+    """Losses of all steps, with dropout and with batches of fewer samples than shards."""
+    more = ("determinism=logical_shards", "train.max_steps=12")
+    assert histories.of(backend, ranks, *more) == histories.of("torchrun", 1, *more)
 
 
 def recipe(person: Any) -> list[str]:
@@ -167,8 +208,6 @@ def recipe(person: Any) -> list[str]:
         "data=jsonl",
         "data.train=train.jsonl",
         "data.test=test.jsonl",
-        "nodes=2",
-        "train.max_steps=16",
         "train.batch_size=16",
         "train.micro_batch_size=3",
         "train.lr=1e-3",
