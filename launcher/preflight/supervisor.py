@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from launcher.preflight.check import Subject, Trouble
-from launcher.runs import is_alive, read_supervisor
+from launcher.runs import rival
 
 
 def other_supervisor(subject: Subject) -> Trouble | None:
     """Two supervisors of one run would fence each other's checkpoints away."""
-    found = read_supervisor(subject.layout)
-    if found is None or found.pid == os.getpid() or not is_alive(found):
+    found = rival(subject.layout)
+    if found is None:
         return None
     run_id = subject.layout.run_id
     age = max(0.0, time.time() - found.heartbeat_at)

@@ -8,7 +8,7 @@ from launcher.runs.logs import LogFile, follow, log_files
 from launcher.runs.records import attempts, newest_attempt, read_plan, read_ranks
 from launcher.runs.requests import StopRequest, clear_stop, read_stop, request_stop
 from launcher.runs.status import NodeStatus, RunState, RunStatus, read_status
-from launcher.runs.supervisor import Supervisor, is_alive, read_supervisor
+from launcher.runs.supervisor import Supervisor, is_alive, read_supervisor, rival
 
 __all__ = [
     "FailureKind",
@@ -39,5 +39,6 @@ __all__ = [
     "read_stop",
     "read_supervisor",
     "request_stop",
+    "rival",
     "why",
 ]

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.specs import RunLayout, from_json
+from launcher.specs import Job, RunLayout, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,8 @@ class AttemptStarted(Event):
     """Step of the newest commit there is, from which this attempt goes on."""
     spent: dict[str, float] = dataclasses.field(default_factory=dict)
     """Seconds that went before it and that no attempt counts: `preflight`, `stage`."""
+    job: Job | None = None
+    """The batch job that the supervisor runs in, with how often that was requeued."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.runs.files import replace
-from launcher.specs import RunLayout, from_json, to_json
+from launcher.specs import Job, RunLayout, from_json, to_json
 
 STALE_S = 30.0
 """On another host the heartbeat is all we see; older than this it counts as gone."""
@@ -31,6 +31,8 @@ class Supervisor:
     attempt: int
     boot_id: str = ""
     """Which boot of the host it belongs to; hosts of the same name are told apart by it too."""
+    job: Job | None = None
+    """The batch job that it runs in."""
 
     @property
     def name(self) -> str:
@@ -39,21 +41,13 @@ class Supervisor:
 
 def beat(layout: RunLayout, *, attempt: int) -> None:
     """Say that this process supervises the run and is alive."""
-    own = Supervisor(
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        process_started=_process_started(os.getpid()),
-        heartbeat_at=time.time(),
-        attempt=attempt,
-        boot_id=_boot_id(),
-    )
-    replace(layout.supervisor, to_json(own))
+    replace(layout.supervisor, to_json(_own(attempt)))
 
 
 def leave(layout: RunLayout) -> None:
     """Say that nobody supervises the run any more; only takes back this process's own word."""
     found = read_supervisor(layout)
-    if found is not None and found.pid == os.getpid() and found.boot_id == _boot_id():
+    if found is not None and _is_own(found):
         layout.supervisor.unlink(missing_ok=True)
 
 
@@ -65,6 +59,19 @@ def read_supervisor(layout: RunLayout) -> Supervisor | None:
         return None
 
 
+def rival(layout: RunLayout) -> Supervisor | None:
+    """Return the living supervisor that keeps this process from working on the run, if any.
+
+    An earlier incarnation of the same batch job is none, however fresh its heartbeat: the scheduler
+    has given it up, and the checkpoints of a newer attempt fence it off.
+    """
+    found = read_supervisor(layout)
+    if found is None or _is_own(found) or not is_alive(found):
+        return None
+    job = Job.from_environ(os.environ)
+    return None if job is not None and job.follows(found.job) else found
+
+
 def is_alive(found: Supervisor | None, *, now: float | None = None) -> bool:
     """Return whether that supervisor still works, as far as can be told from here."""
     if found is None:
@@ -72,6 +79,29 @@ def is_alive(found: Supervisor | None, *, now: float | None = None) -> bool:
     if found.host == socket.gethostname() and found.boot_id == _boot_id():
         return bool(found.process_started) and found.process_started == _process_started(found.pid)
     return (time.time() if now is None else now) - found.heartbeat_at < STALE_S
+
+
+def _own(attempt: int) -> Supervisor:
+    return Supervisor(
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        process_started=_process_started(os.getpid()),
+        heartbeat_at=time.time(),
+        attempt=attempt,
+        boot_id=_boot_id(),
+        job=Job.from_environ(os.environ),
+    )
+
+
+def _is_own(found: Supervisor) -> bool:
+    # Hosts may share a kernel and number their processes alike: all four have to agree.
+    own = _own(found.attempt)
+    return (found.pid, found.host, found.process_started, found.boot_id) == (
+        own.pid,
+        own.host,
+        own.process_started,
+        own.boot_id,
+    )
 
 
 def _process_started(pid: int) -> str:

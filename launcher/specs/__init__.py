@@ -4,6 +4,7 @@ from launcher.specs.checkpoint import CheckpointPolicy
 from launcher.specs.cluster import Cluster, Node, RankPlace
 from launcher.specs.codec import from_json, to_json
 from launcher.specs.command import Command, Program
+from launcher.specs.job import Job
 from launcher.specs.layout import AttemptLayout, RunLayout
 from launcher.specs.plan import Plan, Rendezvous
 from launcher.specs.rank import RankException, RankRecord, RankState
@@ -14,6 +15,7 @@ __all__ = [
     "CheckpointPolicy",
     "Cluster",
     "Command",
+    "Job",
     "Node",
     "Plan",
     "Program",

@@ -21,6 +21,8 @@
           samples/0003.jsonl            sample ids it consumed, when asked for
           result.json                   what the program reported at its end, by rank 0
         checkpoints/                    see launcher.checkpoint.layout
+        jobs/123.json                   a Slurm job that works, worked or will work on the run
+        jobs/submitted-0001/            what was submitted: config.yaml, job.sbatch, its log
         metrics.jsonl result.json report.html   written at the end of every attempt
 """
 
@@ -122,6 +124,10 @@ class RunLayout:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def jobs(self) -> Path:
+        return self.path / "jobs"
 
     @property
     def metrics(self) -> Path:

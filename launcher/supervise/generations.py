@@ -16,6 +16,9 @@ class Generations(Protocol):
     def following(self) -> int:
         """Return the number that the next attempt should claim."""
 
+    def newest(self) -> int:
+        """Return the highest number that anybody has claimed."""
+
     def claim(self, attempt: int, *, info: Mapping[str, Any]) -> bool:
         """Claim `attempt` once and for all; False when somebody else has it."""
 
@@ -41,6 +44,11 @@ class CheckpointGenerations:
 
         # Attempts whose claim got lost with the checkpoints must not be written over either.
         return max(next_generation(self._folder), newest_attempt(self._layout) + 1)
+
+    def newest(self) -> int:
+        from launcher.checkpoint import next_generation  # noqa: PLC0415
+
+        return next_generation(self._folder) - 1
 
     def claim(self, attempt: int, *, info: Mapping[str, Any]) -> bool:
         from launcher.checkpoint import (  # noqa: PLC0415

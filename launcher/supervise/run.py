@@ -11,6 +11,7 @@ from launcher import transports
 from launcher.errors import (
     Interrupted,
     LauncherError,
+    NotRequeueable,
     PreflightError,
     SavedForRequeue,
 )
@@ -19,8 +20,8 @@ from launcher.runs.blame import first_failure
 from launcher.runs.failure import FailureKind
 from launcher.runs.files import replace
 from launcher.runs.hints import command
-from launcher.runs.supervisor import beat, is_alive, leave, read_supervisor
-from launcher.specs import Plan, RunLayout, to_json
+from launcher.runs.supervisor import beat, leave, rival
+from launcher.specs import Job, Plan, RunLayout, to_json
 from launcher.supervise import closing
 from launcher.supervise.generations import CheckpointGenerations, Generations
 from launcher.supervise.journal import HOST, Journal
@@ -51,6 +52,7 @@ def run(
 
     Raises:
         PreflightError: another supervisor works on this run, or a node's command cannot start.
+        NotRequeueable: another supervisor has taken the run over; nothing of ours is left.
     """
     generations = generations or CheckpointGenerations(layout)
     # Two that start at the same moment both see nobody. The number is read before the look and
@@ -101,7 +103,7 @@ class _Supervisor:
             outcome = self._attempt(plan, wishes, spent)
             if outcome is not None:
                 return outcome
-            plan, spent = self.claim(self._generations.following()), {}
+            plan, spent = self._next(plan.attempt + 1), {}
 
     def _attempt(self, plan: Plan, wishes: Wishes, spent: dict[str, float]) -> Outcome | None:
         """Run one attempt; return the outcome of the run, or None when it is to start again."""
@@ -109,6 +111,9 @@ class _Supervisor:
         journal.attempt(plan)
         journal.tell(self._started(plan, spent))
         end = self._watch(plan, journal, wishes)
+        # Asked once more: a save that was refused for it may have ended the attempt first.
+        if end.superseded or self._generations.newest() > plan.attempt:
+            raise self._superseded()
         failure = first_failure(self._layout, plan.attempt)
         verdict = judge(end, plan.cluster.world_size, failure)
         decision = self._decide(verdict, plan)
@@ -123,7 +128,12 @@ class _Supervisor:
 
     def _watch(self, plan: Plan, journal: Journal, wishes: Wishes) -> AttemptEnd:
         watch = Watch(
-            plan, layout=self._layout, policy=self._policy, journal=journal, wishes=wishes
+            plan,
+            layout=self._layout,
+            policy=self._policy,
+            journal=journal,
+            wishes=wishes,
+            superseded=lambda: self._generations.newest() > plan.attempt,
         )
         reach = transports.Reach(
             nodes=plan.cluster.nodes, python=plan.python, lost_after_s=self._policy.lost_after_s
@@ -155,6 +165,7 @@ class _Supervisor:
             backend=plan.backend,
             resumes_step=self._generations.newest_step(),
             spent=spent,
+            job=Job.from_environ(os.environ),
         )
 
     def _ended(
@@ -204,6 +215,30 @@ class _Supervisor:
         Raises:
             PreflightError: somebody else has claimed it just now; the run is theirs.
         """
+        plan = self._try_to_claim(attempt)
+        if plan is None:
+            raise PreflightError(
+                f"run `{self._layout.run_id}`: somebody else started attempt {attempt} just now",
+                hint=f"watch it with `{command('status', self._layout)}`",
+            )
+        return plan
+
+    def _next(self, attempt: int) -> Plan:
+        """Claim the number right behind our last one: if that is gone, so is the run."""
+        plan = self._try_to_claim(attempt)
+        if plan is None:
+            raise self._superseded()
+        return plan
+
+    def _superseded(self) -> NotRequeueable:
+        newest = self._generations.newest()
+        return NotRequeueable(
+            f"run `{self._layout.run_id}` was taken over: somebody else started attempt {newest}",
+            hint=f"nothing of ours is left running; watch it with "
+            f"`{command('status', self._layout)}`",
+        )
+
+    def _try_to_claim(self, attempt: int) -> Plan | None:
         plan = self._plan_for(attempt)
         info = {
             "engine": plan.backend,
@@ -212,10 +247,7 @@ class _Supervisor:
             "pid": os.getpid(),
         }
         if not self._generations.claim(attempt, info=info):
-            raise PreflightError(
-                f"run `{self._layout.run_id}`: somebody else started attempt {attempt} just now",
-                hint=f"watch it with `{command('status', self._layout)}`",
-            )
+            return None
         self._write_plan(plan)
         return plan
 
@@ -246,8 +278,8 @@ def _state(ending: Ending, wish: Wish | None, *, may_go_on: bool) -> OutcomeStat
 
 
 def _refuse_second_supervisor(layout: RunLayout) -> None:
-    found = read_supervisor(layout)
-    if found is not None and found.pid != os.getpid() and is_alive(found):
+    found = rival(layout)
+    if found is not None:
         raise PreflightError(
             f"run `{layout.run_id}` is already supervised by {found.name}",
             hint=f"watch it with `{command('status', layout)}`, "

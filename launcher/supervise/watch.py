@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from launcher.runs import events
@@ -41,6 +41,8 @@ class AttemptEnd:
     """Node rank -> exit code of its command."""
     wish: Wish | None
     seconds: float
+    superseded: bool = False
+    """True when a newer attempt of another supervisor ended it: the run is no longer ours."""
 
 
 class Watch:
@@ -54,12 +56,15 @@ class Watch:
         policy: SupervisePolicy,
         journal: Journal,
         wishes: Wishes,
+        superseded: Callable[[], bool],
     ) -> None:
         self._plan = plan
         self._layout = layout
         self._policy = policy
         self._journal = journal
         self._wishes = wishes
+        self._ask_superseded = superseded
+        self._superseded = False
         self._attempt = layout.attempt(plan.attempt)
         self._names = {node.node_rank: node.name for node in plan.cluster.nodes}
         self._processes: dict[int, Process] = {}
@@ -74,7 +79,7 @@ class Watch:
             grace_s=policy.grace_s,
             journal=journal,
             running=self._running,
-            reap=lambda: reap(layout),
+            reap=self._reap,
         )
         self._output = Tail(self._attempt.rank_log(_node_of_rank_0(plan), 0))
         self._next: dict[str, float] = {}
@@ -99,6 +104,7 @@ class Watch:
             exit_codes=dict(self._exit_codes),
             wish=self._stopping.wish,
             seconds=time.monotonic() - started,
+            superseded=self._superseded,
         )
 
     def _start(self, transport: Transport) -> None:
@@ -119,14 +125,18 @@ class Watch:
         for process in self._processes.values():
             process.kill()  # also what ranks left behind in their agent's group
             process.wait(_WAIT_S)
-        reap(self._layout)
+        self._reap()
+
+    def _reap(self) -> None:
+        if not self._superseded:  # else what is found here may belong to the newer attempt
+            reap(self._layout)
 
     def _tick(self) -> bool:
         """Look at everything that is due, act on it, and say whether all processes have ended."""
         self._look_at_processes()
         if self._due("folder", _FOLDER_S):
             self._wishes.look()
-            self._beat()
+            self._beat_unless_superseded()
         if self._due("ranks", _LOOK_S):
             self._look_at_ranks()
             self._look_for_hangs()
@@ -134,9 +144,14 @@ class Watch:
         self._stopping.step(self._wishes)
         return len(self._exit_codes) == len(self._processes)
 
-    def _beat(self) -> None:
+    def _beat_unless_superseded(self) -> None:
+        """Stay the run's supervisor, until somebody who was cut off from us has taken over."""
         with contextlib.suppress(OSError):  # a full disk is the ranks' trouble, not a reason to end
-            beat(self._layout, attempt=self._plan.attempt)
+            if self._ask_superseded():
+                self._superseded = True
+                self._stopping.kill("a newer attempt of this run has taken over")
+            else:
+                beat(self._layout, attempt=self._plan.attempt)
 
     def _due(self, what: str, interval_s: float) -> bool:
         now = time.monotonic()

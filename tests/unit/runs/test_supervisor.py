@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.runs.supervisor import STALE_S, beat, is_alive, leave, read_supervisor
+from launcher.runs.supervisor import STALE_S, beat, is_alive, leave, read_supervisor, rival
 from launcher.specs import RunLayout, to_json
 
 
@@ -59,3 +59,39 @@ def test_only_its_own_word_is_taken_back(layout: RunLayout) -> None:
 def test_half_a_file_is_nobody(layout: RunLayout) -> None:
     layout.supervisor.write_text('{"pid": 1')
     assert read_supervisor(layout) is None
+
+
+def test_a_process_is_not_its_own_rival(layout: RunLayout) -> None:
+    beat(layout, attempt=1)
+    assert rival(layout) is None
+
+
+def test_the_same_process_id_on_another_host_is_somebody_else(layout: RunLayout) -> None:
+    beat(layout, attempt=1)
+    found = read_supervisor(layout)
+    assert found is not None
+    layout.supervisor.write_text(to_json(replace(found, host="elsewhere")))
+    assert rival(layout) is not None
+    leave(layout)
+    assert read_supervisor(layout) is not None
+
+
+@pytest.mark.parametrize(
+    ("job_id", "restarts", "is_rival"), [("7", "1", False), ("7", "", True), ("8", "1", True)]
+)
+def test_a_requeued_job_takes_over_from_itself_at_once(
+    layout: RunLayout,
+    monkeypatch: pytest.MonkeyPatch,
+    job_id: str,
+    restarts: str,
+    is_rival: bool,
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    beat(layout, attempt=1)
+    found = read_supervisor(layout)
+    assert found is not None
+    assert found.job is not None
+    layout.supervisor.write_text(to_json(replace(found, host="cut-off")))
+    monkeypatch.setenv("SLURM_JOB_ID", job_id)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+    assert (rival(layout) is not None) == is_rival

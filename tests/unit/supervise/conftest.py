@@ -41,6 +41,9 @@ class FakeGenerations:
     def following(self) -> int:
         return 1 + max((int(each.name[6:]) for each in self._folder.glob("claim-*")), default=0)
 
+    def newest(self) -> int:
+        return self.following() - 1
+
     def claim(self, attempt: int, *, info: Mapping[str, Any]) -> bool:
         (self._folder / f"claim-{attempt}").write_text(str(dict(info)))
         return attempt not in self.taken_by_others

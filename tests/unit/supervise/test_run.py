@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from launcher import runs
-from launcher.errors import PreflightError
+from launcher.errors import NotRequeueable, PreflightError
 from launcher.runs import FailureKind, events, supervisor
 from launcher.runs.events import (
     AttemptEnded,
@@ -23,7 +25,8 @@ from launcher.runs.events import (
     RunEnded,
     StopRequested,
 )
-from launcher.specs import from_json
+from launcher.runs.supervisor import Supervisor
+from launcher.specs import RankRecord, from_json, to_json
 from launcher.specs.plan import Plan
 from launcher.supervise import OutcomeState, SupervisePolicy
 
@@ -317,3 +320,37 @@ def test_the_heartbeat_of_the_supervisor_is_there_while_it_runs(scene: Scene) ->
 def test_the_end_is_the_last_event(scene: Scene) -> None:
     scene.run("done")
     assert isinstance(scene.recorder.events[-1], RunEnded)
+
+
+def test_a_supervisor_that_was_replaced_ends_its_ranks_and_leaves_the_run_alone(
+    scene: Scene,
+) -> None:
+    newcomer = Supervisor(
+        pid=1, host="elsewhere", process_started="1", heartbeat_at=time.time(), attempt=2
+    )
+
+    def taken_over(records: Sequence[RankRecord]) -> None:
+        if records and records[0].step and scene.generations:
+            scene.layout.supervisor.write_text(to_json(newcomer))
+            scene.generations.claim(2, info={})
+
+    scene.recorder.on_ranks = taken_over
+    with pytest.raises(NotRequeueable, match="somebody else started attempt 2"):
+        scene.run("train_until_stopped", "train_until_stopped")
+    assert [event.reason for event in scene.recorder.of(Killed)] == [
+        "a newer attempt of this run has taken over"
+    ]
+    assert not scene.layout.result.exists()
+    assert supervisor.read_supervisor(scene.layout) == newcomer
+
+
+def test_a_failure_after_somebody_took_over_is_not_started_again(scene: Scene) -> None:
+    def taken_over(records: Sequence[RankRecord]) -> None:
+        if scene.generations and scene.generations.newest() == 1:
+            scene.generations.claim(2, info={})
+
+    scene.policy = replace(scene.policy, poll_s=3)  # it fails before anybody looks at the folder
+    scene.recorder.on_ranks = taken_over
+    with pytest.raises(NotRequeueable, match="taken over"):
+        scene.run("commit_then:error")
+    assert not scene.layout.result.exists()
