@@ -88,7 +88,7 @@ ROOMS = [
         "plan",
         "preflight",
     ),
-    *("runs", "runtime", "specs", "staging", "storage", "supervise", "transports"),
+    *("runs", "runtime", "specs", "staging", "storage", "supervise", "survey", "transports"),
 ]
 
 

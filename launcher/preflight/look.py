@@ -1,0 +1,222 @@
+"""Looking at all nodes before a run: how they are, at which addresses they reach each other."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from launcher.cluster import Candidates, Condition
+from launcher.errors import PreflightError
+from launcher.preflight.hosts import Wanted, judge
+from launcher.preflight.table import Cell, Mark, Row, Table
+from launcher.specs import Node
+from launcher.survey import LAUNCHER, PACKAGES, NodeFacts, Question, addresses, ask, mesh
+from launcher.survey.addresses import Places
+from launcher.survey.node_probe import code, packages
+from launcher.transports import Transport
+
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookRequest:
+    """What a look depends on."""
+
+    root: Path
+    """The storage root."""
+    ports: tuple[int, ...]
+    """Where the ranks may meet, in the order of preference."""
+    pinned: bool = False
+    """The first port was chosen by the user: the head has to have it."""
+    device: str = "auto"
+    slots: int | None = None
+    min_free_gb: float = 0.0
+    write: bool = True
+    """Whether to write in the storage root; a plan alone leaves it as it is."""
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What was seen."""
+
+    nodes: tuple[NodeFacts, ...]
+    places: Places
+    table: Table
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Name of a node -> a port that is free there and that the others reached."""
+
+    def conditions(self) -> dict[str, Condition]:
+        """Return by name what the choice among the candidates depends on."""
+        rows = {row.node: row for row in self.table.rows}
+        return {each.name: _condition(each, rows[each.name], self.places) for each in self.nodes}
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the plan should say: where the nodes meet, and what is odd about them."""
+        return (*_address_notes(self.nodes, self.places), *self.table.warnings())
+
+    def environment(self) -> dict[str, dict[str, Any]]:
+        """Return by name of the node what it is made of, for the run folder."""
+        return {each.name: _environment(each) for each in self.nodes if not each.problem}
+
+    def explain(self, error: PreflightError) -> PreflightError:
+        """Return `error`, which says that too few nodes can be used, with the odd cells shown."""
+        if not self.table.bad_nodes:
+            return error
+        return PreflightError(
+            error.message,
+            context=self.table.render(self.table.remarkable()),
+            hint=error.hint,
+        )
+
+
+def look(candidates: Candidates, transport: Transport, request: LookRequest) -> Look:
+    """Ask all candidates, then let those that can be used try to reach each other.
+
+    Raises:
+        PreflightError: the storage root cannot be written from here.
+    """
+    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="names")
+    named = {node.node_rank: pool.submit(_resolve, node) for node in candidates.nodes}
+    pool.shutdown(wait=False)
+    nodes = _ask(candidates.nodes, transport, request)
+    first = judge(nodes, wanted := _wanted(request))
+    able = [each for each, row in zip(nodes, first.rows, strict=True) if not row.bad]
+    ports = _ports(able, request)
+    meeting = [each for each in able if each.node_rank in ports]
+    found = mesh.ask(transport, meeting, ports)
+    places = addresses.choose(meeting, found, _answers(named))
+    table = _with_ports(judge(nodes, wanted, places), able, ports, request)
+    names = {each.node_rank: each.name for each in nodes}
+    return Look(
+        nodes=nodes,
+        places=places,
+        table=table,
+        ports={names[rank]: port for rank, port in ports.items()},
+    )
+
+
+def _ask(
+    nodes: Sequence[Node], transport: Transport, request: LookRequest
+) -> tuple[NodeFacts, ...]:
+    question = Question(
+        root=request.root,
+        ports=request.ports,
+        write=request.write,
+        timeout_s=request.timeout_s,
+    )
+    try:
+        return ask(transport, nodes, question)
+    except OSError as error:
+        raise PreflightError(
+            f"cannot write to `{request.root}`: {(error.strerror or str(error)).lower()}",
+            hint="give a folder that all nodes and this machine see: `storage.root=...`",
+        ) from error
+
+
+def _wanted(request: LookRequest) -> Wanted:
+    return Wanted(
+        launcher=packages({"packages": PACKAGES}).get(LAUNCHER, ""),
+        code=code({}),
+        root=str(request.root),
+        device=request.device,
+        slots=request.slots,
+        min_free_bytes=int(request.min_free_gb * 1e9),
+        writes=request.write,
+    )
+
+
+def _resolve(node: Node) -> tuple[str, ...]:
+    try:
+        found = socket.getaddrinfo(node.address or node.name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return ()
+    return tuple(str(each[4][0]) for each in found)
+
+
+def _answers(named: Mapping[int, Future[tuple[str, ...]]]) -> dict[int, tuple[str, ...]]:
+    """A name server that does not answer is no reason to wait: the names only break ties."""
+    return {rank: each.result() if each.done() else () for rank, each in named.items()}
+
+
+def _ports(able: Sequence[NodeFacts], request: LookRequest) -> dict[int, int]:
+    """Return one free port for each node; two nodes that are the same machine get two."""
+    taken: set[tuple[str, str, int]] = set()
+    chosen = {}
+    for place, each in enumerate(able):
+        must = request.pinned and place == 0
+        for port in request.ports[:1] if must else request.ports:
+            key = (each.boot_id, each.hostname, port)
+            if port in each.free_ports and key not in taken:
+                taken.add(key)
+                chosen[each.node_rank] = port
+                break
+    return chosen
+
+
+def _with_ports(
+    table: Table, able: Sequence[NodeFacts], ports: Mapping[int, int], request: LookRequest
+) -> Table:
+    without = {each.name for each in able if each.node_rank not in ports}
+    if not without:
+        return table
+    listed = ", ".join(str(port) for port in request.ports[: 1 if request.pinned else None])
+    cell = Cell(
+        text="in use",
+        mark=Mark.BAD,
+        what=f"port {listed} is in use there",
+        hint="choose another with `cluster.port=`, or leave it out; "
+        f"`ss -ltnp 'sport = :{request.ports[0]}'` there shows who has it",
+    )
+    return Table(
+        rows=tuple(
+            Row(node=row.node, cells={**row.cells, "port": cell}) if row.node in without else row
+            for row in table.rows
+        )
+    )
+
+
+def _condition(facts: NodeFacts, row: Row, places: Places) -> Condition:
+    place = places.places.get(facts.node_rank)
+    return Condition(
+        healthy=not row.bad,
+        reason=row.reason,
+        cpus=facts.cpus,
+        gpus=facts.usable_gpus,
+        has_cuda=bool(facts.torch_cuda),
+        address=place.address if place else "",
+        interface=place.interface if place else "",
+    )
+
+
+def _address_notes(nodes: Sequence[NodeFacts], places: Places) -> list[str]:
+    """One line for all nodes with the same interface and reason: there may be hundreds."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for each in nodes:
+        place = places.places.get(each.node_rank)
+        if place is not None and each.node_rank not in places.cut_off:
+            groups.setdefault((place.interface, place.reason), []).append(each.name)
+    return [
+        f"{', '.join(names)}: met on {interface} ({reason})"
+        for (interface, reason), names in groups.items()
+    ]
+
+
+def _environment(facts: NodeFacts) -> dict[str, Any]:
+    return {
+        "host": facts.hostname,
+        "python": facts.python,
+        "executable": facts.executable,
+        "platform": facts.platform,
+        "packages": dict(facts.packages),
+        "torch_cuda": facts.torch_cuda,
+        "driver": facts.driver,
+        "gpus": [gpu.name for gpu in facts.gpus],
+        "cpus": facts.cpus,
+        "memory_bytes": facts.memory_bytes,
+        "launcher_code": facts.code,
+    }

@@ -1,0 +1,169 @@
+"""Runs on every node at once and finds at which addresses they really reach each other.
+
+Self-contained: a transport sends this text to a Python there. Each node listens on its port at all
+its addresses, tries every address of its peers, and goes on listening until those that were to try
+it have told that they are done, or until its time is over. An address is proven by what answers
+there: a bridge such as docker0 has the same address on all machines, and leads to oneself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import socket
+import sys
+import threading
+import time
+from typing import Any, Dict  # noqa: UP035 - old Pythons
+
+Request = Dict[str, Any]  # noqa: UP006
+
+_ATTEMPT_S = 2.0  # room for one repeated SYN, which Linux sends after a second
+_PAUSE_S = 0.05
+_LINE_BYTES = 256
+_FINAL = (99, 101)  # EADDRNOTAVAIL, ENETUNREACH: trying again does not help
+
+
+class Listener:
+    """Answers who asks with its own name, and remembers who is done."""
+
+    def __init__(self, request: Request) -> None:
+        self._name = f"{request['nonce']} {request['rank']}\n".encode()
+        self._missing = set(request["askers"])
+        self._all_done = threading.Event()
+        if not self._missing:
+            self._all_done.set()
+        self._server = _server(request["port"])
+        _start(self._accept)
+
+    def wait(self, seconds: float) -> None:
+        """Return when all who were to ask are done, or after `seconds`."""
+        self._all_done.wait(max(0.0, seconds))
+
+    def _accept(self) -> None:
+        while True:
+            _start(self._serve, self._server.accept()[0])
+
+    def _serve(self, link: socket.socket) -> None:
+        with link:
+            link.settimeout(_ATTEMPT_S)
+            try:
+                word, _, rank = link.recv(_LINE_BYTES).decode().partition(" ")
+                link.sendall(self._name)
+            except (OSError, ValueError):
+                return
+            if word == "done" and rank.strip().isdigit():
+                self._missing.discard(int(rank))
+                if not self._missing:
+                    self._all_done.set()
+
+
+class Peer:
+    """Tries all addresses of one other node at once."""
+
+    def __init__(self, request: Request, peer: Request) -> None:
+        self._rank, self._port = request["rank"], peer["port"]
+        self._wanted = f"{request['nonce']} {peer['rank']}"
+        self._addresses = peer["addresses"]
+        self._until = time.monotonic() + request["patience_s"]
+        self._settle_s = request["settle_s"]
+
+    def find(self) -> Request:
+        """Return address -> seconds for those that led there, address -> reason for the others."""
+        answers: queue.Queue[tuple[str, float | None, str]] = queue.Queue()
+        for address in self._addresses:
+            _start(self._try, address, answers)
+        reached: dict[str, float] = {}
+        failed: dict[str, str] = {}
+        until = self._until + _ATTEMPT_S
+        while len(reached) + len(failed) < len(self._addresses):
+            try:
+                address, seconds, reason = answers.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if seconds is None:
+                failed[address] = reason
+            else:
+                reached[address] = seconds
+                # The others may lead nowhere and take all our time; nobody needs them now.
+                until = min(until, time.monotonic() + self._settle_s)
+        for address in reached:
+            self._talk(address, "done")
+            break
+        return {"reached": reached, "failed": failed}
+
+    def _try(self, address: str, answers: Any) -> None:
+        reason = "not tried"
+        while True:
+            began = time.monotonic()
+            try:
+                answer = self._talk(address, "who")
+            except OSError as error:
+                reason = _reason(error)
+                if error.errno in _FINAL:
+                    break
+            else:
+                if answer == self._wanted:
+                    answers.put((address, time.monotonic() - began, ""))
+                    return
+                reason = "another machine answers there"
+                if answer:
+                    break
+            if time.monotonic() > self._until:
+                break
+            time.sleep(_PAUSE_S)
+        answers.put((address, None, reason))
+
+    def _talk(self, address: str, word: str) -> str:
+        with socket.create_connection((address, self._port), timeout=_ATTEMPT_S) as link:
+            link.sendall(f"{word} {self._rank}".encode())
+            return link.recv(_LINE_BYTES).decode("utf-8", "replace").strip()
+
+
+def _server(port: int) -> socket.socket:
+    try:
+        server = socket.socket(socket.AF_INET6)
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    except OSError:  # a kernel without IPv6
+        server = socket.socket(socket.AF_INET)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("", port))
+    server.listen(256)
+    return server
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, socket.timeout):
+        return "no answer"
+    return (error.strerror or str(error)).lower()
+
+
+def _start(work: Any, *arguments: Any) -> None:
+    thread = threading.Thread(target=work, args=arguments)
+    thread.daemon = True
+    thread.start()
+
+
+def _find(request: Request, peer: Request, found: Any) -> None:
+    found.put((peer["rank"], Peer(request, peer).find()))
+
+
+def main() -> None:
+    """Answer one request."""
+    request = json.load(sys.stdin)
+    until = time.monotonic() + request["patience_s"] + 1.5 * _ATTEMPT_S
+    listener = Listener(request)
+    found: queue.Queue[tuple[int, Request]] = queue.Queue()
+    peers: list[Request] = request["peers"]
+    for peer in peers:
+        _start(_find, request, peer, found)
+    answer = {str(rank): each for rank, each in (found.get() for _ in peers)}
+    listener.wait(until - time.monotonic())
+    sys.stdout.write(json.dumps(answer))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
