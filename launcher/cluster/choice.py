@@ -179,7 +179,7 @@ def _require_ranks(nodes: Sequence[Node]) -> None:
 
 
 def _require_addresses(nodes: Sequence[Node]) -> None:
-    """A loopback address means another machine on each node."""
+    """Each node is a machine that the others reach, unless all are on this one."""
     looping = [node for node in nodes if _is_loopback(node.address)]
     if looping and len(looping) < len(nodes):
         raise PreflightError(
@@ -187,6 +187,14 @@ def _require_addresses(nodes: Sequence[Node]) -> None:
             "which the other nodes cannot reach",
             hint="name it as the others know it, and not localhost",
         )
+    by_address: dict[str, Node] = {}
+    for node in nodes:
+        first = by_address.setdefault(node.address, node)
+        if first is not node and not looping:
+            raise PreflightError(
+                f"{first.name} and {node.name} are one machine, {node.address}",
+                hint="name it once; the slots of a host that is named twice add up",
+            )
 
 
 def _is_loopback(address: str) -> bool:

@@ -1,0 +1,69 @@
+"""Include, exclude, spares and head."""
+
+import pytest
+
+from launcher.cluster import Candidate, ClusterRequest, candidates
+from launcher.errors import ConfigError
+
+
+def hosts(**changes: tuple[str, ...] | str) -> tuple[Candidate, ...]:
+    asked = {"hosts": ("gpu[1-4]",), **changes}
+    return candidates(ClusterRequest(source="hostfile", **asked)).hosts  # type: ignore[arg-type]
+
+
+def names(**changes: tuple[str, ...] | str) -> list[str]:
+    return [host.name for host in hosts(**changes)]
+
+
+def test_include_keeps_the_order_of_the_hosts() -> None:
+    assert names(include=("gpu4", "gpu[1-2]")) == ["gpu1", "gpu2", "gpu4"]
+
+
+def test_exclude_takes_away() -> None:
+    assert names(exclude=("gpu[2-3]",)) == ["gpu1", "gpu4"]
+    assert names(include=("gpu1", "gpu2"), exclude=("gpu1",)) == ["gpu2"]
+
+
+@pytest.mark.parametrize("key", ["include", "exclude", "head"])
+def test_a_name_that_is_not_among_the_hosts_offers_the_nearest(key: str) -> None:
+    value = "gqu4" if key == "head" else ("gpu1", "gqu4")
+    with pytest.raises(ConfigError, match=f"cluster.{key}.*`gqu4`") as caught:
+        hosts(**{key: value})
+    assert "did you mean `gpu4`" in caught.value.hint
+
+
+def test_a_range_of_a_filter_that_cannot_be_read_is_told() -> None:
+    with pytest.raises(ConfigError, match="backwards"):
+        hosts(exclude=("gpu[4-1]",))
+
+
+def test_single_devices_cannot_be_included() -> None:
+    with pytest.raises(ConfigError, match="single devices"):
+        hosts(include=("gpu1:0",))
+
+
+def test_taking_all_away_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="leave no host"):
+        hosts(exclude=("gpu[1-4]",))
+
+
+def test_the_head_stands_first_and_places_are_counted_anew() -> None:
+    found = hosts(head="gpu3")
+    assert [host.name for host in found] == ["gpu3", "gpu1", "gpu2", "gpu4"]
+    assert [host.node.node_rank for host in found] == [0, 1, 2, 3]
+
+
+def test_spares_stand_last_whether_they_are_hosts_already_or_new() -> None:
+    found = hosts(spares=("gpu2", "alice@extra:2222"))
+    assert [(host.name, host.spare) for host in found] == [
+        ("gpu1", False),
+        ("gpu3", False),
+        ("gpu4", False),
+        ("gpu2", True),
+        ("extra", True),
+    ]
+    assert found[-1].node.ssh == "alice@extra"
+
+
+def test_a_spare_that_is_named_head_is_none() -> None:
+    assert [host.spare for host in hosts(spares=("gpu2",), head="gpu2")] == [False] * 4
