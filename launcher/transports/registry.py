@@ -13,6 +13,7 @@ from launcher.transports.transport import Reach, Transport
 TRANSPORTS: Mapping[str, str] = MappingProxyType(
     {
         "local": "launcher.transports.local:LocalTransport",
+        "ssh": "launcher.transports.ssh:SshTransport",
     }
 )
 """Name -> `module:class`; the class is called with a `Reach`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,8 @@ import pytest
 
 from launcher.errors import PreflightError
 from launcher.specs import Command, Node
-from launcher.transports import TRANSPORTS, Process, Reach, Transport, create
+from launcher.transports import Process, Reach, Transport, create
+from tests.contract.loopback import LoopbackSshd, why_not
 
 HURTFUL = (
     "plain",
@@ -40,10 +42,33 @@ HURTFUL = (
 Start = Callable[..., Process]
 
 
-@pytest.fixture(params=sorted(TRANSPORTS))
-def transport(request: pytest.FixtureRequest) -> Transport:
-    node = Node(node_rank=0, name="here", address="127.0.0.1", slots=1)
-    return create(str(request.param), Reach(nodes=(node,), python=sys.executable))
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackSshd]:
+    if reason := why_not():
+        pytest.skip(reason)
+    with LoopbackSshd(tmp_path_factory.mktemp("sshd"), ["loop"]) as server:
+        yield server
+
+
+@pytest.fixture
+def local() -> Node:
+    return Node(node_rank=3, name="here", address="127.0.0.1", slots=1)
+
+
+@pytest.fixture
+def ssh(sshd: LoopbackSshd, monkeypatch: pytest.MonkeyPatch) -> Node:
+    monkeypatch.setenv("PATH", f"{sshd.bin}:{os.environ['PATH']}")
+    return Node(node_rank=3, name="looping", address="127.0.0.1", ssh="loop", slots=1)
+
+
+@pytest.fixture(params=["local", "ssh"])
+def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
+    """A transport to one node; `srun` is in the same contract, see `tests/cluster`."""
+    node = request.getfixturevalue(request.param)
+    with contextlib.closing(
+        create(request.param, Reach(nodes=(node,), python=sys.executable))
+    ) as transport:
+        yield transport
 
 
 @pytest.fixture
@@ -58,9 +83,9 @@ def start(transport: Transport, tmp_path: Path) -> Iterator[Start]:
         cwd: Path = tmp_path,
     ) -> Process:
         command = Command(
-            node_rank=0, argv=(sys.executable, "-c", code, *args), env=env or {}, cwd=str(cwd)
+            node_rank=3, argv=(sys.executable, "-c", code, *args), env=env or {}, cwd=str(cwd)
         )
-        process = transport.start([command], logs={0: tmp_path / "logs" / "out.log"})[0]
+        process = transport.start([command], logs={3: tmp_path / "logs" / "out.log"})[3]
         started.append(process)
         return process
 
@@ -130,15 +155,15 @@ def test_arguments_that_hurt_arrive_unchanged(start: Start, tmp_path: Path) -> N
 def test_the_environment_is_inherited_with_ours_on_top(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LT_INHERITED", "yes")
+    monkeypatch.setenv("TORCH_LT_INHERITED", "yes")
     monkeypatch.setenv("LT_COMMAND", "inherited")
     start(
         "import json, os;"
-        "print(json.dumps({k: v for k, v in os.environ.items() if k.startswith('LT_')}))",
+        "print(json.dumps({k: v for k, v in os.environ.items() if 'LT_' in k[:9]}))",
         env={"LT_COMMAND": 'from "the" $command', "LT_EXTRA": "extra\nline"},
     ).wait(10)
     assert json.loads(output_of(tmp_path)) == {
-        "LT_INHERITED": "yes",
+        "TORCH_LT_INHERITED": "yes",
         "LT_COMMAND": 'from "the" $command',
         "LT_EXTRA": "extra\nline",
     }
@@ -217,20 +242,21 @@ def test_ctrl_c_of_our_terminal_does_not_reach_it(start: Start) -> None:
 
 
 def test_it_is_told_who_started_it(start: Start, tmp_path: Path) -> None:
-    start("import os; print(os.environ['LAUNCHER_PARENT_PID'])").wait(10)
-    assert int(output_of(tmp_path)) == os.getpid()
+    start("import os; print(os.environ['LAUNCHER_PARENT_PID'], os.getppid())").wait(10)
+    told, parent = output_of(tmp_path).split()
+    assert told == parent
 
 
 def test_a_missing_program_is_told_in_words(transport: Transport, tmp_path: Path) -> None:
     command = Command(node_rank=3, argv=("/no/such/python", "x"), cwd=str(tmp_path))
-    with pytest.raises(PreflightError, match="node 3 cannot start `/no/such/python`"):
+    with pytest.raises(PreflightError, match=r"node 3.* cannot start `/no/such/python`"):
         transport.start([command], logs={3: tmp_path / "out.log"})
 
 
 def test_a_missing_folder_is_told_in_words(transport: Transport, tmp_path: Path) -> None:
-    command = Command(node_rank=0, argv=(sys.executable,), cwd=str(tmp_path / "gone"))
+    command = Command(node_rank=3, argv=(sys.executable,), cwd=str(tmp_path / "gone"))
     with pytest.raises(PreflightError) as caught:
-        transport.start([command], logs={0: tmp_path / "out.log"})
+        transport.start([command], logs={3: tmp_path / "out.log"})
     assert "gone" in caught.value.context
     assert "mkdir" in caught.value.hint
 
@@ -239,13 +265,13 @@ ECHO = "import json, sys; print(json.dumps({'got': json.load(sys.stdin)}))"
 
 
 def test_every_node_answers_its_own_request(transport: Transport) -> None:
-    answer = transport.ask(ECHO, {0: {"text": HURTFUL[5]}}, timeout_s=30)[0]
+    answer = transport.ask(ECHO, {3: {"text": HURTFUL[5]}}, timeout_s=30)[3]
     assert answer.value == {"got": {"text": HURTFUL[5]}}
     assert answer.problem == ""
 
 
 def test_a_node_that_does_not_answer_in_time_has_a_problem(transport: Transport) -> None:
-    answer = transport.ask("import time; time.sleep(600)", {0: {}}, timeout_s=1)[0]
+    answer = transport.ask("import time; time.sleep(600)", {3: {}}, timeout_s=1)[3]
     assert answer.value is None
     assert answer.problem == "no answer within 1 s"
 
@@ -254,6 +280,6 @@ def test_a_node_that_does_not_answer_in_time_has_a_problem(transport: Transport)
 def test_a_question_that_fails_is_a_problem_and_no_exception(
     transport: Transport, source: str
 ) -> None:
-    answer = transport.ask(source, {0: {}}, timeout_s=30)[0]
+    answer = transport.ask(source, {3: {}}, timeout_s=30)[3]
     assert answer.value is None
     assert answer.problem

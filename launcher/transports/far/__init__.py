@@ -1,0 +1,26 @@
+"""Programs that run on the nodes: each is one file that needs the standard library alone.
+
+They travel as text over stdin, so nothing of ours has to be installed over there, and no version
+of it can be the wrong one. They must not import the package.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+__all__ = ["bootstrap", "source"]
+
+
+@cache
+def source(name: str) -> str:
+    """Return the text of one of these programs."""
+    return resources.files(__name__).joinpath(f"{name}.py").read_text(encoding="utf-8")
+
+
+def bootstrap(program: bytes) -> str:
+    """Return what `python -c` has to run, so that it takes `program` from its stdin and runs it.
+
+    It holds neither a newline nor a `!`: no login shell, not even csh, stumbles over it.
+    """
+    return f"import sys; exec(sys.stdin.buffer.read({len(program)}))"

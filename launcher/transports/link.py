@@ -1,0 +1,125 @@
+"""A line to keepers: one process of ours whose stdin and stdout carry messages."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+__all__ = ["Link", "Parts", "last_words"]
+
+Message = Mapping[str, Any]
+_READ_AT_ONCE = 1 << 16
+
+
+class Parts:
+    """Puts messages together again; whatever else stands between them is noise."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, str] = {}
+
+    def add(self, line: bytes) -> tuple[str, Message] | None:
+        """Return (node, message) when `line` completes one."""
+        try:
+            value = json.loads(line)
+            node, part, rest = value["node"], value["part"], value["rest"]
+        except (ValueError, TypeError, KeyError):
+            return None
+        text = self._parts.pop(node, "") + part
+        if rest:
+            self._parts[node] = text
+            return None
+        return node, json.loads(text)
+
+
+class Link:
+    """A process that leads to one keeper or to many, with what goes to and fro."""
+
+    def __init__(self, argv: Sequence[str], first: bytes) -> None:
+        # A file, because nobody has to read it while it grows; a background process that ssh
+        # leaves behind may keep it open.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
+        self.process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,  # a terminal's Ctrl-C is the supervisor's to handle
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._in = self.process.stdin.fileno()
+        self._out = self.process.stdout.fileno()
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+        self._lock = threading.Lock()
+        self._waiting = bytearray(first)
+        self._line = b""
+        self._parts = Parts()
+        self._words = ""
+        self._closed = False
+
+    def fileno(self) -> int:
+        """Where something arrives."""
+        return self._out
+
+    def send(self, message: Message) -> None:
+        """Pass a message on; nothing happens when nobody is there any more."""
+        with self._lock:
+            self._waiting += f"{json.dumps(message)}\n".encode()
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the pipe takes of what still waits."""
+        with self._lock, contextlib.suppress(OSError):  # full for now, or nobody reads it any more
+            while self._waiting and not self._closed:
+                del self._waiting[: os.write(self._in, self._waiting)]
+
+    def receive(self) -> Iterator[tuple[str, Message]]:
+        """Yield the messages that have arrived.
+
+        Raises:
+            EOFError: nothing can arrive any more.
+        """
+        try:
+            data = os.read(self._out, _READ_AT_ONCE)
+        except BlockingIOError:
+            return
+        if not data:
+            raise EOFError
+        *lines, self._line = (self._line + data).split(b"\n")
+        for line in lines:
+            if (found := self._parts.add(line)) is not None:
+                yield found
+
+    def words(self) -> str:
+        """Return what the process has complained about so far."""
+        if not self._closed:
+            self._errors.seek(0)
+            self._words = self._errors.read().decode(errors="replace")
+        return self._words
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self.words()
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self.process.kill()
+            self.process.wait()
+            for file in (self.process.stdin, self.process.stdout, self._errors):
+                with contextlib.suppress(OSError):
+                    assert file is not None
+                    file.close()
+
+
+def last_words(text: str) -> str:
+    """Return the last line of `text` that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

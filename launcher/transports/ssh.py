@@ -1,0 +1,187 @@
+"""Starts commands on other machines, each through a keeper at the end of an ssh connection."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import PreflightError
+from launcher.specs import Command, Node
+from launcher.transports.forwarding import forwarded
+from launcher.transports.kept import Kept, Refusal
+from launcher.transports.link import Link, Parts
+from launcher.transports.refusals import all_of, end_all, late, refused, unreachable
+from launcher.transports.requests import (
+    command_job,
+    first_words,
+    keeper_words,
+    question,
+    read_answer,
+)
+from launcher.transports.ssh_failures import COMMAND_NOT_FOUND, Failure, explain
+from launcher.transports.ssh_route import Routes
+from launcher.transports.switchboard import Switchboard
+from launcher.transports.transport import Answer, Process, Reach
+
+_MOST_AT_ONCE = 16
+START_WITHIN_S = 60.0
+"""From the first try to a running command: logins may come in crowds, and storage may be slow."""
+_LOGIN_WITHIN_S = 15.0
+"""On top of what a question may take."""
+LEASE_OVERTIME_S = 10.0
+"""A keeper gives up later than we do, so that a node which we still count on is never ended."""
+_FIRST_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 4.0
+
+
+class SshTransport:
+    """Reaches nodes by the system's `ssh`, with the user's own configuration, keys and agent.
+
+    A node that is this machine is not reached by ssh: its keeper runs as a child.
+    """
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._nodes = {node.node_rank: node for node in reach.nodes}
+        self._routes = Routes(reach.lost_after_s)
+        self._switchboard = Switchboard(reach.lost_after_s)
+
+    def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
+        for log in logs.values():
+            log.parent.mkdir(parents=True, exist_ok=True)
+        started: dict[int, Process] = {}
+        failed: list[PreflightError] = []
+        with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
+            running = {
+                command.node_rank: pool.submit(self._start, command, logs[command.node_rank])
+                for command in commands
+            }
+        for node_rank, each in running.items():
+            try:
+                started[node_rank] = each.result()
+            except PreflightError as error:
+                failed.append(error)
+        if failed:
+            end_all(started.values())
+            raise all_of(failed)
+        return started
+
+    def ask(
+        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+    ) -> dict[int, Answer]:
+        with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
+            asked = {
+                node_rank: pool.submit(
+                    self._ask, self._nodes[node_rank], source, request, timeout_s
+                )
+                for node_rank, request in requests.items()
+            }
+        return {node_rank: each.result() for node_rank, each in asked.items()}
+
+    def close(self) -> None:
+        self._switchboard.close()
+        self._routes.close()
+
+    def _start(self, command: Command, log: Path) -> Process:
+        node = self._nodes[command.node_rank]
+        common = {"without": (), "lease_s": self._reach.lost_after_s + LEASE_OVERTIME_S}
+        job = command_job(command, log, forwarded(os.environ))
+        first = first_words(node.name, common, {node.name: job})
+        patience = Patience(START_WITHIN_S)
+        while True:
+            kept = self._connect(node, command, first)
+            try:
+                kept.wait_for_start(patience.left_s)
+            except TimeoutError:
+                kept.kill()
+                raise late(node, log, START_WITHIN_S) from None
+            except Refusal as refusal:
+                if refusal.kind != "connection":
+                    raise refused(kept, refusal, log) from None
+                failure = self._explain(node, kept.link.process.returncode, kept.link.words())
+                if not (failure.passing and patience.pause()):
+                    raise unreachable(node, failure) from None
+            else:
+                return kept
+
+    def _connect(self, node: Node, command: Command, first: bytes) -> Kept:
+        try:
+            link = Link(self._routes.argv(node, keeper_words(self._reach.python)), first)
+        except FileNotFoundError:  # it is on this machine, or it would be ssh that says so
+            raise unreachable(node, self._explain(node, COMMAND_NOT_FOUND, "")) from None
+        kept = Kept(node, command, link)
+        self._switchboard.add(link, [kept])
+        return kept
+
+    def _ask(self, node: Node, source: str, request: Mapping[str, Any], timeout_s: float) -> Answer:
+        job = {**question(source, timeout_s), "request": request, "env": forwarded(os.environ)}
+        first = first_words(node.name, {"without": ()}, {node.name: job})
+        patience = Patience(timeout_s + _LOGIN_WITHIN_S)
+        while True:
+            began = time.monotonic()
+            try:
+                code, said, complained = self._run(node, first, patience.left_s)
+            except subprocess.TimeoutExpired:
+                return Answer(node_rank=node.node_rank, problem=f"no answer within {timeout_s:g} s")
+            except PreflightError as error:
+                return Answer(node_rank=node.node_rank, problem=error.message, hint=error.hint)
+            parts = Parts()
+            messages = [found[1] for line in said.split(b"\n") if (found := parts.add(line))]
+            if len(messages) > 1:  # the first says that it is there
+                seconds = time.monotonic() - began
+                return read_answer(
+                    node.node_rank, messages[-1], timeout_s=timeout_s, seconds=seconds
+                )
+            failure = self._explain(node, code, complained)
+            if not (failure.passing and patience.pause()):
+                return Answer(node_rank=node.node_rank, problem=failure.problem, hint=failure.hint)
+
+    def _run(self, node: Node, first: bytes, timeout_s: float) -> tuple[int, bytes, str]:
+        """Run a keeper to its end; return its exit code, what it said, and ssh's complaints."""
+        argv = self._routes.argv(node, keeper_words(self._reach.python))
+        with tempfile.TemporaryFile() as errors:  # see `Link`
+            try:
+                done = subprocess.run(
+                    argv,
+                    input=first,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    timeout=timeout_s,
+                    check=False,
+                    start_new_session=True,
+                )
+            except FileNotFoundError:
+                return COMMAND_NOT_FOUND, b"", ""
+            errors.seek(0)
+            return done.returncode, done.stdout, errors.read().decode(errors="replace")
+
+    def _explain(self, node: Node, code: int | None, words: str) -> Failure:
+        return explain(node, self._reach.python, code=code, words=words)
+
+
+class Patience:
+    """A deadline, with pauses that grow until it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._next_s = _FIRST_PAUSE_S
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    def pause(self) -> bool:
+        """Wait a while; return False, at once, when the time is over."""
+        pause_s = self._next_s * random.uniform(0.5, 1.5)  # noqa: S311 - spreads a crowd
+        self._next_s = min(2 * self._next_s, _LONGEST_PAUSE_S)
+        if pause_s > self.left_s:
+            return False
+        time.sleep(pause_s)
+        return True

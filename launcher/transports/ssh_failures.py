@@ -1,0 +1,88 @@
+"""What ssh says when it fails, and what a person can do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launcher.specs import Node
+from launcher.transports.link import last_words
+
+__all__ = ["COMMAND_NOT_FOUND", "Failure", "explain"]
+
+COMMAND_NOT_FOUND = 127
+_CANNOT_EXECUTE = 126
+
+_HINTS = (
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "if it was installed anew, forget its old key: ssh-keygen -R {host}",
+    ),
+    (
+        "Host key verification failed",
+        "its key is not known here yet: log in once by hand, `ssh {dest}`",
+    ),
+    (
+        "Permission denied",
+        "let this machine log in without a password: ssh-copy-id {port}{dest}",
+    ),
+    (
+        "Too many authentication failures",
+        "name the right key for this host in ~/.ssh/config: IdentityFile and IdentitiesOnly yes",
+    ),
+    ("Could not resolve hostname", "check the spelling of the host name in the list of hosts"),
+    (
+        "Connection refused",
+        "no ssh server listens there: is the machine up, and is the port right?",
+    ),
+    ("No route to host", "is the machine up, and in a network that this one reaches?"),
+    ("timed out", "is the machine up, and does a firewall let ssh through?"),
+    ("Bad configuration option", "mend ~/.ssh/config: `ssh -G {dest}` shows what it says"),
+)
+_FULL_HOUSE = (
+    # What sshd does when too many log in at once (MaxStartups), which is over in a moment.
+    "kex_exchange_identification",
+    "ssh_exchange_identification",
+    "Connection closed by",
+    "Connection reset",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a node could not be asked to do something."""
+
+    problem: str
+    hint: str
+    passing: bool = False
+    """It may work if it is tried again."""
+
+
+def explain(node: Node, python: str, *, code: int | None, words: str) -> Failure:
+    """Read the exit code of ssh, and what it wrote, when no keeper answered."""
+    last = last_words(words)
+    for needle, hint in _HINTS:
+        if needle in words:
+            return Failure(problem=last, hint=_fill(hint, node))
+    if any(each in words for each in _FULL_HOUSE) and "Access denied" not in words:
+        return Failure(
+            problem=last, hint=_fill("try it by hand: ssh {dest} true", node), passing=True
+        )
+    if code in (COMMAND_NOT_FOUND, _CANNOT_EXECUTE):
+        return Failure(
+            problem=f"it has no `{python}`",
+            hint="install the same environment there, at the same path, "
+            "or name the interpreter that it has: cluster.python=",
+        )
+    return Failure(
+        problem=last or f"the login ended with exit code {code}",
+        hint=_fill("try it by hand: ssh {dest} true", node),
+    )
+
+
+def _fill(hint: str, node: Node) -> str:
+    host = node.ssh.rpartition("@")[2]
+    return hint.format(
+        dest=node.ssh if not node.ssh_port else f"-p {node.ssh_port} {node.ssh}",
+        host=host,
+        port=f"-p {node.ssh_port} " if node.ssh_port else "",
+    )

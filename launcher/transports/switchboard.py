@@ -1,0 +1,140 @@
+"""One thread that listens to all keepers and tells them that we are still here.
+
+It is a thread, so that nothing which the supervisor waits for, such as a slow storage, makes the
+nodes believe that it has gone.
+"""
+
+from __future__ import annotations
+
+import selectors
+import threading
+import time
+from collections.abc import Iterable
+
+from launcher.transports.kept import Kept
+from launcher.transports.link import Link, last_words
+
+__all__ = ["Switchboard"]
+
+_MOST_BETWEEN_PINGS_S = 2.0
+_PINGS_WITHIN_LIMIT = 5
+"""So many pings may be due before a node counts as lost."""
+_EXIT_WITHIN_S = 2.0
+"""Between the last output of a process and its end."""
+_CLOSE_WITHIN_S = 5.0
+"""What keepers get to end their commands; they do so at once, unless they hang."""
+
+
+class Switchboard:
+    """Watches over links until `close`."""
+
+    def __init__(self, lost_after_s: float) -> None:
+        self._lost_after_s = lost_after_s
+        self._ping_s = min(_MOST_BETWEEN_PINGS_S, lost_after_s / _PINGS_WITHIN_LIMIT)
+        self._selector = selectors.DefaultSelector()
+        self._kept: dict[Link, dict[str, Kept]] = {}
+        self._ending: dict[Link, float] = {}
+        """Links that have said all they had to say, and since when."""
+        self._lock = threading.Lock()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def add(self, link: Link, kept: Iterable[Kept]) -> None:
+        """Listen to `link`, over which these commands are kept."""
+        with self._lock:
+            self._kept[link] = {each.node.name: each for each in kept}
+            self._selector.register(link, selectors.EVENT_READ)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="launcher-switchboard", daemon=True
+                )
+                self._thread.start()
+        link.flush()
+
+    def close(self) -> None:
+        """End every command that is still kept, and every link."""
+        with self._lock:
+            links = list(self._kept)
+            reachable = [link for link in links if self._is_reachable(link)]
+        for link in links:
+            link.send({"to": None, "kill": True})
+        deadline = time.monotonic() + _CLOSE_WITHIN_S
+        while any(link in self._kept for link in reachable) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._closing = True
+        if self._thread is not None:
+            self._thread.join()
+        for link in list(self._kept):
+            self._drop(link, "the transport was closed")
+        self._selector.close()
+
+    def _is_reachable(self, link: Link) -> bool:
+        return any(not each.lost for each in self._kept[link].values())
+
+    # --- the thread
+
+    def _run(self) -> None:
+        next_ping = looked = time.monotonic()
+        while not self._closing:
+            self._listen(0.02 if self._ending else 0.1)
+            now = time.monotonic()
+            if now - looked > self._ping_s:
+                # It was us who slept: a stopped process, a laptop with its lid closed.
+                self._forgive(now - looked)
+            looked = now
+            self._look_for_ends(now)
+            if now >= next_ping:
+                next_ping = now + self._ping_s
+                self._ping()
+                self._look_for_silence(now)
+
+    def _listen(self, timeout_s: float) -> None:
+        for key, _ in self._selector.select(timeout_s):
+            link = key.fileobj
+            assert isinstance(link, Link)
+            try:
+                for node, message in link.receive():
+                    if node in self._kept[link]:
+                        self._kept[link][node].hear(message)
+            except EOFError:
+                self._selector.unregister(link)
+                self._ending[link] = time.monotonic()
+
+    def _ping(self) -> None:
+        for link in self._links():
+            link.send({"to": None, "ping": True})
+
+    def _links(self) -> list[Link]:
+        with self._lock:
+            return list(self._kept)
+
+    def _forgive(self, seconds: float) -> None:
+        for link in self._links():
+            for each in self._kept[link].values():
+                each.heard_at += seconds
+
+    def _look_for_silence(self, now: float) -> None:
+        for link in self._links():
+            for each in self._kept[link].values():
+                silent_s = now - each.heard_at
+                if each.started and silent_s > self._lost_after_s:
+                    each.lose(f"no sign of life for {silent_s:.0f} s from {_place(each)}")
+                    each.kill()  # should it come back
+
+    def _look_for_ends(self, now: float) -> None:
+        for link, since in list(self._ending.items()):
+            if link.process.poll() is not None or now - since > _EXIT_WITHIN_S:
+                del self._ending[link]
+                self._drop(link, last_words(link.words()))
+
+    def _drop(self, link: Link, why: str) -> None:
+        for each in self._kept[link].values():
+            each.lose(f"the connection to {_place(each)} ended" + (f": {why}" if why else ""))
+        with self._lock:
+            del self._kept[link]
+        link.close()
+
+
+def _place(kept: Kept) -> str:
+    known = kept.node.ssh or kept.node.address
+    return kept.node.name if known == kept.node.name else f"{kept.node.name} ({known})"
