@@ -21,6 +21,7 @@ from tests.lab.slurm import CONTROLLER, write_settings
 
 _FIRST_ADDRESS = 10
 _SLURM_READY_WITHIN_S = 120
+_ENDED_WITHIN_S = 60
 _WORKING_STATES = ("idle", "mixed", "allocated", "completing")
 
 
@@ -87,7 +88,7 @@ class Lab:
         for host in self._hosts.values():
             host.kill()
         for process in self._started:
-            process.wait()
+            process.wait(_ENDED_WITHIN_S)
         self._network.down()
         shutil.rmtree(self.folder)
 
