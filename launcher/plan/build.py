@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from launcher.backends import BackendRequest, commands
 from launcher.errors import ConfigError
@@ -18,6 +19,10 @@ from launcher.specs import (
     StageItem,
 )
 
+TRANSPORT_OF_SOURCE: Mapping[str, str] = MappingProxyType(
+    {"local": "local", "hostfile": "ssh", "slurm": "srun", "sim": "local"}
+)
+"""How the nodes of each source are reached."""
 _FIRST_PORT = 20_000
 _PORTS = 10_000  # ends at 29,999: below the ephemeral range of Linux (32,768 to 60,999)
 
@@ -82,7 +87,7 @@ def build(request: PlanRequest) -> Plan:
         storage_root=request.storage_root,
         cluster=cluster,
         backend=request.backend,
-        transport=_TRANSPORT_OF_SOURCE[cluster.source],
+        transport=TRANSPORT_OF_SOURCE[cluster.source],
         python=request.python,
         device=environment.device(cluster),
         program=request.program,
@@ -105,7 +110,10 @@ def build(request: PlanRequest) -> Plan:
     )
 
 
-_TRANSPORT_OF_SOURCE = {"local": "local", "hostfile": "ssh", "slurm": "srun"}
+def port(run_id: str, attempt: int, port_try: int) -> int:
+    """Return a port that follows from the run: below those that Linux gives out by itself."""
+    seed = f"{run_id}/{attempt}/{port_try}"
+    return _FIRST_PORT + zlib.crc32(seed.encode()) % _PORTS
 
 
 def _check_shards(request: PlanRequest) -> None:
@@ -121,8 +129,8 @@ def _rendezvous(request: PlanRequest) -> Rendezvous:
     address = request.cluster.head.address
     if request.port is not None:
         return Rendezvous(address=address, port=request.port, pinned=True)
-    seed = f"{request.run_id}/{request.attempt}/{request.port_try}"
-    return Rendezvous(address=address, port=_FIRST_PORT + zlib.crc32(seed.encode()) % _PORTS)
+    derived = port(request.run_id, request.attempt, request.port_try)
+    return Rendezvous(address=address, port=derived)
 
 
 def _notes(cluster: Cluster) -> tuple[str, ...]:
