@@ -76,7 +76,7 @@ def test_a_command_gets_its_folder_and_environment_and_tells_its_end(lab: Lab) -
 
 
 def test_a_command_that_takes_too_long_leaves_nothing_running(lab: Lab) -> None:
-    words = ["sh", "-c", "sleep 1000 & echo begun; wait"]
+    words = ["sh", "-c", "setsid sleep 1000 & echo begun; wait"]
     with pytest.raises(subprocess.TimeoutExpired) as caught:
         lab.run("host1", words, env={"MARK": "late"}, timeout_s=5)
     assert "begun" in caught.value.__notes__[0]

@@ -40,20 +40,17 @@ class HostProcess(subprocess.Popen[str]):
     @property
     def leader(self) -> int | None:
         """The process in the host, as this machine numbers it; it leads a session there."""
-        return next(iter(_children(self.pid)), None)
+        return next(iter(_children(self.pid)), None) if self.returncode is None else None
 
     def send_signal(self, sig: int) -> None:
         if (leader := self.wait_until_entered()) is not None:
             _send(leader, sig)
 
-    def kill_session(self) -> None:
-        """Kill it and all that it started in its process group."""
-        if (leader := self.wait_until_entered()) is None:
-            return
-        try:
-            os.killpg(leader, signal.SIGKILL)
-        except ProcessLookupError:  # it has not become a leader yet
-            _send(leader, signal.SIGKILL)
+    def kill_tree(self) -> None:
+        """Kill it and all that descends from it, in whatever sessions."""
+        if (leader := self.wait_until_entered()) is not None:
+            for pid in _tree(leader):
+                _send(pid, signal.SIGKILL)
 
     def wait_until_entered(self) -> int | None:
         """Wait until it is in the host, and return its `leader`; None when it has ended already."""
@@ -297,6 +294,10 @@ def _parent(pid: int) -> int:
 
 def _pid_inside(pid: int) -> int:
     return int(next(reversed(_status(pid, "NSpid")), "0"))
+
+
+def _tree(pid: int) -> list[int]:
+    return [pid, *(below for child in _children(pid) for below in _tree(child))]
 
 
 def _children(pid: int) -> list[int]:

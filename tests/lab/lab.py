@@ -134,8 +134,8 @@ class Lab:
         try:
             stdout, stderr = process.communicate(timeout=timeout_s)
         except BaseException as error:
-            process.kill_session()
-            stdout, stderr = process.communicate()
+            process.kill_tree()
+            stdout, stderr = process.communicate(timeout=_ENDED_WITHIN_S)
             error.add_note(f"on {host}: {stdout}{stderr}")
             raise
         if check and process.returncode != 0:
