@@ -5,12 +5,12 @@ Slurm's names stop here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from launcher.cluster.ranges import expand, split
 from launcher.errors import ConfigError
+from launcher.specs.counts import read_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,21 +60,6 @@ def read(environ: Mapping[str, str]) -> Allocation:
     )
 
 
-def counts(text: str) -> tuple[int, ...]:
-    """Read one number per node in Slurm's run-length form: `2(x3),1` is 2, 2, 2, 1.
-
-    Raises:
-        ValueError: it has another form.
-    """
-    found: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\(x(\d+)\))?\s*", part)
-        if not match:
-            raise ValueError(f"`{part}` is no number such as 2 or 2(x3)")
-        found += [int(match.group(1))] * int(match.group(2) or 1)
-    return tuple(found)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Part:
     """One part of a heterogeneous job, or the whole of any other."""
@@ -100,7 +85,7 @@ class _Part:
     def _tasks(self, nodes: int) -> tuple[int, ...]:
         source = self.tasks_from
         if source == "SLURM_NTASKS_PER_NODE":
-            return counts(self._text(source)) * nodes
+            return self._read(source) * nodes
         return self._counts(source, nodes)
 
     def _names(self) -> tuple[str, ...]:
@@ -114,16 +99,17 @@ class _Part:
         return names
 
     def _counts(self, name: str, nodes: int) -> tuple[int, ...]:
-        text = self._text(name) if name else ""
-        if not text:
-            return (1,) * nodes
+        found = self._read(name) if name else ()
+        if found and len(found) != nodes:
+            reason = f"it is about {len(found)} nodes, not {nodes}"
+            raise self._unreadable(name, self._text(name), reason)
+        return found or (1,) * nodes
+
+    def _read(self, name: str) -> tuple[int, ...]:
         try:
-            found = counts(text)
+            return read_counts(self._text(name))
         except ValueError as error:
-            raise self._unreadable(name, text, str(error)) from None
-        if len(found) != nodes:
-            raise self._unreadable(name, text, f"it is about {len(found)} nodes, not {nodes}")
-        return found
+            raise self._unreadable(name, self._text(name), str(error)) from None
 
     def _gpus(self) -> int:
         """`8`, `h100:8` or `a100:2,v100:1` is how `--gpus-per-node` was given."""

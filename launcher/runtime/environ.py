@@ -7,12 +7,12 @@ a plain dict.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import ConfigError
+from launcher.specs.counts import read_counts
 
 __all__ = [
     "TABLES",
@@ -159,13 +159,16 @@ class LaunchEnviron:
     """Into how many parts every global batch is cut at any number of ranks; None: one per rank."""
     parent_pid: int | None
     """Process that must be alive for us to go on."""
+    cwd: Path | None = None
+    """Where the program is to stand; None leaves it where it is."""
+    frozen_cwd: Path | None = None
+    """Where instead, on a node that has no such folder."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> LaunchEnviron:
-        run_dir = environ.get("LAUNCHER_RUN_DIR")
         return cls(
             run_id=environ.get("LAUNCHER_RUN_ID", ""),
-            run_dir=Path(run_dir) if run_dir else None,
+            run_dir=_path(environ, "LAUNCHER_RUN_DIR"),
             attempt=_number(environ, "LAUNCHER_ATTEMPT", 1),
             node_name=environ.get("LAUNCHER_NODE_NAME", ""),
             backend=environ.get("LAUNCHER_BACKEND", "torchrun"),
@@ -174,6 +177,8 @@ class LaunchEnviron:
             grace_s=float(environ.get("LAUNCHER_GRACE_S", "30")),
             logical_shards=_number(environ, "LAUNCHER_LOGICAL_SHARDS", 0) or None,
             parent_pid=_number(environ, "LAUNCHER_PARENT_PID", 0) or None,
+            cwd=_path(environ, "LAUNCHER_CWD"),
+            frozen_cwd=_path(environ, "LAUNCHER_FROZEN_CWD"),
         )
 
 
@@ -206,6 +211,11 @@ def torchrun_variables(place: RankEnviron, *, group_rank: int, groups: int) -> d
     }
 
 
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    text = environ.get(name)
+    return Path(text) if text else None
+
+
 def _number(environ: Mapping[str, str], name: str, default: int | None = None) -> int:
     text = environ.get(name)
     if text is None or text == "":
@@ -234,10 +244,10 @@ def slots_of(environ: Mapping[str, str]) -> tuple[int, ...]:
     """Return how many ranks each node takes, or nothing when the plan did not say."""
     text = environ.get("LAUNCHER_SLOTS", "")
     try:
-        return tuple(int(part) for part in text.split(",") if part)
+        return read_counts(text)
     except ValueError:
         raise ConfigError(
-            f"`LAUNCHER_SLOTS` is `{text}`", hint="it lists the ranks per node, such as `2,2,1`"
+            f"`LAUNCHER_SLOTS` is `{text}`", hint="it lists the ranks per node, such as `2(x3),1`"
         ) from None
 
 
@@ -246,13 +256,15 @@ def _local_size(
 ) -> int:
     text = environ.get(variables.local_world_size, "")
     if variables.rank == "SLURM_PROCID" and text:
-        sizes = tuple(_slurm_counts(text))
+        sizes = _slurm_sizes(variables.local_world_size, text)
         return sizes[node_rank] if node_rank < len(sizes) else default
     return _number(environ, variables.local_world_size, default)
 
 
-def _slurm_counts(text: str) -> Iterator[int]:
-    """Read Slurm's run-length form: `2(x3),1` is 2, 2, 2, 1."""
-    for count, repeat in re.findall(r"(\d+)(?:\(x(\d+)\))?", text):
-        for _ in range(int(repeat or 1)):
-            yield int(count)
+def _slurm_sizes(name: str, text: str) -> tuple[int, ...]:
+    try:
+        return read_counts(text)
+    except ValueError:
+        raise ConfigError(
+            f"`{name}` is `{text}`", hint="Slurm writes it as `2(x3),1`: does a script change it?"
+        ) from None

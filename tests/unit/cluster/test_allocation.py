@@ -2,7 +2,7 @@
 
 import pytest
 
-from launcher.cluster.allocation import counts, read
+from launcher.cluster.allocation import read
 from launcher.errors import ConfigError
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "host[1-3]", "SLURM_TASKS_PER_NODE": "1(x3)"}
@@ -10,25 +10,6 @@ JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "host[1-3]", "SLURM_TASKS_PER_
 
 def names(**environ: str) -> list[str]:
     return [node.name for node in read({**JOB, **environ}).nodes]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2", (2,)),
-        ("2(x3),1", (2, 2, 2, 1)),
-        ("5,1(x3)", (5, 1, 1, 1)),
-        ("1(x2),3,1", (1, 1, 3, 1)),
-    ],
-)
-def test_counts_in_run_length_form_are_read(text: str, expected: tuple[int, ...]) -> None:
-    assert counts(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "a", "2(3)", "2(x)", "2,,1"])
-def test_counts_in_another_form_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no number"):
-        counts(text)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +101,7 @@ def test_the_parts_of_a_heterogeneous_job_follow_each_other() -> None:
         ("SLURM_JOB_NODELIST", "a,,b"),
         ("SLURM_JOB_CPUS_PER_NODE", "many"),
         ("SLURM_JOB_CPUS_PER_NODE", "4(x2)"),
+        ("SLURM_NTASKS_PER_NODE", "two"),
     ],
 )
 def test_a_variable_that_cannot_be_read_is_named(name: str, value: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from launcher.plan.environment import EnvironmentRequest, of_node
+from launcher.plan.environment import EnvironmentRequest, of_nodes
 from launcher.specs import Cluster, Node
 
 GPU1 = Node(node_rank=0, name="gpu1", address="10.0.0.1", interface="eth0", slots=1)
@@ -22,7 +22,7 @@ def variables(*nodes: Node) -> list[dict[str, str]]:
         grace_s=60,
         staged=False,
     )
-    return [of_node(node, request) for node in nodes]
+    return list(of_nodes(request).values())
 
 
 def test_every_node_is_told_the_name_of_its_own_interface() -> None:
