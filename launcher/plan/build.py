@@ -62,24 +62,20 @@ def build(request: PlanRequest) -> Plan:
     cluster = request.cluster
     _check_shards(request)
     rendezvous = _rendezvous(request)
-    envs = {
-        node.node_rank: environment.of_node(
-            node,
-            environment.EnvironmentRequest(
-                run_id=request.run_id,
-                attempt=request.attempt,
-                storage_root=request.storage_root,
-                cluster=cluster,
-                backend=request.backend,
-                recipe=request.program.recipe,
-                grace_s=request.grace_s,
-                staged=bool(request.stage),
-                logical_shards=request.logical_shards,
-                extra=request.env,
-            ),
+    envs = environment.of_nodes(
+        environment.EnvironmentRequest(
+            run_id=request.run_id,
+            attempt=request.attempt,
+            storage_root=request.storage_root,
+            cluster=cluster,
+            backend=request.backend,
+            recipe=request.program.recipe,
+            grace_s=request.grace_s,
+            staged=bool(request.stage),
+            logical_shards=request.logical_shards,
+            extra=request.env,
         )
-        for node in cluster.nodes
-    }
+    )
     return Plan(
         run_id=request.run_id,
         attempt=request.attempt,
@@ -126,7 +122,9 @@ def _check_shards(request: PlanRequest) -> None:
 
 
 def _rendezvous(request: PlanRequest) -> Rendezvous:
-    address = request.cluster.head.address
+    # Rank 0 is there, and the agent that hosts the store: the head itself may take no ranks.
+    meeting = next(node for node in request.cluster.nodes if node.slots)
+    address = meeting.address
     if request.port is not None:
         return Rendezvous(address=address, port=request.port, pinned=True)
     derived = port(request.run_id, request.attempt, request.port_try)
