@@ -93,6 +93,16 @@ def test_a_node_without_slots_coordinates_and_starts_nothing() -> None:
     assert any("head" in note for note in plan.notes)
 
 
+def test_ranks_meet_where_rank_0_is_when_the_head_takes_none() -> None:
+    nodes = (
+        Node(node_rank=0, name="login", address="10.0.0.1", slots=0),
+        Node(node_rank=1, name="gpu1", address="10.0.0.2", slots=1),
+    )
+    plan = build(request(cluster=Cluster(source="hostfile", nodes=nodes)))
+    assert plan.rendezvous.address == "10.0.0.2"
+    assert plan.transport == "ssh"
+
+
 def test_ranks_on_one_node_split_its_cores() -> None:
     node = Node(node_rank=0, name="n", address="127.0.0.1", slots=4, cpus=8)
     (command,) = build(request(cluster=Cluster(source="local", nodes=(node,)))).commands
