@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from launcher.cluster import Candidates, Condition
+from launcher.cluster import Candidates, ClusterRequest, Condition, choose
 from launcher.errors import PreflightError
 from launcher.preflight.hosts import Wanted, judge
 from launcher.preflight.table import Cell, Mark, Row, Table
-from launcher.specs import Node
+from launcher.specs import Cluster, Node
 from launcher.survey import LAUNCHER, PACKAGES, NodeFacts, Question, addresses, ask, mesh
 from launcher.survey.addresses import Places
 from launcher.survey.node_probe import code, packages
@@ -50,20 +50,36 @@ class Look:
     ports: Mapping[str, int] = field(default_factory=dict)
     """Name of a node -> a port that is free there and that the others reached."""
 
-    def conditions(self) -> dict[str, Condition]:
-        """Return by name what the choice among the candidates depends on."""
-        rows = {row.node: row for row in self.table.rows}
-        return {each.name: _condition(each, rows[each.name], self.places) for each in self.nodes}
+    def choose(
+        self, candidates: Candidates, request: ClusterRequest, *, at_least: int | None = None
+    ) -> Cluster:
+        """Return the cluster of those nodes that can be used, with notes about what was seen.
 
-    def notes(self) -> tuple[str, ...]:
-        """Return what the plan should say: where the nodes meet, and what is odd about them."""
-        return (*_address_notes(self.nodes, self.places), *self.table.warnings())
+        Raises:
+            PreflightError: too few can be used; the table shows why.
+        """
+        rows = {row.node: row for row in self.table.rows}
+        conditions = {
+            each.name: _condition(each, rows[each.name], self.places) for each in self.nodes
+        }
+        try:
+            chosen = choose(candidates, conditions, request, at_least=at_least)
+        except PreflightError as error:
+            raise self._explain(error) from None
+        used = {node.name for node in chosen.nodes}
+        return replace(chosen, notes=(*chosen.notes, *self._notes(used)))
 
     def environment(self) -> dict[str, dict[str, Any]]:
         """Return by name of the node what it is made of, for the run folder."""
         return {each.name: _environment(each) for each in self.nodes if not each.problem}
 
-    def explain(self, error: PreflightError) -> PreflightError:
+    def _notes(self, used: Container[str]) -> tuple[str, ...]:
+        """Where the nodes meet, and what is odd about those that are used."""
+        nodes = [each for each in self.nodes if each.name in used]
+        table = Table(rows=tuple(row for row in self.table.rows if row.node in used))
+        return (*_address_notes(nodes, self.places), *table.warnings())
+
+    def _explain(self, error: PreflightError) -> PreflightError:
         """Return `error`, which says that too few nodes can be used, with the odd cells shown."""
         if not self.table.bad_nodes:
             return error

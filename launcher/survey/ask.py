@@ -58,7 +58,6 @@ def ask(transport: Transport, nodes: Sequence[Node], question: Question) -> tupl
         }
         asked_at = time.time()
         answers = transport.ask(source("node_probe"), requests, timeout_s=question.timeout_s)
-        facts = [
-            from_answer(answers[node.node_rank], node.name, asked_at=asked_at) for node in nodes
-        ]
+        asked = (asked_at, time.time())
+        facts = [from_answer(answers[node.node_rank], node.name, asked) for node in nodes]
         return tuple(marker.checked(each) for each in facts)

@@ -55,7 +55,7 @@ class NodeFacts:
     clock_offset_s: float = 0.0
     """By how much its clock is ahead of ours."""
     clock_error_s: float = 0.0
-    """How wrong the offset may be: half of the time that the question was under way."""
+    """How wrong the offset may be."""
     hostname: str = ""
     boot_id: str = ""
     python: str = ""
@@ -110,12 +110,15 @@ class NodeFacts:
         return self.packages.get(package, "")
 
 
-def from_answer(answer: Answer, name: str, *, asked_at: float) -> NodeFacts:
-    """Read an answer of `node_probe`; whatever it holds, this does not fail."""
+def from_answer(answer: Answer, name: str, asked: tuple[float, float]) -> NodeFacts:
+    """Read an answer of `node_probe`; whatever it holds, this does not fail.
+
+    `asked` are our clock's times when the nodes were asked, and when all had answered.
+    """
     if answer.value is None:
         return _silent(answer, name, answer.problem)
     try:
-        return _read(answer.value, answer, name, asked_at)
+        return _read(answer.value, answer, name, asked)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return _silent(answer, name, f"its answer cannot be read: {type(error).__name__} {error}")
 
@@ -130,14 +133,14 @@ def _silent(answer: Answer, name: str, problem: str) -> NodeFacts:
     )
 
 
-def _read(value: Mapping[str, Any], answer: Answer, name: str, asked_at: float) -> NodeFacts:
+def _read(
+    value: Mapping[str, Any], answer: Answer, name: str, asked: tuple[float, float]
+) -> NodeFacts:
     facts: Mapping[str, Any] = value["facts"]
     host: Mapping[str, Any] = facts.get("host", {})
     build: Mapping[str, str] = facts.get("torch_build", {})
     soft, hard = host.get("nofile", (0, 0))
-    offset, error = clock_offset(
-        asked_at, answer.seconds, began=value["began"], ended=value["ended"]
-    )
+    offset, error = clock_offset(asked, answer.seconds, (value["began"], value["ended"]))
     return NodeFacts(
         node_rank=answer.node_rank,
         name=name,
@@ -169,12 +172,14 @@ _OF_HOST = (
 
 
 def clock_offset(
-    asked_at: float, seconds: float, *, began: float, ended: float
+    asked: tuple[float, float], seconds: float, told: tuple[float, float]
 ) -> tuple[float, float]:
     """Return by how much the node's clock is ahead of ours, and how wrong that may be.
 
-    The node read its clock when it began and when it had ended; the way there and the way back are
-    taken to be equally long, as time protocols do.
+    `told` are the node's clock when it began and when it had ended. The way there and the way back
+    are taken to be equally long, as time protocols do. An answer that took less time than all
+    together may have been asked for later: a transport tries again, or asks a few at a time.
     """
-    ours, theirs = asked_at + seconds / 2, (began + ended) / 2
-    return theirs - ours, max(0.0, seconds - (ended - began)) / 2
+    ours, theirs = asked[0] + seconds / 2, (told[0] + told[1]) / 2
+    way, later = seconds - (told[1] - told[0]), asked[1] - asked[0] - seconds
+    return theirs - ours, max(0.0, way) / 2 + max(0.0, later)
