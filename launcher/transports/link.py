@@ -74,6 +74,11 @@ class Link:
             self._waiting += f"{json.dumps(message)}\n".encode()
         self.flush()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether not everything has been passed on yet."""
+        return bool(self._waiting) and not self._closed
+
     def flush(self) -> None:
         """Write what the pipe takes of what still waits."""
         with self._lock, contextlib.suppress(OSError):  # full for now, or nobody reads it any more
@@ -99,20 +104,24 @@ class Link:
 
     def words(self) -> str:
         """Return what the process has complained about so far."""
-        if not self._closed:
-            self._errors.seek(0)
-            self._words = self._errors.read().decode(errors="replace")
-        return self._words
+        with self._lock:
+            if not self._closed:
+                self._read_words()
+            return self._words
+
+    def _read_words(self) -> None:
+        self._errors.seek(0)
+        self._words = self._errors.read().decode(errors="replace")
 
     def close(self) -> None:
         """End the process, whatever it does."""
-        self.words()
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             self.process.kill()
             self.process.wait()
+            self._read_words()
             for file in (self.process.stdin, self.process.stdout, self._errors):
                 with contextlib.suppress(OSError):
                     assert file is not None

@@ -19,6 +19,9 @@ __all__ = ["Switchboard"]
 _MOST_BETWEEN_PINGS_S = 2.0
 _PINGS_WITHIN_LIMIT = 5
 """So many pings may be due before a node counts as lost."""
+_LOOK_S = 0.1
+"""Between two looks at what no arriving message tells."""
+_SOON_S = 0.01
 _EXIT_WITHIN_S = 2.0
 """Between the last output of a process and its end."""
 _CLOSE_WITHIN_S = 5.0
@@ -43,7 +46,7 @@ class Switchboard:
         """Listen to `link`, over which these commands are kept."""
         with self._lock:
             self._kept[link] = {each.node.name: each for each in kept}
-            self._selector.register(link, selectors.EVENT_READ)
+            self._selector.register(link, selectors.EVENT_READ, data=link)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="launcher-switchboard", daemon=True
@@ -65,7 +68,7 @@ class Switchboard:
         if self._thread is not None:
             self._thread.join()
         for link in list(self._kept):
-            self._drop(link, "the transport was closed")
+            self._drop(link)
         self._selector.close()
 
     def _is_reachable(self, link: Link) -> bool:
@@ -76,7 +79,7 @@ class Switchboard:
     def _run(self) -> None:
         next_ping = looked = time.monotonic()
         while not self._closing:
-            self._listen(0.02 if self._ending else 0.1)
+            self._listen()
             now = time.monotonic()
             if now - looked > self._ping_s:
                 # It was us who slept: a stopped process, a laptop with its lid closed.
@@ -88,10 +91,12 @@ class Switchboard:
                 self._ping()
                 self._look_for_silence(now)
 
-    def _listen(self, timeout_s: float) -> None:
-        for key, _ in self._selector.select(timeout_s):
-            link = key.fileobj
-            assert isinstance(link, Link)
+    def _listen(self) -> None:
+        waiting = [link for link in self._links() if link.is_waiting]
+        for link in waiting:
+            link.flush()
+        for key, _ in self._selector.select(_SOON_S if waiting or self._ending else _LOOK_S):
+            link: Link = key.data
             try:
                 for node, message in link.receive():
                     if node in self._kept[link]:
@@ -125,14 +130,15 @@ class Switchboard:
         for link, since in list(self._ending.items()):
             if link.process.poll() is not None or now - since > _EXIT_WITHIN_S:
                 del self._ending[link]
-                self._drop(link, last_words(link.words()))
+                self._drop(link)
 
-    def _drop(self, link: Link, why: str) -> None:
+    def _drop(self, link: Link) -> None:
+        link.close()
+        why = last_words(link.words())
         for each in self._kept[link].values():
             each.lose(f"the connection to {_place(each)} ended" + (f": {why}" if why else ""))
         with self._lock:
             del self._kept[link]
-        link.close()
 
 
 def _place(kept: Kept) -> str:
