@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,8 @@ from typing import Any
 import pytest
 
 DONE_WITHIN_S = 240
+MARKER = "LAUNCHER_TESTS_OF"
+"""Variable that tells who started a process."""
 
 
 @dataclass
@@ -79,8 +83,11 @@ def wait_until(condition: Callable[[], bool], *, what: str, timeout_s: float = 9
 
 
 def processes_of(run_id: str) -> list[int]:
-    """Return the ids of all live processes that carry this run's id in their environment."""
-    wanted = f"LAUNCHER_RUN_ID={run_id}".encode()
+    """Return the ids of all live processes that carry this run's id in their environment.
+
+    Only of runs that were started from here: tests beside this one use the same names.
+    """
+    wanted = {f"LAUNCHER_RUN_ID={run_id}".encode(), f"{MARKER}={os.getpid()}".encode()}
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -88,7 +95,7 @@ def processes_of(run_id: str) -> list[int]:
             alive = (folder / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
         except OSError:
             continue
-        if wanted in environ and alive:
+        if wanted <= set(environ) and alive:
             found.append(int(folder.name))
     return found
 
@@ -107,6 +114,7 @@ def lasting_person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]
 
 def somebody_in(folder: Path) -> Iterator[Person]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LAUNCHER_")}
+    env[MARKER] = str(os.getpid())
     somebody = Person(cwd=folder, env={**env, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "100"})
     yield somebody
     for process in somebody.started:
@@ -127,9 +135,38 @@ class Helpers:
         record = person.run_folder(run_id) / "attempts" / f"{attempt:04d}" / "ranks" / "0000.json"
 
         def reached() -> bool:
-            return record.is_file() and int(json.loads(record.read_text())["step"]) >= step
+            if record.is_file() and int(json.loads(record.read_text())["step"]) >= step:
+                return True
+            for run in person.started[-1:]:
+                assert run.poll() is None, f"it ended before step {step}:\n{run.communicate()[0]}"
+            return False
 
         wait_until(reached, what=f"step {step} of {run_id}")
+
+    @staticmethod
+    def kill_all(run: subprocess.Popen[str], run_id: str) -> None:
+        """Kill -9 every process of a run, the launcher first."""
+        run.kill()
+        for pid in processes_of(run_id):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not processes_of(run_id), what="all processes to be gone")
+
+    @staticmethod
+    def consumed(run_folder: Path) -> dict[int, Counter[int]]:
+        """Return epoch -> how often each sample counted; a step that was repeated counts once."""
+        lines: dict[int, tuple[int, list[dict[str, Any]]]] = {}
+        for attempt in sorted((run_folder / "attempts").iterdir()):
+            for file in (attempt / "samples").glob("*.jsonl"):
+                for line in map(json.loads, file.read_text().splitlines()):
+                    number = int(attempt.name)
+                    newest, found = lines.get(line["step"], (number, []))
+                    lines[line["step"]] = (number, [*(found if newest == number else []), line])
+        epochs: dict[int, Counter[int]] = {}
+        for _, found in lines.values():
+            for line in found:
+                epochs.setdefault(line["epoch"], Counter()).update(line["ids"])
+        return epochs
 
 
 @pytest.fixture

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import random
-import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -71,33 +68,13 @@ def kill_at_random(person: Any, helpers: Any, run: Any, run_id: str) -> None:
     """Kill -9 every process of a run, the launcher first, somewhere after its eighth step."""
     helpers.wait_until_step(person, run_id, 8)
     time.sleep(random.random() * 0.5)
-    run.kill()
-    for pid in helpers.processes_of(run_id):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    helpers.wait_until(lambda: not helpers.processes_of(run_id), what="the ranks to be gone")
+    helpers.kill_all(run, run_id)
 
 
 def went_on_after_step(person: Any, run_id: str) -> int:
     """Return the step of the checkpoint that the second attempt started from."""
     metrics = person.run_folder(run_id) / "attempts" / "0002" / "metrics.jsonl"
     return int(json.loads(metrics.read_text().splitlines()[0])["step"]) - 1
-
-
-def consumed(run_folder: Path) -> dict[int, Counter[int]]:
-    """Return epoch -> how often each sample counted; a step that was repeated counts once."""
-    lines: dict[int, tuple[int, list[dict[str, Any]]]] = {}
-    for attempt in sorted((run_folder / "attempts").iterdir()):
-        for file in (attempt / "samples").glob("*.jsonl"):
-            for line in map(json.loads, file.read_text().splitlines()):
-                number = int(attempt.name)
-                newest, found = lines.get(line["step"], (number, []))
-                lines[line["step"]] = (number, [*(found if newest == number else []), line])
-    epochs: dict[int, Counter[int]] = {}
-    for _, found in lines.values():
-        for line in found:
-            epochs.setdefault(line["epoch"], Counter()).update(line["ids"])
-    return epochs
 
 
 def test_a_run_killed_at_a_random_moment_goes_on_with_bitwise_the_same_losses(
@@ -131,7 +108,7 @@ def test_another_number_of_ranks_consumes_every_sample_of_an_epoch_exactly_once(
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
 
     assert went_on_after_step(person, "moved") > 0
-    epochs = consumed(person.run_folder("moved"))
+    epochs = helpers.consumed(person.run_folder("moved"))
     assert set(epochs) == set(range(EPOCHS))
     for counts in epochs.values():
         assert counts == Counter(range(TRAIN_ROWS))
