@@ -1,0 +1,185 @@
+"""`cluster=hostfile` on real hosts: who becomes a node, with how many ranks, under every engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import Lab
+
+WITHIN_S = 300
+
+WHO = """
+import json, os, pathlib, socket
+{engine}
+out = pathlib.Path(os.environ["LAUNCHER_RUN_DIR"]) / "who"
+out.mkdir(exist_ok=True)
+(out / str(rank)).write_text(json.dumps({{
+    "host": socket.gethostname(), "world": world, "sum": total,
+    "node_rank": int(os.environ["LAUNCHER_NODE_RANK"]), "name": os.environ["LAUNCHER_NODE_NAME"],
+    "interface": os.environ.get("GLOO_SOCKET_IFNAME"),
+}}))
+"""
+
+TORCH = """
+import torch, torch.distributed as dist
+dist.init_process_group("gloo")
+rank, world = dist.get_rank(), dist.get_world_size()
+found = torch.tensor([float(rank)])
+dist.all_reduce(found)
+total = found.item()
+dist.destroy_process_group()
+"""
+
+HOROVOD = """
+import horovod.torch as hvd, torch
+hvd.init()
+rank, world = hvd.rank(), hvd.size()
+total = hvd.allreduce(torch.tensor([float(rank)]), op=hvd.Sum).item()
+hvd.shutdown()
+"""
+
+MPI = """
+from mpi4py import MPI
+rank, world = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
+total = MPI.COMM_WORLD.allreduce(float(rank))
+"""
+
+
+def _without(*modules: str) -> bool:
+    return any(importlib.util.find_spec(name) is None for name in modules)
+
+
+ENGINES = {
+    "torchrun": pytest.param("torchrun", TORCH),
+    "horovod": pytest.param(
+        "horovod",
+        HOROVOD,
+        marks=pytest.mark.skipif(_without("horovod"), reason="horovod is not installed"),
+    ),
+    "mpi": pytest.param(
+        "mpi",
+        MPI,
+        marks=pytest.mark.skipif(
+            _without("mpi4py") or not shutil.which("mpirun", path=str(Path(sys.executable).parent)),
+            reason="mpi4py and mpirun are not installed",
+        ),
+    ),
+}
+
+
+@dataclass
+class Person:
+    """Somebody on the head, in a folder that all hosts see."""
+
+    lab: Lab
+    cwd: Path
+    number: Iterator[int]
+
+    @property
+    def there(self) -> str:
+        """The folder, as the hosts call it."""
+        return f"/shared/{self.cwd.name}"
+
+    def types(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = self.lab.run(
+            "head",
+            [sys.executable, "-m", "launcher", *words],
+            cwd=self.there,
+            timeout_s=WITHIN_S,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+        return done
+
+    def runs(self, engine: str, *words: str) -> list[dict[str, Any]]:
+        """Run the script and return what its ranks tell, in their order."""
+        run_id = f"run{next(self.number)}"
+        (self.cwd / "who.py").write_text(WHO.format(engine=engine))
+        done = self.types(
+            "recipe=script", "script=who.py", f"run_id={run_id}", "device=cpu", *words
+        )
+        told = self.cwd / "outputs" / "runs" / run_id / "who"
+        files = sorted(told.iterdir(), key=lambda file: int(file.name)) if told.is_dir() else []
+        assert files, done.stdout + done.stderr
+        return [json.loads(file.read_text()) for file in files]
+
+
+@pytest.fixture
+def person(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Person]:
+    cwd = lab.shared / f"person-{abs(hash(request.node.name))}"
+    cwd.mkdir()
+    yield Person(lab, cwd, itertools.count(1))
+    shutil.rmtree(cwd)
+
+
+def hosts(found: list[dict[str, Any]]) -> list[str]:
+    return [each["host"] for each in found]
+
+
+@pytest.mark.parametrize(("backend", "engine"), list(ENGINES.values()), ids=list(ENGINES))
+def test_three_hosts_take_two_and_one_and_one_ranks(
+    person: Person, backend: str, engine: str
+) -> None:
+    (person.cwd / "hosts.txt").write_text("host1 slots=2\nhost[2-3] slots=1\n")
+    found = person.runs(
+        engine, "cluster=hostfile", "cluster.hostfile=hosts.txt", f"backend={backend}"
+    )
+    assert hosts(found) == ["host1", "host1", "host2", "host3"]
+    assert [each["node_rank"] for each in found] == [0, 0, 1, 2]
+    assert [each["name"] for each in found] == ["host1", "host1", "host2", "host3"]
+    assert {(each["world"], each["sum"]) for each in found} == {(4, 6.0)}
+    assert {each["interface"] for each in found} == {"eth0"}
+
+
+@pytest.mark.parametrize(("backend", "engine"), list(ENGINES.values()), ids=list(ENGINES))
+def test_a_head_without_slots_takes_no_rank(person: Person, backend: str, engine: str) -> None:
+    found = person.runs(
+        engine,
+        "cluster=hostfile",
+        "cluster.hosts=[head slots=0,host1 slots=2,host2]",
+        f"backend={backend}",
+    )
+    assert hosts(found) == ["host1", "host1", "host2"]
+    assert [each["node_rank"] for each in found] == [1, 1, 2]
+
+
+def test_the_head_can_be_named(person: Person) -> None:
+    found = person.runs(
+        TORCH, "cluster=hostfile", "cluster.hosts=[host[1-3]]", "cluster.head=host3"
+    )
+    assert hosts(found) == ["host3", "host1", "host2"]
+
+
+def test_the_first_healthy_hosts_are_taken(person: Person) -> None:
+    person.lab.crash("host2")
+    found = person.runs(TORCH, "cluster=hostfile", "cluster.hosts=[host[1-4]]", "nodes=2")
+    assert hosts(found) == ["host1", "host3"]
+
+
+def test_too_few_healthy_hosts_are_named_before_anything_starts(person: Person) -> None:
+    person.lab.crash("host2")
+    (person.cwd / "train.py").write_text("raise SystemExit('started')\n")
+    done = person.types(
+        *("recipe=script", "script=train.py", "cluster=hostfile", "cluster.hosts=[host[1-2]]"),
+        check=False,
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "host2" in done.stderr
+    assert "started" not in done.stdout + done.stderr
+
+
+def test_a_user_and_a_port_of_the_hostfile_are_used(person: Person) -> None:
+    found = person.runs(TORCH, "cluster=hostfile", "cluster.hosts=[root@host1:22,host2 port=22]")
+    assert hosts(found) == ["host1", "host2"]
