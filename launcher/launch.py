@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sys
 import time
@@ -11,10 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from launcher import cluster, engines, preflight, staging, storage, supervise
+from launcher import capsule, cluster, engines, preflight, staging, storage, supervise
 from launcher import plan as planning
 from launcher.checkpoint import next_generation
-from launcher.config import LaunchConfig, compare, dump
+from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError
 from launcher.preflight.ports import is_free
 from launcher.runs import environment, files
@@ -62,6 +63,7 @@ def run(
     began = time.monotonic()
     preflight.check(first, layout=launch.layout, config=launch.preflight_config())
     checked = time.monotonic()
+    launch = launch.freeze()
     staged = stage(config, progress)
     spent = {"preflight": checked - began, "stage": time.monotonic() - checked}
     launch.write_run_folder(staged)
@@ -86,15 +88,23 @@ class _Launch:
 
     config: LaunchConfig
     layout: RunLayout
+    code: capsule.Code | None
+    """None runs the program where it lies."""
 
     @classmethod
     def of(cls, config: LaunchConfig) -> _Launch:
         root = storage.local_root(config.storage.root)
         run_id = config.run_id or new_run_id(config.recipe.name)
+        layout = RunLayout.of(root, run_id)
         return cls(
             config=replace(config, run_id=run_id, storage=replace(config.storage, root=str(root))),
-            layout=RunLayout.of(root, run_id),
+            layout=layout,
+            code=_code(config, layout, root),
         )
+
+    def freeze(self) -> _Launch:
+        """Copy the code, before anything takes long enough to edit it meanwhile."""
+        return replace(self, code=self.code.freeze() if self.code else None)
 
     def next_plan(self) -> Plan:
         return self.plan_for(next_generation(self.layout.checkpoints))
@@ -109,16 +119,17 @@ class _Launch:
         return made
 
     def _request(self, attempt: int) -> planning.PlanRequest:
-        config = self.config
+        config, code = self.config, self.code
+        program = _program(config)
         return planning.PlanRequest(
             run_id=config.run_id,
             attempt=attempt,
             storage_root=config.storage.root,
             cluster=cluster.resolve(self.cluster_request()),
             backend=config.backend.name,
-            program=_program(config),
+            program=replace(program, path=str(code.program)) if code else program,
             python=config.cluster.python or sys.executable,
-            cwd=str(Path.cwd()),
+            cwd=str(code.packages if code else Path.cwd()),
             checkpoint=CheckpointPolicy(
                 every_steps=config.checkpoint.every_steps,
                 keep=config.checkpoint.keep,
@@ -128,7 +139,11 @@ class _Launch:
             port=config.cluster.port or None,
             grace_s=config.supervise.grace_s,
             logical_shards=config.fixed_shards,
-            env=config.env,
+            env=code.variables(config.env, os.environ.get("PYTHONPATH", ""))
+            if code
+            else config.env,
+            code=code.frozen if code else None,
+            notes=code.notes if code else (),
         )
 
     def cluster_request(self) -> cluster.ClusterRequest:
@@ -162,10 +177,27 @@ class _Launch:
     def write_run_folder(self, staged: dict[str, StagedItem]) -> None:
         """Write what the ranks and the read-side verbs need before the first rank starts."""
         self.layout.path.mkdir(parents=True, exist_ok=True)
-        files.replace(self.layout.config, dump(self.config))
+        config = self.config
+        if config.code is CodeChoice.new:  # once: who goes on later keeps what was new now
+            config = replace(config, code=CodeChoice.frozen)
+        files.replace(self.layout.config, dump(config))
         folders = {name: item.path for name, item in staged.items()}
         files.replace(self.layout.staged, json.dumps(folders, indent=2))
-        environment.write(self.layout)
+        if self.code:
+            self.code.record()
+        environment.write(self.layout, code=self.code.frozen if self.code else None)
+
+
+def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> capsule.Code | None:
+    if config.code is CodeChoice.shared:
+        return None
+    return capsule.Code.of(
+        Path(_program(config).path),
+        layout=layout,
+        storage_root=root,
+        cwd=Path.cwd(),
+        anew=config.code is CodeChoice.new or config.resume == "never",
+    )
 
 
 def _program(config: LaunchConfig) -> Program:

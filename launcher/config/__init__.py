@@ -4,6 +4,15 @@ from launcher.config import compare
 from launcher.config.build import plain
 from launcher.config.load import load
 from launcher.config.saved import dump, load_saved
-from launcher.config.schema import LaunchConfig, default_root
+from launcher.config.schema import CodeChoice, LaunchConfig, default_root
 
-__all__ = ["LaunchConfig", "compare", "default_root", "dump", "load", "load_saved", "plain"]
+__all__ = [
+    "CodeChoice",
+    "LaunchConfig",
+    "compare",
+    "default_root",
+    "dump",
+    "load",
+    "load_saved",
+    "plain",
+]

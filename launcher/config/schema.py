@@ -50,6 +50,14 @@ class Determinism(StrEnum):
     logical_shards = "logical_shards"
 
 
+class CodeChoice(StrEnum):
+    """Which code the ranks run."""
+
+    frozen = "frozen"
+    new = "new"
+    shared = "shared"
+
+
 def require(key: str, value: object, *, ok: bool, reason: str) -> None:
     """Refuse `value` of `key` with the reason, unless it is `ok`."""
     if not ok:
@@ -259,6 +267,9 @@ class LaunchConfig:
     """With `recipe=script`: the Python file to run, unchanged."""
     args: tuple[str, ...] = ()
     """Arguments of the program, as a list: 'args=[--x,1]'."""
+    code: CodeChoice = CodeChoice.frozen
+    """frozen runs a copy of the code as it was at the run's first start; new makes a new copy and
+    goes on with that; shared runs it where it lies, which all nodes must see (docs/code.md)."""
     nodes: int | str = "auto"
     """How many nodes; auto takes all of a hostfile or an allocation. On one machine they share its
     cores and GPUs, and auto is 1."""

@@ -13,6 +13,7 @@ from launcher.plan import environment
 from launcher.specs import (
     CheckpointPolicy,
     Cluster,
+    FrozenCode,
     Plan,
     Program,
     Rendezvous,
@@ -51,6 +52,10 @@ class PlanRequest:
     """Into how many parts every global batch is cut; None: into one for each rank."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Extra variables for the ranks."""
+    code: FrozenCode | None = None
+    """The copy that `program` is part of."""
+    notes: tuple[str, ...] = ()
+    """Choices that were made before, to be shown with those made here."""
 
 
 def build(request: PlanRequest) -> Plan:
@@ -87,6 +92,7 @@ def build(request: PlanRequest) -> Plan:
         python=request.python,
         device=environment.device(cluster),
         program=request.program,
+        code=request.code,
         rendezvous=rendezvous,
         stage=request.stage,
         checkpoint=request.checkpoint,
@@ -102,7 +108,7 @@ def build(request: PlanRequest) -> Plan:
                 env=envs,
             ),
         ),
-        notes=cluster.notes + _notes(cluster),
+        notes=request.notes + cluster.notes + _notes(cluster),
     )
 
 

@@ -21,13 +21,23 @@ def _summary(plan: Plan) -> str:
         "run": f"{plan.run_id} (attempt {plan.attempt})",
         "recipe": plan.recipe,
         "program": shlex.join((plan.program.path, *plan.program.args)),
+        "code": _code(plan),
         "ranks": f"{plan.cluster.world_size} on {_nodes(plan)}, {plan.device}",
         "backend": f"{plan.backend} through {plan.transport}",
         "rendezvous": f"{plan.rendezvous.address}:{plan.rendezvous.port}",
         "storage": plan.storage_root,
         "checkpoints": checkpoint_rule(plan),
     }
-    return "\n".join(f"{name + ':':13}{value}" for name, value in rows.items())
+    return "\n".join(f"{name + ':':13}{value}" for name, value in rows.items() if value)
+
+
+def _code(plan: Plan) -> str:
+    code = plan.code
+    if code is None:
+        return ""
+    commit = f", commit {code.commit[:12]}" if code.commit else ""
+    changed = " with changes" if code.dirty else ""
+    return f"a copy of {code.project}{commit}{changed}"
 
 
 def _nodes(plan: Plan) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from launcher.errors import nearest
 from launcher.preflight.check import Subject, Trouble
+from launcher.specs import Plan
 
 
 def program(subject: Subject) -> Trouble | None:
     """A file that can be read; a directory or a typo is told with what was probably meant."""
-    path = Path(subject.plan.program.path)
+    path = _source(subject.plan)
     if path.is_file():
         if os.access(path, os.R_OK):
             return None
@@ -19,6 +20,12 @@ def program(subject: Subject) -> Trouble | None:
     if path.is_dir():
         return Trouble(what=f"the program {path} is a folder", hint="give a file in it: script=")
     return Trouble(what=f"the program {path} does not exist", hint=_meant(path))
+
+
+def _source(plan: Plan) -> Path:
+    """Return the program: before its first start a run has no copy of it yet."""
+    path = Path(plan.program.path)
+    return path if path.exists() else Path(plan.source)
 
 
 def _meant(path: Path) -> str:

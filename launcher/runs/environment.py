@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import importlib.metadata
 import json
@@ -16,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher.runs.files import replace
-from launcher.specs import RunLayout
+from launcher.runs.files import read_object, replace
+from launcher.specs import FrozenCode, RunLayout
 from launcher.specs.secrets import mask, redact
 
 PACKAGES = ("hydra-torch-launcher", "torch", "transformers", "datasets", "numpy", "safetensors")
@@ -38,9 +39,18 @@ _DIFF_BYTES = 256 * 1024
 _UNTRACKED = 200
 
 
-def write(layout: RunLayout, *, folder: Path | None = None) -> None:
-    """Write `environment.json`; `folder` is where the program's sources are, by default here."""
-    replace(layout.environment, json.dumps(describe(folder or Path.cwd()), indent=2))
+def write(layout: RunLayout, *, code: FrozenCode | None = None) -> None:
+    """Write `environment.json`. The sources are those of `code`, or where the command was typed.
+
+    What git says of frozen code was true when it was frozen: it is not asked again.
+    """
+    before = read_object(layout.environment)
+    found = describe(Path(code.project) if code else Path.cwd())
+    if code is not None:
+        found["code"] = {**dataclasses.asdict(code)}
+        if before.get("code", {}).get("digest") == code.digest:
+            found["git"] = before.get("git", {})
+    replace(layout.environment, json.dumps(found, indent=2))
 
 
 def describe(folder: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from launcher.runs import events
 from launcher.runs.blame import first_failure
 from launcher.runs.failure import FirstFailure
 from launcher.runs.hints import command
-from launcher.runs.records import newest_attempt, read_ranks
+from launcher.runs.records import newest_attempt, read_plan, read_ranks
 from launcher.runs.status import RunState, RunStatus, read_status
 from launcher.specs import RunLayout
 
@@ -119,7 +119,14 @@ def _going_on(layout: RunLayout, status: RunStatus) -> list[str]:
         if status.committed_step is None
         else (f"from step {status.committed_step}")
     )
-    return ["", f"Go on {start} with:", f"  {command('resume', layout)}"]
+    again = command("resume", layout)
+    lines = ["", f"Go on {start} with:", f"  {again}"]
+    plan = read_plan(layout)
+    if plan is not None and plan.code is not None:
+        lines.append(
+            f"  {again} code=new   # after mending the program, which the run has a copy of"
+        )
+    return lines
 
 
 def _wrap(text: str) -> list[str]:

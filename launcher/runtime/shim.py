@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
+from launcher.runtime.environ import LaunchEnviron
 from launcher.runtime.failure import clean, describe, exit_code_of
 from launcher.runtime.process import RankProcess, begin
 from launcher.specs import RankState
@@ -27,12 +28,31 @@ __all__ = ["run"]
 def run(program: str, args: Sequence[str]) -> int:
     """Run `program` as this rank and return the exit code that the process should end with."""
     process = begin(os.environ, redirect_output=True)
+    _stand_where_the_person_stood(process.launch)
     process.status.update(state=RankState.RUNNING)
     _look_like_a_script(program, args)
     code = _execute(program, process)
     _wait_for_threads()
     _record_end(process, code)
     return code
+
+
+def _stand_where_the_person_stood(launch: LaunchEnviron) -> None:
+    """Relative paths mean the person's folder, or on a node without it its frozen counterpart."""
+    if launch.cwd is None or _entered(launch.cwd):
+        return
+    frozen = launch.frozen_cwd or Path.cwd()
+    # Of a folder that git ignores there is no copy: then its nearest parent.
+    if any(_entered(folder) for folder in (frozen, *frozen.parents)):
+        sys.stderr.write(f"{launch.cwd} is not on this node: running in {Path.cwd()}\n")
+
+
+def _entered(folder: Path) -> bool:
+    try:
+        os.chdir(folder)
+    except OSError:
+        return False
+    return True
 
 
 def _look_like_a_script(program: str, args: Sequence[str]) -> None:

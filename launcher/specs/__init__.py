@@ -2,6 +2,7 @@
 
 from launcher.specs.checkpoint import CheckpointPolicy
 from launcher.specs.cluster import Cluster, Node, RankPlace
+from launcher.specs.code import FrozenCode, short
 from launcher.specs.codec import from_json, to_json
 from launcher.specs.command import Command, Program
 from launcher.specs.job import Job
@@ -15,6 +16,7 @@ __all__ = [
     "CheckpointPolicy",
     "Cluster",
     "Command",
+    "FrozenCode",
     "Job",
     "Node",
     "Plan",
@@ -28,5 +30,6 @@ __all__ = [
     "StageItem",
     "StagedItem",
     "from_json",
+    "short",
     "to_json",
 ]

@@ -3,11 +3,13 @@
 ::
 
     <storage.root>/
+      code/<digest>/                    copies of programs, see launcher.capsule.place
       staged/<name>-<key>/              verified snapshots of models and data
       runs/<run_id>/
         config.yaml                     the resolved config, masked
         plan.json                       the plan of the newest attempt
         environment.json                versions, git commit, what differs from it
+        code.json                       which copy of the code belongs to the run
         staged.json                     name -> folder, written once staging is done
         stop.json                       present once somebody asked the run to stop
         supervisor.json                 who supervises it now: host, process id, heartbeat
@@ -104,6 +106,10 @@ class RunLayout:
     @property
     def environment(self) -> Path:
         return self.path / "environment.json"
+
+    @property
+    def code(self) -> Path:
+        return self.path / "code.json"
 
     @property
     def staged(self) -> Path:

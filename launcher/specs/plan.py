@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from launcher.specs.checkpoint import CheckpointPolicy
 from launcher.specs.cluster import Cluster
+from launcher.specs.code import FrozenCode
 from launcher.specs.command import Command, Program
 from launcher.specs.stage import StageItem
 
@@ -39,9 +40,17 @@ class Plan:
     device: str
     """`cpu` or `cuda`; never `auto`."""
     program: Program
+    code: FrozenCode | None = None
+    """The copy that the program is part of; None when it runs from where it lies."""
     rendezvous: Rendezvous
     stage: tuple[StageItem, ...] = ()
     checkpoint: CheckpointPolicy
     commands: tuple[Command, ...] = ()
     notes: tuple[str, ...] = field(default=())
     """Choices that were made for the user, each with its reason, to be shown."""
+
+    @property
+    def source(self) -> str:
+        """The program as the person knows it; what runs may be a copy of it."""
+        code = self.code
+        return f"{code.project}/{code.program}" if code else self.program.path

@@ -21,7 +21,8 @@ from launcher.config.keys import all_keys
 EXPORTED = {
     "launcher.cli": ["entry_point"],
     "launcher.config": [
-        *("LaunchConfig", "compare", "default_root", "dump", "load", "load_saved", "plain"),
+        *("CodeChoice", "LaunchConfig", "compare", "default_root", "dump", "load"),
+        *("load_saved", "plain"),
     ],
     "launcher.errors": [
         *("CheckpointError", "ConfigError", "EngineMissingError", "Interrupted", "LauncherError"),
@@ -41,7 +42,7 @@ PROMISED_TO_RECIPES = {
 
 KEYS = [
     *("recipe.name", "recipe.program", "recipe.description"),
-    *("script", "args", "nodes", "slots", "device"),
+    *("script", "args", "code", "nodes", "slots", "device"),
     *("backend.name", "cluster.name", "cluster.port", "cluster.python"),
     *(f"cluster.{name}" for name in ("hostfile", "hosts", "include", "exclude", "head", "spares")),
     *("cluster.min_nodes", "cluster.probe"),
@@ -79,6 +80,7 @@ HEAVY = {"torch", "transformers", "datasets", "s3fs", "horovod", "mpi4py", "pyar
 ROOMS = [
     *(
         "backends",
+        "capsule",
         "checkpoint",
         "cli",
         "cluster",

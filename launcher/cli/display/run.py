@@ -126,7 +126,7 @@ def _summary(plan: Plan) -> list[tuple[str, str]]:
     role = f"head and {workers} worker{'s' if workers > 1 else ''}" if workers else "one node"
     rows = [
         ("run", f"{plan.run_id}, attempt {plan.attempt}"),
-        ("recipe", f"{plan.recipe}: {shlex.join((plan.program.path, *plan.program.args))}"),
+        ("recipe", f"{plan.recipe}: {shlex.join((plan.source, *plan.program.args))}"),
         ("ranks", f"{plan.cluster.world_size} on {role}, {plan.device}, {plan.backend}"),
     ]
     rows += [(item.name, _source(item)) for item in plan.stage]

@@ -40,8 +40,8 @@ def _all_overrides(invocation: Invocation) -> list[tuple[str, ...]]:
 
 
 def _warn(made: Plan) -> None:
-    if not Path(made.program.path).is_file():
-        failure.say(f"warning: the program {made.program.path} is not there")
+    if not any(Path(each).is_file() for each in (made.program.path, made.source)):
+        failure.say(f"warning: the program {made.source} is not there")
 
 
 def _masked(made: Plan) -> Plan:

@@ -18,7 +18,8 @@ def test_plan_prints_every_command_and_variable(types: Any, here: Path) -> None:
     assert said.code == 0
     assert "export COLOR=red" in said.out
     assert "--node-rank 1" in said.out
-    assert f"{here}/train.py --x 'a b'" in said.out
+    assert f"/{here.name}/train.py --x 'a b'" in said.out
+    assert f"a copy of {here}\n" in said.out
     assert not (here / "outputs").exists()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.runs import environment
-from launcher.specs import RunLayout
+from launcher.specs import FrozenCode, RunLayout
 
 
 @pytest.fixture
@@ -90,9 +90,30 @@ def test_a_password_in_a_url_of_a_diff_is_hidden() -> None:
     assert text.endswith("@host/x")
 
 
+def frozen(project: Path, digest: str = "1") -> FrozenCode:
+    return FrozenCode(
+        digest=digest, place="code/1/repo", program="a.py", project=str(project), cwd="/"
+    )
+
+
+def test_what_git_said_when_the_code_was_frozen_stays(tmp_path: Path, repository: Path) -> None:
+    layout = RunLayout(tmp_path)
+
+    def written(digest: str) -> str:
+        environment.write(layout, code=frozen(repository, digest))
+        found = json.loads(layout.environment.read_text())
+        assert found["code"]["digest"] == digest
+        return str(found["git"]["diff"])
+
+    assert written("1") == ""
+    (repository / "a.py").write_text("x = 2\n")
+    assert written("1") == ""
+    assert "+x = 2" in written("2")
+
+
 def test_the_record_is_written_quickly(tmp_path: Path, repository: Path) -> None:
     layout = RunLayout(tmp_path)
     started = time.monotonic()
-    environment.write(layout, folder=repository)
+    environment.write(layout, code=frozen(repository))
     assert time.monotonic() - started < 1.0  # 15 ms on an idle laptop
     assert json.loads(layout.environment.read_text())["folder"] == str(repository)
