@@ -93,17 +93,19 @@ class Switchboard:
 
     def _listen(self) -> None:
         waiting = [link for link in self._links() if link.is_waiting]
-        for link in waiting:
-            link.flush()
+        for each in waiting:
+            each.flush()
         for key, _ in self._selector.select(_SOON_S if waiting or self._ending else _LOOK_S):
-            link: Link = key.data
-            try:
-                for node, message in link.receive():
-                    if node in self._kept[link]:
-                        self._kept[link][node].hear(message)
-            except EOFError:
-                self._selector.unregister(link)
-                self._ending[link] = time.monotonic()
+            self._hear(key.data)
+
+    def _hear(self, link: Link) -> None:
+        try:
+            for node, message in link.receive():
+                if node in self._kept[link]:
+                    self._kept[link][node].hear(message)
+        except EOFError:
+            self._selector.unregister(link)
+            self._ending[link] = time.monotonic()
 
     def _ping(self) -> None:
         for link in self._links():
