@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -11,15 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from launcher import capsule, cluster, engines, preflight, staging, storage, supervise
+from launcher import capsule, cluster, engines, preflight, staging, storage, supervise, transports
 from launcher import plan as planning
 from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError
 from launcher.preflight.ports import is_free
 from launcher.runs import environment, files
-from launcher.specs import CheckpointPolicy, Plan, Program, RunLayout, StagedItem
+from launcher.specs import CheckpointPolicy, Cluster, Plan, Program, RunLayout, StagedItem
 
 _PORT_TRIES = 50
 
@@ -35,6 +37,18 @@ def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedI
     items = staging.items(config.model, config.data)
     with supervise.preemptible():
         return staging.stage(items, root=root, progress=progress)
+
+
+def doctor(config: LaunchConfig, *, tell: Callable[[str], None]) -> preflight.Diagnosis:
+    """Find out what is wrong with the nodes; `tell` is given what is being done."""
+    cluster.require_real(config.cluster.name)
+    asked = _cluster_request(config)
+    candidates = cluster.candidates(asked)
+    if candidates.source == "local":  # every node is this machine
+        candidates = replace(candidates, hosts=candidates.hosts[:1])
+    request = _look_request(config, 0, write=True)
+    with contextlib.closing(_transport(config, candidates)) as transport:
+        return preflight.diagnose(candidates, transport, request, tell=tell)
 
 
 def run(
@@ -58,9 +72,10 @@ def run(
     if done and config.resume in ("auto", "required"):
         return done
     engines.require(config.backend.name, config.cluster.python or sys.executable)
+    began = time.monotonic()
+    launch = launch.with_nodes(next_generation(launch.layout.checkpoints))
     first = launch.next_plan()
     on_plan(first)
-    began = time.monotonic()
     preflight.check(first, layout=launch.layout, config=launch.preflight_config())
     checked = time.monotonic()
     launch = launch.freeze()
@@ -83,6 +98,26 @@ def new_run_id(recipe: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Found:
+    """The nodes of one attempt, and what they said if they were asked."""
+
+    attempt: int
+    nodes: Cluster
+    seen: preflight.Look | None = None
+
+    def is_free(self, address: str, port: int) -> bool:
+        """Tell whether ranks can meet there; what the others reached on that node is known."""
+        if self.seen is None:
+            return is_free(address, port)
+        names = [node.name for node in self.nodes.nodes if node.address == address]
+        return any(self.seen.ports.get(name) == port for name in names)
+
+    def environment(self) -> dict[str, dict[str, Any]]:
+        """Return what each node that was asked is made of."""
+        return self.seen.environment() if self.seen else {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Launch:
     """What the steps share."""
 
@@ -90,6 +125,8 @@ class _Launch:
     layout: RunLayout
     code: capsule.Code | None
     """None runs the program where it lies."""
+    found: _Found | None = None
+    """The nodes of the first attempt; later ones look again."""
 
     @classmethod
     def of(cls, config: LaunchConfig) -> _Launch:
@@ -106,26 +143,54 @@ class _Launch:
         """Copy the code, before anything takes long enough to edit it meanwhile."""
         return replace(self, code=self.code.freeze() if self.code else None)
 
+    def with_nodes(self, attempt: int) -> _Launch:
+        """Find the nodes of the next attempt, and have them write in the storage root."""
+        return replace(self, found=self._find(attempt, write=True))
+
     def next_plan(self) -> Plan:
-        return self.plan_for(next_generation(self.layout.checkpoints))
+        attempt = next_generation(self.layout.checkpoints)
+        return self._plan(self._found(attempt) or self._find(attempt))
 
     def plan_for(self, attempt: int) -> Plan:
-        """Build the plan of `attempt`, at a port that is free now unless the user pinned one."""
-        request = self._request(attempt)
+        """Build the plan of an attempt of a run that was started: with the nodes that are left."""
+        at_least = self.config.cluster.min_nodes
+        return self._plan(self._found(attempt) or self._find(attempt, at_least=at_least))
+
+    def _found(self, attempt: int) -> _Found | None:
+        return self.found if self.found and self.found.attempt == attempt else None
+
+    def _find(self, attempt: int, *, write: bool = False, at_least: int | None = None) -> _Found:
+        """Choose the nodes of `attempt`, after they were asked how they are if that makes sense."""
+        config = self.config
+        asked = _cluster_request(config)
+        candidates = cluster.candidates(asked)
+        if candidates.complete or not config.cluster.probe:
+            nodes = cluster.choose(candidates, None, asked, at_least=at_least)
+            return _Found(attempt=attempt, nodes=nodes)
+        request = _look_request(config, attempt, write=write)
+        with contextlib.closing(_transport(config, candidates)) as transport:
+            seen = preflight.look(candidates, transport, request)
+        nodes = seen.choose(candidates, asked, at_least=at_least)
+        return _Found(attempt=attempt, nodes=nodes, seen=seen)
+
+    def _plan(self, found: _Found) -> Plan:
+        """Build a plan whose ranks meet at a port that is free, unless the user pinned one."""
+        request = self._request(found.attempt, found.nodes)
         for port_try in range(_PORT_TRIES):
             made = planning.build(replace(request, port_try=port_try))
-            if made.rendezvous.pinned or is_free(made.rendezvous.address, made.rendezvous.port):
+            meet = made.rendezvous
+            if meet.pinned or found.is_free(meet.address, meet.port):
                 break
         return made
 
-    def _request(self, attempt: int) -> planning.PlanRequest:
+    def _request(self, attempt: int, nodes: Cluster) -> planning.PlanRequest:
         config, code = self.config, self.code
         program = _program(config)
         return planning.PlanRequest(
             run_id=config.run_id,
             attempt=attempt,
             storage_root=config.storage.root,
-            cluster=cluster.resolve(self.cluster_request()),
+            cluster=nodes,
             backend=config.backend.name,
             program=replace(program, path=str(code.program)) if code else program,
             python=config.cluster.python or sys.executable,
@@ -144,22 +209,6 @@ class _Launch:
             else config.env,
             code=code.frozen if code else None,
             notes=code.notes if code else (),
-        )
-
-    def cluster_request(self) -> cluster.ClusterRequest:
-        config = self.config
-        return cluster.ClusterRequest(
-            source=config.cluster.name,
-            nodes=config.nodes if isinstance(config.nodes, int) else None,
-            slots=config.slots if isinstance(config.slots, int) else None,
-            device=config.device.value,
-            hostfile=config.cluster.hostfile,
-            hosts=config.cluster.hosts,
-            include=config.cluster.include,
-            exclude=config.cluster.exclude,
-            head=config.cluster.head,
-            spares=config.cluster.spares,
-            min_nodes=config.cluster.min_nodes,
         )
 
     def preflight_config(self) -> preflight.PreflightConfig:
@@ -185,7 +234,11 @@ class _Launch:
         files.replace(self.layout.staged, json.dumps(folders, indent=2))
         if self.code:
             self.code.record()
-        environment.write(self.layout, code=self.code.frozen if self.code else None)
+        environment.write(
+            self.layout,
+            code=self.code.frozen if self.code else None,
+            nodes=self.found.environment() if self.found else None,
+        )
 
 
 def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> capsule.Code | None:
@@ -198,6 +251,41 @@ def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> capsule.Code |
         cwd=Path.cwd(),
         anew=config.code is CodeChoice.new or config.resume == "never",
     )
+
+
+def _cluster_request(config: LaunchConfig) -> cluster.ClusterRequest:
+    return cluster.ClusterRequest(
+        source=config.cluster.name,
+        nodes=config.nodes if isinstance(config.nodes, int) else None,
+        slots=config.slots if isinstance(config.slots, int) else None,
+        device=config.device.value,
+        hostfile=config.cluster.hostfile,
+        hosts=config.cluster.hosts,
+        include=config.cluster.include,
+        exclude=config.cluster.exclude,
+        head=config.cluster.head,
+        spares=config.cluster.spares,
+        min_nodes=config.cluster.min_nodes,
+    )
+
+
+def _look_request(config: LaunchConfig, attempt: int, *, write: bool) -> preflight.LookRequest:
+    derived = tuple(planning.port(config.run_id, attempt, each) for each in range(_PORT_TRIES))
+    return preflight.LookRequest(
+        root=storage.local_root(config.storage.root),
+        ports=derived,
+        pinned=config.cluster.port,
+        device=config.device.value,
+        slots=config.slots if isinstance(config.slots, int) else None,
+        min_free_gb=config.preflight.min_free_gb,
+        brings_launcher=config.code is not CodeChoice.shared,
+        write=write,
+    )
+
+
+def _transport(config: LaunchConfig, candidates: cluster.Candidates) -> transports.Transport:
+    reach = transports.Reach(nodes=candidates.nodes, python=config.cluster.python or sys.executable)
+    return transports.create(planning.TRANSPORT_OF_SOURCE[candidates.source], reach)
 
 
 def _program(config: LaunchConfig) -> Program:

@@ -45,7 +45,7 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag(
         names=("--json",),
-        verbs=("plan", "status", "checkpoints"),
+        verbs=("plan", "doctor", "status", "checkpoints"),
         help="print JSON, for other programs",
     ),
     Flag(names=("--follow", "-f"), verbs=("logs", "status"), help="go on until the run ends"),

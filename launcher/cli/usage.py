@@ -15,7 +15,7 @@ from launcher.config.keys import Key, all_keys
 from launcher.errors import LauncherError
 
 _WIDTH = 80
-_CONFIGURED = ("run", "plan", "stage", "resume")
+_CONFIGURED = ("run", "plan", "doctor", "stage", "resume")
 """Verbs that take every key; the others take those that say which run is meant."""
 _GROUPS_FIRST = ("recipe", "model", "data", "cluster", "backend")
 

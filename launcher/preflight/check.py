@@ -57,6 +57,8 @@ class Check:
     moments: frozenset[Moment]
     ask: Callable[[Subject], Trouble | None]
     """Returns None when all is well. An exception it raises counts as trouble of its own."""
+    of_nodes: bool = False
+    """It looks at this machine as the node that it is; other machines were asked by `look`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,8 @@ class Wanted:
     slots: int | None = None
     """Ranks on each node; None where the node's GPUs decide."""
     min_free_bytes: int = 0
+    brings_launcher: bool = False
+    """The run brings its own copy of the launcher to the nodes."""
     writes: bool = True
     """Whether the nodes were asked to write in the storage root."""
 
@@ -47,6 +49,7 @@ class _View:
     usual: Majority
     wanted: Wanted
     is_head: bool
+    alone: bool
     places: Places | None
 
 
@@ -54,7 +57,14 @@ def judge(nodes: Sequence[NodeFacts], wanted: Wanted, places: Places | None = No
     """Return the table; the network is judged only when `places` are known. Never raises."""
     usual = Majority.of(nodes)
     views = [
-        _View(facts=each, usual=usual, wanted=wanted, is_head=place == 0, places=places)
+        _View(
+            facts=each,
+            usual=usual,
+            wanted=wanted,
+            is_head=place == 0,
+            alone=len(nodes) == 1,
+            places=places,
+        )
         for place, each in enumerate(nodes)
     ]
     return Table(rows=tuple(Row(node=each.facts.name, cells=_cells(each)) for each in views))
@@ -66,6 +76,8 @@ def _cells(view: _View) -> Mapping[str, Cell]:
         return {"answer": _bad("none", f"it does not answer: {facts.problem}", facts.hint)}
     cells = {"answer": Cell(text=f"{facts.seconds:.1f} s")}
     for name, (question, check) in CHECKS.items():
+        if view.alone and name == "head":
+            continue
         unknown = facts.problems.get(question)
         cell = _unknown(name, unknown) if unknown else check(view)
         if cell is not None:
@@ -82,7 +94,7 @@ def _unknown(name: str, reason: str) -> Cell:
 def _clock(view: _View) -> Cell:
     offset, error = view.facts.clock_offset_s, view.facts.clock_error_s
     proven = max(0.0, abs(offset) - error)
-    text = f"{offset:+.1f} s"
+    text = f"{offset:+.1f} s" if proven > CLOCK_ODD_S else f"< {abs(offset) + error:.1f} s"
     side = "ahead of" if offset > 0 else "behind"
     what = f"its clock is {abs(offset):.1f} s {side} ours"
     if proven > CLOCK_BAD_S:
@@ -108,10 +120,14 @@ def _torch(view: _View) -> Cell:
 
 def _launcher(view: _View) -> Cell:
     here, wanted = view.facts.version(LAUNCHER), view.wanted
+    if wanted.brings_launcher:
+        other = here and here != wanted.launcher
+        what = f"launcher {here} is installed, but the run brings its own {wanted.launcher}"
+        return _odd(here, what) if other else Cell(text=here or "brought")
     hint = f"install the same version there: `{view.facts.executable} -m pip install ...`"
     if not here and not view.facts.code:
         return _bad("missing", f"the launcher is not installed for {view.facts.executable}", hint)
-    if here != wanted.launcher and here:
+    if here and here != wanted.launcher:
         return _bad(here, f"launcher {here}, but {wanted.launcher} where you typed", hint)
     if view.facts.code != wanted.code and "code" not in view.facts.problems:
         return _odd("other code", "its launcher's files differ from those where you typed")

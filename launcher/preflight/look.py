@@ -30,11 +30,13 @@ class LookRequest:
     """The storage root."""
     ports: tuple[int, ...]
     """Where the ranks may meet, in the order of preference."""
-    pinned: bool = False
-    """The first port was chosen by the user: the head has to have it."""
+    pinned: int = 0
+    """Where the user wants them to meet, whatever `ports` are; 0 leaves it to us."""
     device: str = "auto"
     slots: int | None = None
     min_free_gb: float = 0.0
+    brings_launcher: bool = False
+    """The run brings its own copy of the launcher: what the nodes have does not matter much."""
     write: bool = True
     """Whether to write in the storage root; a plan alone leaves it as it is."""
     timeout_s: float = 10.0
@@ -101,12 +103,15 @@ def look(candidates: Candidates, transport: Transport, request: LookRequest) -> 
     pool.shutdown(wait=False)
     nodes = _ask(candidates.nodes, transport, request)
     first = judge(nodes, wanted := _wanted(request))
-    able = [each for each, row in zip(nodes, first.rows, strict=True) if not row.bad]
-    ports = _ports(able, request)
-    meeting = [each for each in able if each.node_rank in ports]
+    spoiled = {each.node_rank for each, row in zip(nodes, first.rows, strict=True) if row.bad}
+    awake = [each for each in nodes if not each.problem]
+    ports = _ports(awake, request, _meeting(candidates, spoiled))
+    meeting = [each for each in awake if each.node_rank in ports and each.addresses]
     found = mesh.ask(transport, meeting, ports)
-    places = addresses.choose(meeting, found, _answers(named))
-    table = _with_ports(judge(nodes, wanted, places), able, ports, request)
+    places = addresses.choose(meeting, found, _answers(named), spoiled=spoiled)
+    table = judge(nodes, wanted, places)
+    taken = {each.name for each in awake if each.node_rank not in ports}
+    table = _with_ports(table, taken, request) if taken else table
     names = {each.node_rank: each.name for each in nodes}
     return Look(
         nodes=nodes,
@@ -121,7 +126,7 @@ def _ask(
 ) -> tuple[NodeFacts, ...]:
     question = Question(
         root=request.root,
-        ports=request.ports,
+        ports=_all_ports(request),
         write=request.write,
         timeout_s=request.timeout_s,
     )
@@ -142,6 +147,7 @@ def _wanted(request: LookRequest) -> Wanted:
         device=request.device,
         slots=request.slots,
         min_free_bytes=int(request.min_free_gb * 1e9),
+        brings_launcher=request.brings_launcher,
         writes=request.write,
     )
 
@@ -159,13 +165,23 @@ def _answers(named: Mapping[int, Future[tuple[str, ...]]]) -> dict[int, tuple[st
     return {rank: each.result() if each.done() else () for rank, each in named.items()}
 
 
-def _ports(able: Sequence[NodeFacts], request: LookRequest) -> dict[int, int]:
+def _all_ports(request: LookRequest) -> tuple[int, ...]:
+    return (request.pinned, *request.ports) if request.pinned else request.ports
+
+
+def _meeting(candidates: Candidates, spoiled: Container[int]) -> int | None:
+    """Return where the ranks will probably meet: on the first node that can take any."""
+    takes = (host.node.node_rank for host in candidates.hosts if host.slots != 0)
+    return next((rank for rank in takes if rank not in spoiled), None)
+
+
+def _ports(awake: Sequence[NodeFacts], request: LookRequest, meeting: int | None) -> dict[int, int]:
     """Return one free port for each node; two nodes that are the same machine get two."""
     taken: set[tuple[str, str, int]] = set()
     chosen = {}
-    for place, each in enumerate(able):
-        must = request.pinned and place == 0
-        for port in request.ports[:1] if must else request.ports:
+    for each in awake:
+        pinned = request.pinned and each.node_rank == meeting
+        for port in (request.pinned,) if pinned else request.ports:
             key = (each.boot_id, each.hostname, port)
             if port in each.free_ports and key not in taken:
                 taken.add(key)
@@ -174,26 +190,21 @@ def _ports(able: Sequence[NodeFacts], request: LookRequest) -> dict[int, int]:
     return chosen
 
 
-def _with_ports(
-    table: Table, able: Sequence[NodeFacts], ports: Mapping[int, int], request: LookRequest
-) -> Table:
-    without = {each.name for each in able if each.node_rank not in ports}
-    if not without:
-        return table
-    listed = ", ".join(str(port) for port in request.ports[: 1 if request.pinned else None])
+def _with_ports(table: Table, taken: Container[str], request: LookRequest) -> Table:
+    """Return the table with the nodes marked on which no port is left for the run."""
+    port = request.pinned or request.ports[0]
     cell = Cell(
         text="in use",
         mark=Mark.BAD,
-        what=f"port {listed} is in use there",
-        hint="choose another with `cluster.port=`, or leave it out; "
-        f"`ss -ltnp 'sport = :{request.ports[0]}'` there shows who has it",
+        what=f"port {port} is in use there",
+        hint="choose another with `cluster.port=`, or leave it out and a free one is taken; "
+        f"`ss -ltnp 'sport = :{port}'` there shows who has it",
     )
-    return Table(
-        rows=tuple(
-            Row(node=row.node, cells={**row.cells, "port": cell}) if row.node in without else row
-            for row in table.rows
-        )
+    rows = (
+        replace(row, cells={**row.cells, "port": cell}) if row.node in taken else row
+        for row in table.rows
     )
+    return Table(rows=tuple(rows))
 
 
 def _condition(facts: NodeFacts, row: Row, places: Places) -> Condition:

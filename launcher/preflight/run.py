@@ -25,13 +25,13 @@ _EARLY = frozenset({Moment.BEFORE_STAGING})
 CHECKS: tuple[Check, ...] = (
     Check(name="supervisor", moments=_BOTH, ask=supervisor.other_supervisor),
     Check(name="program", moments=_BOTH, ask=program.program),
-    Check(name="python", moments=_EARLY, ask=machine.python),
-    Check(name="device", moments=_EARLY, ask=machine.cuda),
+    Check(name="python", moments=_EARLY, ask=machine.python, of_nodes=True),
+    Check(name="device", moments=_EARLY, ask=machine.cuda, of_nodes=True),
     Check(name="storage", moments=_EARLY, ask=storage.writable),
     Check(name="checkpoints", moments=_EARLY, ask=checkpoints.still_there),
     Check(name="disk", moments=_BOTH, ask=storage.free_space),
-    Check(name="memory", moments=_BOTH, ask=machine.shared_memory),
-    Check(name="port", moments=_BOTH, ask=ports.rendezvous_port),
+    Check(name="memory", moments=_BOTH, ask=machine.shared_memory, of_nodes=True),
+    Check(name="port", moments=_BOTH, ask=ports.rendezvous_port, of_nodes=True),
 )
 """Every check there is, in the order in which troubles are told."""
 
@@ -50,7 +50,9 @@ def check(
         PreflightError: at least one found trouble; the context lists all that did.
     """
     subject = Subject(plan=plan, layout=layout, config=config or PreflightConfig())
-    results = ask([each for each in checks if moment in each.moments], subject)
+    here = plan.transport == "local"
+    asked = [each for each in checks if moment in each.moments and (here or not each.of_nodes)]
+    results = ask(asked, subject)
     troubles = [(each.name, each.trouble) for each in results if each.trouble]
     if troubles:
         raise _error(troubles)

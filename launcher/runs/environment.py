@@ -34,14 +34,22 @@ _SECRETS = re.compile(
     | \b(?:hf_|ghp_|gho_|sk-|AKIA)[A-Za-z0-9_-]{12,}
     """,
 )
+_OWN = ("host",)
+"""What every node has for itself."""
 _GIT_S = 2.0
 _DIFF_BYTES = 256 * 1024
 _UNTRACKED = 200
 
 
-def write(layout: RunLayout, *, code: FrozenCode | None = None) -> None:
+def write(
+    layout: RunLayout,
+    *,
+    code: FrozenCode | None = None,
+    nodes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Write `environment.json`. The sources are those of `code`, or where the command was typed.
 
+    `nodes` are what the nodes told of themselves, by name; what differs among them is listed too.
     What git says of frozen code was true when it was frozen: it is not asked again.
     """
     before = read_object(layout.environment)
@@ -50,7 +58,23 @@ def write(layout: RunLayout, *, code: FrozenCode | None = None) -> None:
         found["code"] = {**dataclasses.asdict(code)}
         if before.get("code", {}).get("digest") == code.digest:
             found["git"] = before.get("git", {})
+    found["nodes"], found["differences"] = dict(nodes or {}), _differences(nodes or {})
     replace(layout.environment, json.dumps(found, indent=2))
+
+
+def _differences(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what is not the same on all nodes: what -> node -> its value."""
+    flat = {name: _flat(told) for name, told in nodes.items()}
+    names = dict.fromkeys(key for told in flat.values() for key in told if key not in _OWN)
+    by_name = {key: {name: told.get(key, "") for name, told in flat.items()} for key in names}
+    return {
+        key: values for key, values in by_name.items() if len(set(map(str, values.values()))) > 1
+    }
+
+
+def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
+    own = {key: value for key, value in told.items() if key != "packages"}
+    return {**own, **told.get("packages", {})}
 
 
 def describe(folder: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

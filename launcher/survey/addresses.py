@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from launcher.survey.facts import Interface, NodeFacts
@@ -42,9 +42,15 @@ class Places:
 
 
 def choose(
-    nodes: Sequence[NodeFacts], mesh: Mesh, named: Mapping[int, Sequence[str]] | None = None
+    nodes: Sequence[NodeFacts],
+    mesh: Mesh,
+    named: Mapping[int, Sequence[str]] | None = None,
+    *,
+    spoiled: Container[int] = (),
 ) -> Places:
     """Return the address of each node that most others reach.
+
+    Nodes that cannot be used anyway (`spoiled`) are at fault wherever they do not meet another.
 
     Among equals: the one that the node's name resolves to where the command was typed (`named`),
     then the subnet that most nodes share, then the fastest interface, then the kernel's order.
@@ -52,22 +58,29 @@ def choose(
     subnets = Counter(
         subnet for each in nodes for subnet in {_subnet(link) for link in each.addresses}
     )
-    places: dict[int, Place] = {}
-    gaps: list[Gap] = []
-    for each in nodes:
-        if not each.addresses:
-            continue
-        best = _best(each, mesh, subnets, (named or {}).get(each.node_rank, ()))
-        places[each.node_rank] = best
-        gaps += _gaps(each.node_rank, best, mesh)
+    names = {each.node_rank: (named or {}).get(each.node_rank, ()) for each in nodes}
+    links = {
+        each.node_rank: _best(each, mesh, subnets, names[each.node_rank])
+        for each in nodes
+        if each.addresses
+    }
+    gaps = [gap for rank, link in links.items() for gap in _gaps(rank, link.address, mesh)]
+    cut_off = _cut_off(nodes, gaps, mesh, spoiled)
     return Places(
-        places=places,
+        places={
+            rank: Place(
+                address=link.address,
+                interface=link.name,
+                reason=_why(rank, link, mesh, names[rank], cut_off),
+            )
+            for rank, link in links.items()
+        },
         gaps=tuple(gaps),
-        cut_off=_cut_off(nodes, gaps, mesh),
+        cut_off=cut_off,
     )
 
 
-def _best(node: NodeFacts, mesh: Mesh, subnets: Counter[str], named: Sequence[str]) -> Place:
+def _best(node: NodeFacts, mesh: Mesh, subnets: Counter[str], named: Sequence[str]) -> Interface:
     askers = mesh.askers(node.node_rank)
 
     def reached(link: Interface) -> int:
@@ -78,23 +91,31 @@ def _best(node: NodeFacts, mesh: Mesh, subnets: Counter[str], named: Sequence[st
         shared = subnets[_subnet(link)]
         return reached(link), link.address in named, shared, link.speed_mbps
 
-    link = max(node.addresses, key=rank)
-    why = f"reached by {reached(link)} of {len(askers)}" if askers else "not tried by others"
-    why += "; its name means this address" if link.address in named else ""
-    return Place(address=link.address, interface=link.name, reason=why)
+    return max(node.addresses, key=rank)
 
 
-def _gaps(rank: int, place: Place, mesh: Mesh) -> list[Gap]:
+def _why(
+    rank: int, link: Interface, mesh: Mesh, named: Sequence[str], cut_off: Container[int]
+) -> str:
+    askers = [asker for asker in mesh.askers(rank) if asker not in cut_off]
+    count = sum(link.address in mesh.links[asker, rank].seconds for asker in askers)
+    why = f"reached by {count} of {len(askers)}" if askers else "not tried by others"
+    return why + ("; its name means this address" if link.address in named else "")
+
+
+def _gaps(rank: int, address: str, mesh: Mesh) -> list[Gap]:
     found = []
     for asker in mesh.askers(rank):
         tried = mesh.links[asker, rank]
-        if place.address not in tried.seconds:
-            reason = tried.failed.get(place.address, "no answer")
-            found.append(Gap(asker=asker, target=rank, reason=f"{place.address}: {reason}"))
+        if address not in tried.seconds:
+            reason = tried.failed.get(address, "no answer")
+            found.append(Gap(asker=asker, target=rank, reason=f"{address}: {reason}"))
     return found
 
 
-def _cut_off(nodes: Sequence[NodeFacts], gaps: Sequence[Gap], mesh: Mesh) -> dict[int, str]:
+def _cut_off(
+    nodes: Sequence[NodeFacts], gaps: Sequence[Gap], mesh: Mesh, spoiled: Container[int]
+) -> dict[int, str]:
     """Leave out the node with the most gaps until there are none; of equals the last one.
 
     Nodes stand in the order of preference, so spares go before hosts, and the head goes last.
@@ -105,7 +126,7 @@ def _cut_off(nodes: Sequence[NodeFacts], gaps: Sequence[Gap], mesh: Mesh) -> dic
     left = [gap for gap in gaps if not {gap.asker, gap.target} & left_out.keys()]
     while left:
         count = Counter(rank for pair in _unordered(left) for rank in pair)
-        worst = max(count, key=lambda rank: (count[rank], order[rank]))
+        worst = max(count, key=lambda rank: (rank in spoiled, count[rank], order[rank]))
         left_out[worst] = _without(worst, left, names)
         left = [gap for gap in left if worst not in (gap.asker, gap.target)]
     return left_out

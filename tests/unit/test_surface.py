@@ -127,7 +127,8 @@ def test_fixed_names_are_there(tmp_path: Path, group: str) -> None:
 
 def test_verbs_are_those_approved_here() -> None:
     assert list(VERBS) == [
-        *("run", "plan", "stage", "status", "logs", "why", "stop", "resume", "checkpoints"),
+        *("run", "plan", "doctor", "stage", "status", "logs", "why", "stop", "resume"),
+        "checkpoints",
     ]
 
 

@@ -56,6 +56,13 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             "plan recipe=bert_finetune nodes=4",
             "plan recipe=bert_finetune nodes=4 --json | jq .commands[0].argv",
         ),
+        "doctor": _verb(
+            "doctor",
+            "find out what is wrong with the nodes, without training on them",
+            "doctor [--json] KEY=VALUE ...",
+            "doctor cluster=hostfile cluster.hostfile=hosts.txt",
+            "doctor",
+        ),
         "stage": _verb(
             "stage",
             "bring model and data in place, and stop",
