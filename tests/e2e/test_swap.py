@@ -140,10 +140,11 @@ def kill_in_the_middle(person: Any, helpers: Any, attempt: int, words: list[str]
 
 
 def compare_with_a_calm_run(person: Any, command: list[str]) -> None:
-    """What a run of two ranks that nobody disturbed has: losses bit for bit, and the result."""
+    """Two ranks that nobody disturbs have the same losses, the same state and the same result."""
     calm = person.types(*command, "run_id=calm", "slots=2")
     assert calm.returncode == 0, calm.stdout + calm.stderr
     assert person.losses("moved") == person.losses("calm")
+    assert audit(person, STEPS, "1-saved-0", "calm") == audit(person, STEPS, "4-saved-0")
     for name in ("accuracy", "macro_f1", "loss"):
         assert person.result("moved")["result"][name] == person.result("calm")["result"][name]
 
@@ -153,7 +154,7 @@ def steps(person: Any) -> set[int]:
     return {info.step for info in checkpoint.list_commits(folder)} if folder.is_dir() else set()
 
 
-def audit(person: Any, step: int, name: str) -> dict[str, str]:
-    path = Path(person.run_folder("moved"), "audit", str(step), f"{name}.json")
+def audit(person: Any, step: int, name: str, run_id: str = "moved") -> dict[str, str]:
+    path = Path(person.run_folder(run_id), "audit", str(step), f"{name}.json")
     found: dict[str, str] = json.loads(path.read_text())
     return found
