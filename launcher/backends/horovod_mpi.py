@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from launcher.backends.backend import BackendRequest
 from launcher.backends.horovod import refuse_gpus
-from launcher.backends.mpi import mpirun
+from launcher.backends.mpi import under_mpirun
 from launcher.specs import Command
 
 CONTROLLER = {"HOROVOD_CONTROLLER": "mpi", "HOROVOD_CPU_OPERATIONS": "mpi"}
 
 
 def commands(request: BackendRequest) -> tuple[Command, ...]:
-    """Return the one command that starts all ranks.
+    """Return the one command that starts all ranks, and one for each other machine.
 
     Raises:
-        ConfigError: a node was given GPUs, or is another machine.
+        ConfigError: a node was given GPUs.
     """
     refuse_gpus(request)
-    return (mpirun(request, CONTROLLER),)
+    return under_mpirun(request, CONTROLLER)

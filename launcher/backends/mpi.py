@@ -2,17 +2,19 @@
 
 Everything that differs between Open MPI 4, Open MPI 5 and MPICH travels as variables, each of which
 the others ignore: so one argv serves all three, and planning needs not know which one is there.
+
+On several machines every other node gets an agent of ours, which mpirun has start its daemon there:
+so no node needs to log in to another one. See `launcher.runtime.letterbox`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from launcher.backends.backend import BackendRequest
-from launcher.errors import ConfigError
-from launcher.specs import Command
+from launcher.specs import Command, Node
 
 FLAVOURS: Mapping[str, str] = MappingProxyType(
     {
@@ -34,51 +36,118 @@ FLAVOURS: Mapping[str, str] = MappingProxyType(
 """Settings that make all MPI launchers behave the same."""
 
 
+_ACROSS: Mapping[str, str] = MappingProxyType(
+    {
+        # The hosts stand in the argv; what a batch system says of them is by other names.
+        "OMPI_MCA_ras": "^slurm,tm,lsf,gridengine",
+        "PRTE_MCA_ras": "^slurm,pbs,lsf,gridengine",
+        "OMPI_MCA_plm": "rsh",
+        "PRTE_MCA_plm": "ssh",
+        # All daemons are started from the head, stay in the group of our agent, and take their
+        # variables from it: interfaces may have other names there.
+        "OMPI_MCA_plm_rsh_no_tree_spawn": "1",
+        "PRTE_MCA_plm_ssh_no_tree_spawn": "1",
+        "OMPI_MCA_orte_leave_session_attached": "1",
+        "PRTE_MCA_prte_leave_session_attached": "1",
+        "OMPI_MCA_plm_rsh_pass_environ_mca_params": "0",
+        "PRTE_MCA_plm_ssh_pass_environ_mca_params": "0",
+        "OMPI_MCA_orte_keep_fqdn_hostnames": "1",
+        "PRTE_MCA_prte_keep_fqdn_hostnames": "1",
+        # Ranks count through the nodes in the order of the plan.
+        "OMPI_MCA_rmaps_base_mapping_policy": "slot",
+        "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
+    }
+)
+"""What several machines need on top."""
+
+
 def commands(request: BackendRequest) -> tuple[Command, ...]:
-    """Return the one command that starts all ranks.
-
-    Raises:
-        ConfigError: the nodes are not all shares of one machine.
-    """
-    return (mpirun(request, {}),)
+    """Return the one command that starts all ranks, and one for each other machine."""
+    return under_mpirun(request, {})
 
 
-def mpirun(request: BackendRequest, extra: Mapping[str, str]) -> Command:
-    """Return the command that runs the program under mpirun, with `extra` variables."""
-    _require_one_machine(request)
+def under_mpirun(request: BackendRequest, extra: Mapping[str, str]) -> tuple[Command, ...]:
+    """Return the commands that run the program under one mpirun, with `extra` variables."""
+    shared = {
+        **FLAVOURS,
+        **(_across(request) if _is_on_several(request) else {}),
+        "MASTER_ADDR": request.rendezvous.address,
+        "MASTER_PORT": str(request.rendezvous.port),
+        **extra,
+    }
+    own = {node.node_rank: _with_interface(node, request) for node in request.cluster.nodes}
+    return (_on_head(request, shared, own), *_on_others(request, shared, own))
+
+
+def _on_head(
+    request: BackendRequest, shared: Mapping[str, str], own: Mapping[int, Mapping[str, str]]
+) -> Command:
     head = request.cluster.head
-    launcher = ("mpirun", "-np", str(request.cluster.world_size))
+    hosts = ("--host", _host_list(request)) if _is_on_several(request) else ()
+    launcher = ("mpirun", "-np", str(request.cluster.world_size), *hosts)
     guard = (request.python, "-m", "launcher.runtime.guard", "--")
     program = (request.program.path, *request.program.args)
-    command = request.command(
-        head,
-        (request.python, "-m", "launcher.runtime.mpirun", "--", *launcher, *guard, *program),
-    )
-    command.env.update(
-        {
-            **FLAVOURS,
-            "MASTER_ADDR": request.rendezvous.address,
-            "MASTER_PORT": str(request.rendezvous.port),
-            "LAUNCHER_NODES": json.dumps(_own_variables(request)),
-            **extra,
-        }
-    )
-    return command
+    words = (request.python, "-m", "launcher.runtime.mpirun", "--", *launcher, *guard, *program)
+    nodes = {"LAUNCHER_NODES": json.dumps(_differing(list(own.values())))}
+    return _command(request, head, words, {**shared, **nodes, **own[head.node_rank]})
 
 
-def _own_variables(request: BackendRequest) -> list[dict[str, str]]:
+def _on_others(
+    request: BackendRequest, shared: Mapping[str, str], own: Mapping[int, Mapping[str, str]]
+) -> tuple[Command, ...]:
+    if not _is_on_several(request):
+        return ()
+    return tuple(
+        _command(
+            request,
+            node,
+            (request.python, "-m", "launcher.runtime.mpi_node", node.address),
+            {**shared, **own[node.node_rank]},
+        )
+        for node in request.cluster.nodes[1:]
+        if node.slots
+    )
+
+
+def _command(
+    request: BackendRequest, node: Node, argv: tuple[str, ...], env: Mapping[str, str]
+) -> Command:
+    return Command(node_rank=node.node_rank, argv=argv, env=dict(env), cwd=request.cwd)
+
+
+def _host_list(request: BackendRequest) -> str:
+    nodes = (node for node in request.cluster.nodes if node.slots)
+    return ",".join(f"{node.address}:{node.slots}" for node in nodes)
+
+
+def _is_on_several(request: BackendRequest) -> bool:
+    return len({node.address for node in request.cluster.nodes}) > 1
+
+
+def _across(request: BackendRequest) -> dict[str, str]:
+    agent = f"{request.python} -m launcher.runtime.letterbox"
+    return {
+        **_ACROSS,
+        "OMPI_MCA_plm_rsh_agent": agent,
+        "PRTE_MCA_plm_ssh_agent": agent,
+        "HYDRA_LAUNCHER": "ssh",
+    }
+
+
+def _with_interface(node: Node, request: BackendRequest) -> dict[str, str]:
+    """MPI's own messages, and those between its daemons, take the way that gloo's take."""
+    env = dict(request.env[node.node_rank])
+    if not node.interface or not _is_on_several(request):
+        return env
+    names = (
+        *("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include"),
+        *("PRTE_MCA_prte_if_include", "HYDRA_IFACE"),
+    )
+    return {**dict.fromkeys(names, node.interface), **env}
+
+
+def _differing(envs: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """Return what differs between the nodes: the ranks pick theirs by their place."""
-    envs = [request.env[node.node_rank] for node in request.cluster.nodes]
     names = set().union(*envs)
     differing = sorted(name for name in names if len({env.get(name) for env in envs}) > 1)
     return [{name: env.get(name, "") for name in differing} for env in envs]
-
-
-def _require_one_machine(request: BackendRequest) -> None:
-    head = request.cluster.head
-    for node in request.cluster.nodes:
-        if node.address != head.address:
-            raise ConfigError(
-                f"MPI reaches no other machine yet: node {node.name} is not on {head.name}",
-                hint="use backend=torchrun for several machines",
-            )

@@ -20,10 +20,11 @@ from collections.abc import Mapping, Sequence
 from launcher.errors import EngineMissingError, LauncherError
 from launcher.runtime.children import die_with
 from launcher.runtime.environ import LaunchEnviron, RankEnviron, slots_of
+from launcher.runtime.letterbox import close_all
 from launcher.runtime.obituary import bury_silent
 from launcher.runtime.wake import Wake
 
-__all__ = ["main"]
+__all__ = ["Agent", "find", "log_to_stderr", "main", "start"]
 
 logger = logging.getLogger("launcher.runtime.mpirun")
 
@@ -35,28 +36,35 @@ _OVERTIME_S = 2.0
 
 def main(argv: Sequence[str]) -> int:
     """Run an MPI launcher to its end; return its exit code as a shell would tell it."""
-    _log_to_stderr()
+    log_to_stderr()
     wake = Wake()
     wake.install()
     words = list(argv[1:]) if argv[:1] == ["--"] else list(argv)
     try:
-        launcher = _find(words[0], os.environ)
+        launcher = find(words[0], os.environ)
     except LauncherError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     launch = LaunchEnviron.from_environ(os.environ)
-    child = subprocess.Popen(
-        [launcher, *words[1:]],
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=functools.partial(die_with, os.getpid()),  # noqa: PLW1509 - no thread runs here
-    )
-    code = _Agent(child, launch, wake).until_ended()
+    code = Agent(start([launcher, *words[1:]]), launch, wake).until_ended()
+    if "--host" in words:  # agents on these wait to be told what to run
+        close_all(launch)
     bury_silent(_places(os.environ), launch, exit_code=code or 1)
     return code
 
 
-def _log_to_stderr() -> None:
+def start(argv: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start an MPI launcher, or a daemon of one, that lives no longer than this process."""
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=functools.partial(die_with, os.getpid()),  # noqa: PLW1509 - no thread runs here
+    )
+
+
+def log_to_stderr() -> None:
+    """Show what the agent says among what its node prints."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s agent: %(message)s"))
     room = logging.getLogger("launcher")
@@ -64,8 +72,12 @@ def _log_to_stderr() -> None:
     room.setLevel(logging.INFO)
 
 
-def _find(name: str, environ: Mapping[str, str]) -> str:
-    """Return the launcher that belongs to this interpreter, else the one on PATH."""
+def find(name: str, environ: Mapping[str, str]) -> str:
+    """Return the program of MPI that belongs to this interpreter, else the one on PATH.
+
+    Raises:
+        EngineMissingError: there is none.
+    """
     beside = os.path.dirname(sys.executable)  # noqa: PTH120 - not resolved: a venv links its python
     path = os.pathsep.join((beside, environ.get("PATH", os.defpath)))
     found = shutil.which(name, path=path)
@@ -94,11 +106,20 @@ def _places(environ: Mapping[str, str]) -> list[RankEnviron]:
     return places
 
 
-class _Agent:
-    """Waits for one MPI launcher, and passes on what it is asked."""
+class Agent:
+    """Waits for one MPI launcher or daemon; a launcher is passed on what we are asked."""
 
-    def __init__(self, child: subprocess.Popen[bytes], launch: LaunchEnviron, wake: Wake) -> None:
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        launch: LaunchEnviron,
+        wake: Wake,
+        *,
+        forwards: bool = True,
+    ) -> None:
         self._child = child
+        self._forwards = forwards
+        self._name = "mpirun" if forwards else "MPI's daemon"
         self._launch = launch
         self._wake = wake
         self._stop_at: float | None = None
@@ -115,7 +136,7 @@ class _Agent:
             if now >= self._kill_at:
                 self._kill()
             self._wake.wait(0.5)
-        logger.info("mpirun left with exit code %d", code)
+        logger.info("%s left with exit code %d", self._name, code)
         return code if code >= 0 else 128 - code
 
     def _request(self, what: str, now: float) -> None:
@@ -129,10 +150,11 @@ class _Agent:
             logger.warning("%s again: killing the ranks", what)
         else:
             return
-        self._child.send_signal(signal.SIGUSR1)
+        if self._forwards:
+            self._child.send_signal(signal.SIGUSR1)
 
     def _kill(self) -> None:
-        logger.warning("the ranks did not leave: killing mpirun")
+        logger.warning("the ranks did not leave: killing %s", self._name)
         self._child.kill()  # its guards, and so the ranks, die with it
         self._kill_at = float("inf")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -54,9 +55,61 @@ def test_the_controller_of_horovod_is_said_aloud() -> None:
     assert all("horovod" in each.argv for each in commands("horovod", request(1, 1)))
 
 
-def test_a_node_that_is_another_machine_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="n1"):
-        commands("mpi", request(1, 1, address="10.0.0.2"))
+def across(*slots: int, interfaces: tuple[str, ...] = ()) -> BackendRequest:
+    """The same on machines of their own."""
+    base = request(*slots)
+    nodes = tuple(
+        replace(
+            node,
+            address=f"10.0.0.{node.node_rank + 1}",
+            interface=interfaces[node.node_rank] if interfaces else "",
+        )
+        for node in base.cluster.nodes
+    )
+    return replace(base, cluster=replace(base.cluster, source="hostfile", nodes=nodes))
+
+
+def test_on_one_machine_no_host_is_named() -> None:
+    (command,) = commands("mpi", request(2, 1))
+    assert "--host" not in command.argv
+    assert "OMPI_MCA_plm_rsh_agent" not in command.env
+
+
+@pytest.mark.parametrize("backend", ["mpi", "horovod_mpi"])
+def test_on_several_machines_mpirun_is_told_all_and_each_other_one_gets_an_agent(
+    backend: str,
+) -> None:
+    head, *others = commands(backend, across(2, 1, 1))
+    at = head.argv.index("--host")
+    assert head.argv[at + 1] == "10.0.0.1:2,10.0.0.2:1,10.0.0.3:1"
+    assert [each.node_rank for each in others] == [1, 2]
+    assert others[0].argv == ("/py", "-m", "launcher.runtime.mpi_node", "10.0.0.2")
+    assert head.env["OMPI_MCA_plm_rsh_agent"] == "/py -m launcher.runtime.letterbox"
+
+
+def test_a_head_without_slots_runs_mpirun_and_no_rank() -> None:
+    head, *others = commands("mpi", across(0, 2, 1))
+    assert head.node_rank == 0
+    assert head.argv[head.argv.index("--host") + 1] == "10.0.0.2:2,10.0.0.3:1"
+    assert [each.node_rank for each in others] == [1, 2]
+
+
+def test_a_worker_without_slots_gets_nothing() -> None:
+    assert [each.node_rank for each in commands("mpi", across(1, 0, 1))] == [0, 2]
+
+
+def test_every_command_carries_its_own_nodes_variables_and_interface() -> None:
+    made = commands("mpi", across(1, 1, interfaces=("eth0", "ens3")))
+    assert [each.env["NODE"] for each in made] == ["0", "1"]
+    assert [each.env["OMPI_MCA_btl_tcp_if_include"] for each in made] == ["eth0", "ens3"]
+    assert "LAUNCHER_NODES" not in made[1].env
+
+
+def test_what_the_user_sets_for_mpi_wins() -> None:
+    asked = across(1, 1, interfaces=("eth0", "eth0"))
+    env = {rank: {"OMPI_MCA_btl_tcp_if_include": "ib0"} for rank in (0, 1)}
+    made = commands("mpi", replace(asked, env=env))
+    assert [each.env["OMPI_MCA_btl_tcp_if_include"] for each in made] == ["ib0", "ib0"]
 
 
 @pytest.mark.parametrize("backend", ["horovod", "horovod_mpi"])

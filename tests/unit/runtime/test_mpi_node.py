@@ -1,0 +1,114 @@
+"""The agent on a node whose ranks mpirun starts, with a stand-in for MPI's daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher.errors import ConfigError, EngineMissingError
+from launcher.runtime.environ import LaunchEnviron
+from launcher.runtime.letterbox import Letterbox, close_all
+from launcher.runtime.mpi_node import daemon
+
+WITHIN_S = 60
+
+
+class Node:
+    """A node with a daemon that runs what its first argument says."""
+
+    def __init__(self, folder: Path, **extra: str) -> None:
+        self.folder = folder
+        program = folder / "bin" / "orted"
+        program.parent.mkdir()
+        program.write_text('#!/bin/sh\nexec sh -c "$1"\n')
+        program.chmod(0o755)
+        # Behind the interpreter's own folder, which may hold a real one of that name.
+        fake = folder / "bin" / "python"
+        fake.symlink_to(sys.executable)
+        environ = {"LAUNCHER_RUN_DIR": str(folder / "run"), "LAUNCHER_ATTEMPT": "1", **extra}
+        self.launch = LaunchEnviron.from_environ(environ)
+        self.box = Letterbox.of("h", self.launch)
+        self.process = subprocess.Popen(
+            [str(fake), "-m", "launcher.runtime.mpi_node", "h"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environ},
+            stderr=subprocess.DEVNULL,
+        )
+
+    def gets(self, script: str, *before: str) -> None:
+        self.box.post([*before, "/elsewhere/bin/orted", script])
+
+    def ends_with(self) -> int:
+        return self.process.wait(WITHIN_S)
+
+    def wait_for(self, path: Path) -> None:
+        deadline = time.monotonic() + WITHIN_S
+        while not path.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path, LAUNCHER_GRACE_S="0.5")
+    yield made
+    made.process.kill()
+    made.process.wait()
+
+
+def test_it_runs_what_it_is_told_and_ends_as_that_does(node: Node) -> None:
+    node.gets("exit 7")
+    assert node.ends_with() == 7
+
+
+def test_it_leaves_when_nothing_will_come(node: Node) -> None:
+    close_all(node.launch)
+    assert node.ends_with() == 0
+
+
+def test_it_leaves_when_asked_before_anything_came(node: Node) -> None:
+    node.wait_for(node.box.path)
+    node.process.send_signal(signal.SIGTERM)
+    assert node.ends_with() == 0
+
+
+def test_a_request_to_stop_is_left_to_mpi_and_the_rest_is_killed_after_the_grace(
+    node: Node, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    node.gets(f"trap 'exit 9' USR1 TERM; touch {ready}; while true; do sleep 0.1; done")
+    node.wait_for(ready)
+    node.process.send_signal(signal.SIGTERM)
+    assert node.ends_with() == 128 + signal.SIGKILL
+
+
+def test_the_prefix_of_an_mpi_that_was_moved_is_the_one_of_this_node(
+    node: Node, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    node.gets(f"echo $OPAL_PREFIX > {said}", "OPAL_PREFIX=/elsewhere", ";")
+    assert node.ends_with() == 0
+    assert said.read_text().strip() == str(tmp_path)
+
+
+def test_an_mpi_at_its_place_is_told_no_prefix() -> None:
+    argv, variables = daemon(["PATH=/x:$PATH", ";", "sh", "orted", "-mca", "a", "b"])
+    assert argv[1:] == ["-mca", "a", "b"]
+    assert variables == {}
+
+
+def test_something_else_than_a_daemon_of_mpi_is_not_run() -> None:
+    with pytest.raises(ConfigError, match="something unknown"):
+        daemon(["rm", "-rf", "/"])
+
+
+def test_a_daemon_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(EngineMissingError, match="`prted` is not installed"):
+        daemon(["prted"])
