@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -14,14 +15,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from launcher import capsule, cluster, engines, preflight, staging, storage, supervise, transports
+from launcher import (
+    capsule,
+    cluster,
+    engines,
+    preflight,
+    slurm,
+    staging,
+    storage,
+    supervise,
+    transports,
+)
 from launcher import plan as planning
 from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
-from launcher.errors import ConfigError
+from launcher.errors import ConfigError, SavedForRequeue
 from launcher.preflight.ports import is_free
 from launcher.runs import environment, files
-from launcher.specs import CheckpointPolicy, Cluster, Plan, Program, RunLayout, StagedItem
+from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
 
 _PORT_TRIES = 50
 
@@ -67,10 +78,26 @@ def run(
     """
     cluster.require_real(config.cluster.name)
     launch = _Launch.of(config)
-    compare.require_same_run(launch.layout.config, config)
-    done = supervise.finished(launch.layout)
-    if done and config.resume in ("auto", "required"):
-        return done
+    try:
+        with supervise.preemptible():
+            outcome = launch.finished() or _run(launch, observer, progress, on_plan)
+    except SavedForRequeue as error:
+        asked = launch.start_again()
+        error.hint = asked.why if asked else error.hint
+        raise
+    if outcome.exit_code != SavedForRequeue.exit_code:
+        return outcome
+    asked = launch.start_again()
+    return replace(outcome, requeued=asked.granted, next_start=asked.why) if asked else outcome
+
+
+def _run(
+    launch: _Launch,
+    observer: supervise.Observer,
+    progress: staging.Progress,
+    on_plan: Callable[[Plan], None],
+) -> supervise.Outcome:
+    config = launch.config
     engines.require(config.backend.name, config.cluster.python or sys.executable)
     began = time.monotonic()
     launch = launch.with_nodes(next_generation(launch.layout.checkpoints))
@@ -89,6 +116,49 @@ def run(
         observer=observer,
         spent=spent,
     )
+
+
+def submits(config: LaunchConfig) -> bool:
+    """Return whether running this means to hand a job to Slurm: we stand outside of any."""
+    return config.cluster.name == "slurm" and _job(config) is None
+
+
+def numbered(config: LaunchConfig, number: int) -> LaunchConfig:
+    """Return the configuration of one of several runs of a job, named alike at each of its starts.
+
+    Outside of a job nothing has to be started again under the same name.
+    """
+    job = _job(config)
+    if job is None or config.run_id:
+        return config
+    return replace(config, run_id=f"{slurm.run_id_of(job, '', config.recipe.name)}-{number}")
+
+
+def submission(config: LaunchConfig) -> slurm.Submission:
+    """Return the batch job that `submit` hands to Slurm. Writes nothing."""
+    return _Launch.of(config).submission()
+
+
+def submit(
+    config: LaunchConfig, *, progress: staging.Progress
+) -> slurm.Submitted | supervise.Outcome:
+    """Stage, write the configuration down as it is now, and hand a job that runs it to Slurm.
+
+    Returns the job, or how the run ended if it is done already.
+
+    Raises:
+        LauncherError: something is missing, or Slurm refuses; no job is there then.
+    """
+    launch = _Launch.of(config)
+    done = launch.finished()
+    if done:
+        return done
+    engines.require(config.backend.name, config.cluster.python or sys.executable)
+    launch = launch.freeze()
+    stage(config, progress)
+    if launch.code:  # what is edited while the job waits changes nothing
+        launch.code.record()
+    return slurm.submit(launch.submission())
 
 
 def new_run_id(recipe: str) -> str:
@@ -123,6 +193,8 @@ class _Launch:
 
     config: LaunchConfig
     layout: RunLayout
+    job: Job | None
+    """The batch job that all this happens in."""
     code: capsule.Code | None
     """None runs the program where it lies."""
     found: _Found | None = None
@@ -131,17 +203,59 @@ class _Launch:
     @classmethod
     def of(cls, config: LaunchConfig) -> _Launch:
         root = storage.local_root(config.storage.root)
-        run_id = config.run_id or new_run_id(config.recipe.name)
-        layout = RunLayout.of(root, run_id)
+        job = _job(config)
+        run_id = slurm.run_id_of(job, config.run_id, config.recipe.name) if job else config.run_id
+        config = replace(
+            config,
+            run_id=run_id or new_run_id(config.recipe.name),
+            storage=replace(config.storage, root=str(root)),
+        )
+        layout = RunLayout.of(root, config.run_id)
+        if job:
+            config = replace(config, resume=slurm.resume_of(layout, job, config.resume))
         return cls(
-            config=replace(config, run_id=run_id, storage=replace(config.storage, root=str(root))),
+            config=config,
             layout=layout,
+            job=job,
             code=_code(config, layout, root),
         )
 
     def freeze(self) -> _Launch:
         """Copy the code, before anything takes long enough to edit it meanwhile."""
         return replace(self, code=self.code.freeze() if self.code else None)
+
+    def finished(self) -> supervise.Outcome | None:
+        """Return how the run ended if it is done already and is not to be started over.
+
+        Raises:
+            ConfigError: it was started with other values.
+        """
+        compare.require_same_run(self.layout.config, self.config)
+        done = supervise.finished(self.layout)
+        return done if self.config.resume in ("auto", "required") else None
+
+    def submission(self) -> slurm.Submission:
+        """Return the batch job that runs this as the configuration says now."""
+        config = self.config
+        options = config.cluster.slurm
+        early = slurm.early_warning(self.layout, options, grace_s=config.supervise.grace_s)
+        patient = replace(config.supervise, grace_s=early.grace_s)
+        return slurm.prepare(
+            self.layout,
+            options=options,
+            nodes=config.nodes if isinstance(config.nodes, int) else 1,
+            signal_s=early.signal_s,
+            python=config.cluster.python or sys.executable,
+            config=dump(replace(config, supervise=patient)),
+        )
+
+    def start_again(self) -> slurm.Requeue | None:
+        """Ask Slurm for the next start of the job that we are in; None if it is not to be asked."""
+        if self.job is None or not self.config.cluster.slurm.requeue:
+            return None
+        # Slurm ends the job to start it again: all is saved, and the last words are still to come.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return slurm.requeue(self.job, self.layout)
 
     def with_nodes(self, attempt: int) -> _Launch:
         """Find the nodes of the next attempt, and have them write in the storage root."""
@@ -232,6 +346,8 @@ class _Launch:
         files.replace(self.layout.config, dump(config))
         folders = {name: item.path for name, item in staged.items()}
         files.replace(self.layout.staged, json.dumps(folders, indent=2))
+        if self.job:
+            slurm.note_own(self.layout, self.job)
         if self.code:
             self.code.record()
         environment.write(
@@ -239,6 +355,11 @@ class _Launch:
             code=self.code.frozen if self.code else None,
             nodes=self.found.environment() if self.found else None,
         )
+
+
+def _job(config: LaunchConfig) -> Job | None:
+    """Return the batch job that the run happens in."""
+    return Job.from_environ(os.environ) if config.cluster.name == "slurm" else None
 
 
 def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> capsule.Code | None:

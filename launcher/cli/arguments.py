@@ -39,6 +39,12 @@ FLAGS: tuple[Flag, ...] = (
         help="add the groups and recipes in DIR to ours; may be given again",
     ),
     Flag(
+        names=("--config",),
+        value="FILE",
+        verbs=("run",),
+        help="start from the configuration in FILE, as a run's folder has it",
+    ),
+    Flag(
         names=("--multirun", "-m"),
         verbs=("run", "plan"),
         help="run every combination of `key=a,b`, one after another",

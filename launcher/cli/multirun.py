@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from launcher import config
-from launcher.cli import failure, typed
+from launcher import config, launch
+from launcher.cli import batch, failure, typed
 from launcher.cli.arguments import Invocation
 from launcher.cli.display import units
 from launcher.cli.folders import config_dirs
@@ -35,7 +35,7 @@ def main(invocation: Invocation) -> int:
     rows: list[tuple[int, str, str]] = []
     for number, (overrides, what) in enumerate(zip(every, differing, strict=True), start=1):
         print(f"--- run {number} of {len(every)}: {what}", flush=True)
-        rows.append(_one(invocation, overrides))
+        rows.append(_one(invocation, overrides, number))
         if rows[-1][0] in _STOPS:
             break
     _print_table(differing, rows)
@@ -47,10 +47,14 @@ def _what(texts: tuple[str, ...]) -> str:
     return " ".join(text for text in texts if not text.startswith("run_id=")) or "-"
 
 
-def _one(invocation: Invocation, overrides: tuple[str, ...]) -> tuple[int, str, str]:
+def _one(invocation: Invocation, overrides: tuple[str, ...], number: int) -> tuple[int, str, str]:
     repeat = typed.command(Invocation(verb="run", overrides=overrides, flags=invocation.flags))
     try:
         chosen = config.load(overrides, config_dirs=config_dirs(invocation))
+        chosen = launch.numbered(chosen, number)
+        if launch.submits(chosen):
+            handed = batch.submit(chosen)
+            return handed.exit_code, handed.run_id, f"job {handed.job_id}" if handed.job_id else ""
         outcome = run(chosen, repeat=repeat)
     except LauncherError as error:
         failure.show(error)

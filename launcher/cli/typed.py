@@ -35,6 +35,7 @@ def command(invocation: Invocation) -> str:
     """Return the command line that repeats `invocation` as a new run."""
     verb: tuple[str, ...] = () if invocation.verb == "run" else (invocation.verb,)
     dirs = [f"--config-dir={folder}" for folder in invocation.values("config-dir")]
+    dirs += [f"--config={file}" for file in invocation.values("config")]
     overrides = [text for text in invocation.overrides if not text.startswith("run_id=")]
     if invocation.verb == "resume":
         verb = ("resume", *invocation.words)

@@ -8,6 +8,7 @@ is written in the grammar already:
 * `args=[--lr,1e-4]`      keeps the texts as typed: the grammar would make a number of `1e-4`;
 * `run_id=1e5`            likewise;
 * `script=a(b).py`        needs no quotes: a path is never anything but text;
+* `cluster.slurm.array=1,3` is one text: sbatch's options are no lists and no sweeps;
 * `cluster.hosts=[a[1-4],b slots=2]` keeps the ranges: to the grammar they are lists within lists.
 """
 
@@ -15,16 +16,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from types import MappingProxyType
 
 from launcher.cluster.ranges import split
 from launcher.config.keys import free_prefix
+from launcher.slurm.config import SlurmConfig
 
 SOURCES = ("model", "data")
 """Groups that take a place instead of a name."""
 _TEXTS = (
     *("run_id", "script", "storage.root", "resume", "recipe.program"),
     *("cluster.python", "cluster.hostfile", "cluster.head"),
+)
+_OPTIONS = frozenset(
+    f"cluster.slurm.{each.name}" for each in fields(SlurmConfig) if each.type == "str"
 )
 _BRACKETED = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
 """Brackets around everything, which may hold more of them one level deep."""
@@ -53,7 +59,7 @@ def _rewrite_one(override: str) -> tuple[str, ...]:
         return (f"{key}=uri", f"{key}.source={_as_text(value)}")
     if key in _LISTS:
         return (f"{key}={_LISTS[key](value)}",)
-    if key in _TEXTS and not _sweeps(value):
+    if key in _OPTIONS or (key in _TEXTS and not _sweeps(value)):
         return (f"{key}={_as_text(value)}",)
     if free_prefix(key):
         return (f"++{override}",)
@@ -94,6 +100,7 @@ def _host_list(value: str) -> str:
 _LISTS: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
         "args": _exact_list,
+        "cluster.slurm.extra": _exact_list,
         **dict.fromkeys(
             ("cluster.hosts", "cluster.include", "cluster.exclude", "cluster.spares"), _host_list
         ),

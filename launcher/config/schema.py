@@ -3,7 +3,8 @@
 The docstring under a field is its help text: `python -m launcher run --help` and docs/config.md
 print it.
 
-Pieces that live with their owner: `ModelConfig` and `DataConfig` in `launcher.staging.config`.
+Pieces that live with their owner: `ModelConfig` and `DataConfig` in `launcher.staging.config`,
+`SlurmConfig` in `launcher.slurm.config`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import ConfigError
+from launcher.slurm.config import SlurmConfig
 from launcher.specs.secrets import names_a_secret
 from launcher.staging.config import DataConfig, ModelConfig
 
@@ -104,6 +106,10 @@ class ClusterConfig:
     """Hosts that are used only when others do not answer or are lost."""
     min_nodes: int = 1
     """After nodes were lost the run goes on with no fewer than this; a first start needs all."""
+    wait: bool = False
+    """With `cluster=slurm`: follow the job until the run has ended, with its exit code."""
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
+    """With `cluster=slurm`: what sbatch is asked for."""
     probe: bool = True
     """Ask the nodes for their addresses before planning; false takes their names as addresses."""
 

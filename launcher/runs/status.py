@@ -21,6 +21,8 @@ from launcher.specs import Node, Plan, RankRecord, RankState, RunLayout
 class RunState(StrEnum):
     """What a person asks first."""
 
+    QUEUED = "queued"
+    """A batch job that will work on it waits; only the batch system knows that."""
     STAGING = "staging"
     """The folder is there, no attempt has started."""
     STARTING = "starting"

@@ -37,6 +37,10 @@ class Outcome:
     """What the program gave to `ctx.finish`; empty if it did not."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Where the time went, over all attempts: `stage`, `start`, `train`, `lost` ..."""
+    requeued: bool = False
+    """The batch system was asked to start it again, and will."""
+    next_start: str = ""
+    """Who starts it again, or why nobody does, in one sentence; empty when nobody was asked."""
     first_failure: FirstFailure | None = None
     why: str = ""
     """The incident report, when it failed."""

@@ -45,7 +45,11 @@ KEYS = [
     *("script", "args", "code", "nodes", "slots", "device"),
     *("backend.name", "cluster.name", "cluster.port", "cluster.python"),
     *(f"cluster.{name}" for name in ("hostfile", "hosts", "include", "exclude", "head", "spares")),
-    *("cluster.min_nodes", "cluster.probe"),
+    *("cluster.min_nodes", "cluster.wait"),
+    *(f"cluster.slurm.{name}" for name in ("partition", "account", "qos", "time", "gres")),
+    *(f"cluster.slurm.{name}" for name in ("constraint", "exclude", "reservation", "dependency")),
+    *(f"cluster.slurm.{name}" for name in ("array", "mem", "cpus_per_task", "requeue", "extra")),
+    "cluster.probe",
     *("model.name", "model.source", "model.revision", "model.include", "model.strip"),
     *("model.sha256", "model.options", "model.needs"),
     *("data.name", "data.source", "data.revision", "data.include", "data.sha256"),
@@ -90,7 +94,17 @@ ROOMS = [
         "plan",
         "preflight",
     ),
-    *("runs", "runtime", "specs", "staging", "storage", "supervise", "survey", "transports"),
+    *(
+        "runs",
+        "runtime",
+        "slurm",
+        "specs",
+        "staging",
+        "storage",
+        "supervise",
+        "survey",
+        "transports",
+    ),
 ]
 
 

@@ -80,7 +80,10 @@ def _next(outcome: Outcome, commands: NextCommands) -> list[tuple[str, str]]:
         return [("repeat", commands.repeat)]
     if outcome.state is OutcomeState.FAILED:  # the incident report ends with what to do
         return [] if outcome.why else [("why", commands.why)]
-    return [("go on", commands.resume)]
+    if outcome.requeued:
+        return [("next", outcome.next_start)]
+    why_not = [("next", outcome.next_start)] if outcome.next_start else []
+    return [*why_not, ("go on", commands.resume)]
 
 
 def _short(path: Path, cwd: Path) -> str:

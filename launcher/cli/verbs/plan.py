@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 from launcher import config, launch
@@ -11,6 +12,7 @@ from launcher.cli.arguments import Invocation
 from launcher.cli.folders import config_dirs
 from launcher.config import compare
 from launcher.plan import render
+from launcher.slurm import Submission
 from launcher.specs import Plan, RunLayout, to_json
 from launcher.specs.secrets import mask, redact
 
@@ -20,6 +22,9 @@ def main(invocation: Invocation) -> int:
     typed.no_words(invocation)
     for number, overrides in enumerate(_all_overrides(invocation)):
         chosen = config.load(overrides, config_dirs=config_dirs(invocation))
+        if launch.submits(chosen):
+            _print_submission(launch.submission(chosen), as_json=invocation.has("json"))
+            continue
         made = launch.plan(chosen)
         layout = RunLayout.of(made.storage_root, made.run_id)
         if layout.config.exists():
@@ -29,6 +34,14 @@ def main(invocation: Invocation) -> int:
         print(to_json(_masked(made), indent=2) if invocation.has("json") else render(made))
         _warn(made)
     return 0
+
+
+def _print_submission(made: Submission, *, as_json: bool) -> None:
+    """Outside of an allocation nobody knows the nodes: what would happen is a submission."""
+    if as_json:
+        print(json.dumps({"argv": made.argv, "script": made.script}, indent=2))
+    else:
+        print(made)
 
 
 def _all_overrides(invocation: Invocation) -> list[tuple[str, ...]]:

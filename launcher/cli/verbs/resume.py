@@ -8,7 +8,7 @@ from launcher import checkpoint, config
 from launcher.cli import typed
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import config_dirs, run_folder, storage_root
-from launcher.cli.verbs.run import run
+from launcher.cli.verbs.run import start
 
 
 def main(invocation: Invocation) -> int:
@@ -27,7 +27,7 @@ def main(invocation: Invocation) -> int:
         # does so silently.
         commits = checkpoint.list_commits(layout.checkpoints)
         chosen = dataclasses.replace(chosen, resume="required" if commits else "auto")
-    return run(chosen, repeat=typed.command(invocation)).exit_code
+    return start(chosen, repeat=typed.command(invocation))
 
 
 def _without_run(invocation: Invocation) -> list[str]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from launcher import config, launch
-from launcher.cli import failure, typed
+from launcher.cli import batch, failure, typed
 from launcher.cli.arguments import Invocation
 from launcher.cli.display import RunDisplay, open_surface
 from launcher.cli.display.summary import NextCommands, summary
@@ -23,9 +23,26 @@ def main(invocation: Invocation) -> int:
         from launcher.cli import multirun
 
         return multirun.main(invocation)
+    return start(_load(invocation), repeat=typed.command(invocation))
+
+
+def _load(invocation: Invocation) -> LaunchConfig:
     dirs = config_dirs(invocation)
-    chosen = config.load(invocation.overrides, config_dirs=dirs)
-    return run(chosen, repeat=typed.command(invocation)).exit_code
+    saved = invocation.values("config")
+    if saved:
+        return config.load_saved(Path(saved[-1]), invocation.overrides, config_dirs=dirs)
+    return config.load(invocation.overrides, config_dirs=dirs)
+
+
+def start(chosen: LaunchConfig, *, repeat: str) -> int:
+    """Run what `chosen` says here, or hand it to the batch system; return the exit code.
+
+    Raises:
+        LauncherError: something kept it from starting.
+    """
+    if launch.submits(chosen):
+        return batch.submit(chosen).exit_code
+    return run(chosen, repeat=repeat).exit_code
 
 
 def run(chosen: LaunchConfig, *, repeat: str) -> Outcome:

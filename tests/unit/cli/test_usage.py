@@ -29,7 +29,7 @@ def test_help_of_run_names_every_key_with_its_default(types: Any) -> None:
     out = types("run", "--help").out
     for key in all_keys():
         assert f"  {key}=" in out
-    assert "  nodes=1\n" in out
+    assert "  nodes=auto\n" in out
 
 
 def test_a_users_own_recipe_stands_in_the_help(types: Any, here: Path) -> None:

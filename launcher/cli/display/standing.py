@@ -1,0 +1,72 @@
+"""How a run stands, as a few lines and a table, or as one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.cli import typed
+from launcher.cli.display import units
+from launcher.runs import RunState, RunStatus
+
+
+def text(status: RunStatus, jobs: Sequence[str] = ()) -> str:
+    """Return a status as a few lines and a table."""
+    rows = [("run", f"{status.run_id}: {status.state}")]
+    rows += [("job", job.removeprefix("job ")) for job in jobs]
+    if status.attempt:
+        rows.append(("attempt", f"{status.attempt}, recipe {status.recipe}"))
+    rows += _progress(status)
+    if status.supervisor:
+        alive = "alive" if status.supervisor_alive else "gone"
+        rows.append(("supervisor", f"{status.supervisor}, {alive}"))
+    if status.result:
+        rows.append(
+            (
+                "result",
+                ", ".join(f"{key} {units.value(each)}" for key, each in status.result.items()),
+            )
+        )
+    if status.state is RunState.FAILED:
+        rows.append(("why", f"`{typed.program()} why {status.run_id}` tells what broke first"))
+    lines = [f"{name:<12}{value}" for name, value in rows]
+    return "\n".join([*lines, *_nodes(status)])
+
+
+def line(status: RunStatus, jobs: Sequence[str] = ()) -> str:
+    """Return what a log needs of it."""
+    parts = [*jobs, *(f"{name} {value}" for name, value in _progress(status))]
+    return f"{status.run_id}: {status.state}  {'  '.join(parts)}".rstrip()
+
+
+def _progress(status: RunStatus) -> list[tuple[str, str]]:
+    if not status.step:
+        return []
+    total = f" of {status.total_steps}" if status.total_steps else ""
+    parts = [f"{status.step}{total}"]
+    if status.loss is not None:
+        parts.append(f"loss {units.loss(status.loss)}")
+    if status.state is RunState.RUNNING:
+        if status.samples_per_s is not None:
+            parts.append(f"{units.rate(status.samples_per_s)} samples/s")
+        if status.eta_s is not None:
+            parts.append(f"{units.clock(status.eta_s)} left")
+    rows = [("step", ", ".join(parts))]
+    if status.committed_step is not None:
+        rows.append(("saved at", f"step {status.committed_step}"))
+    return rows
+
+
+def _nodes(status: RunStatus) -> list[str]:
+    if not status.nodes:
+        return []
+    lines = ["", f"{'node':<16}{'ranks':>7}  {'state':<10}{'phase':<10}{'step':>8}  last sign"]
+    for node in status.nodes:
+        ranks = (
+            str(node.ranks) if node.reporting == node.ranks else f"{node.reporting}/{node.ranks}"
+        )
+        age = node.heartbeat_age_s
+        sign = "never" if age is None else f"{units.duration(age)} ago"
+        lines.append(
+            f"{node.node:<16}{ranks:>7}  {node.state:<10}{node.phase:<10}{node.step:>8}  {sign}"
+        )
+    return lines

@@ -1,0 +1,31 @@
+"""Batch jobs: submitting from a login node, looking at them, and asking for another start.
+
+Slurm's own words stop here. The nodes of an allocation are `launcher.cluster.slurm`, how a command
+reaches them is `launcher.transports`.
+"""
+
+from launcher.slurm.control import JobInfo, cancel, look
+from launcher.slurm.follow import follow
+from launcher.slurm.naming import resume_of, run_id_of
+from launcher.slurm.records import JobRecord, note_own, read
+from launcher.slurm.requeue import Requeue, requeue
+from launcher.slurm.submit import Submission, Submitted, early_warning, prepare, submit
+
+__all__ = [
+    "JobInfo",
+    "JobRecord",
+    "Requeue",
+    "Submission",
+    "Submitted",
+    "cancel",
+    "early_warning",
+    "follow",
+    "look",
+    "note_own",
+    "prepare",
+    "read",
+    "requeue",
+    "resume_of",
+    "run_id_of",
+    "submit",
+]

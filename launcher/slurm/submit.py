@@ -1,0 +1,200 @@
+"""Handing a batch script to Slurm."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from launcher.errors import ConfigError, PreflightError
+from launcher.runs.files import replace
+from launcher.runs.saving import longest_save_s
+from launcher.slurm.config import SlurmConfig
+from launcher.slurm.control import call, words
+from launcher.slurm.limits import limit_s
+from launcher.slurm.mistakes import hint_for
+from launcher.slurm.records import JobRecord, note
+from launcher.slurm.script import BatchRequest, options_of, render
+from launcher.slurm.warning import EarlyWarning, size
+from launcher.specs import RunLayout
+
+_CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """A job that Slurm has taken."""
+
+    run_id: str
+    record: JobRecord
+    script: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What is handed to Slurm, and what the job will read. Prints as what will happen."""
+
+    layout: RunLayout
+    folder: Path
+    """Where it is written down, in the run folder."""
+    script: str
+    config: str
+    """The resolved configuration of the job: what is changed in `conf/` while it waits changes
+    nothing."""
+    options: tuple[str, ...]
+    array: str = ""
+
+    @property
+    def script_path(self) -> Path:
+        return self.folder / "job.sbatch"
+
+    @property
+    def log(self) -> Path:
+        """Path of the job's log with Slurm's patterns for its id."""
+        return self.folder / ("slurm-%A_%a.log" if self.array else "slurm-%j.log")
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        folder = str(self.folder).replace("%", "%%")
+        return (
+            *("sbatch", "--parsable", f"--output={folder}/{self.log.name}"),
+            str(self.script_path),
+        )
+
+    def __str__(self) -> str:
+        return f"# {self.script_path}\n{self.script}\n# submitted with\n{shlex.join(self.argv)}"
+
+
+def _next_folder(layout: RunLayout) -> Path:
+    number = 1
+    while (folder := layout.jobs / f"submitted-{number:04d}").exists():
+        number += 1
+    return folder
+
+
+def early_warning(layout: RunLayout, options: SlurmConfig, *, grace_s: float) -> EarlyWarning:
+    """Return when the job is to be warned, from how long the run's saves took so far."""
+    save_s = longest_save_s(layout)
+    return size(save_s=save_s, grace_s=grace_s, limit_s=limit_s(options.time))
+
+
+def prepare(
+    layout: RunLayout,
+    *,
+    options: SlurmConfig,
+    nodes: int,
+    signal_s: int,
+    python: str,
+    config: str,
+) -> Submission:
+    """Return what `submit` would do. Writes nothing.
+
+    `config` is the resolved configuration as YAML; the job reads that and nothing else.
+
+    Raises:
+        ConfigError: Slurm could not write the job's log into the run folder.
+    """
+    folder = _next_folder(layout)
+    if "\\" in str(folder):
+        raise ConfigError(
+            f"Slurm takes no backslash in the path of a log: {folder}",
+            hint="give another folder: `storage.root=...`",
+        )
+    request = BatchRequest(
+        name=layout.run_id,
+        nodes=nodes,
+        options=options,
+        signal_s=signal_s,
+        command=(python, "-m", "launcher", "run", "--config", str(folder / _CONFIG)),
+    )
+    return Submission(
+        layout=layout,
+        folder=folder,
+        script=render(request),
+        config=config,
+        options=tuple(options_of(request)),
+        array=options.array,
+    )
+
+
+def submit(submission: Submission, environ: Mapping[str, str] = os.environ) -> Submitted:
+    """Write the script and its configuration down and hand it to Slurm.
+
+    Raises:
+        PreflightError: Slurm refuses; in its own words. Nothing of the submission is left then.
+    """
+    try:
+        submission.folder.mkdir(parents=True)
+    except FileExistsError:
+        raise PreflightError(
+            f"somebody else submits run `{submission.layout.run_id}` at this moment",
+            hint="look at it with `status`, then repeat the command",
+        ) from None
+    try:
+        replace(submission.folder / _CONFIG, submission.config)
+        replace(submission.script_path, submission.script)
+        record = _sbatch(submission, environ)
+    except BaseException:
+        _forget(submission)
+        raise
+    if not submission.layout.config.exists():  # so that `status` and `stop` find the run by now
+        replace(submission.layout.config, submission.config)
+    note(submission.layout, record)
+    return Submitted(run_id=submission.layout.run_id, record=record, script=submission.script_path)
+
+
+def _sbatch(submission: Submission, environ: Mapping[str, str]) -> JobRecord:
+    done = call(submission.argv, environ=without_overrides(environ, submission.options))
+    job_id, _, cluster = done.stdout.strip().partition(";")
+    if done.returncode != 0 or not job_id.isdecimal():
+        said = words(done)
+        raise PreflightError("Slurm refuses the job", context=said, hint=hint_for(said))
+    log = str(submission.log).replace("%j", job_id)
+    return JobRecord(
+        cluster=cluster,
+        job_id=job_id,
+        array=submission.array,
+        log=log.replace("%A", job_id),
+    )
+
+
+def without_overrides(environ: Mapping[str, str], given: tuple[str, ...]) -> dict[str, str]:
+    """Return `environ` without the variables by which Slurm would override what was asked for."""
+    names = {option.partition("=")[0] for option in given}
+    dropped = {variable for name, variable in _OVERRIDES.items() if name in names}
+    return {name: value for name, value in environ.items() if name not in dropped}
+
+
+_OVERRIDES: Mapping[str, str] = MappingProxyType(
+    {
+        "--account": "SBATCH_ACCOUNT",
+        "--array": "SBATCH_ARRAY_INX",
+        "--constraint": "SBATCH_CONSTRAINT",
+        "--gres": "SBATCH_GRES",
+        "--job-name": "SBATCH_JOB_NAME",
+        "--mem": "SBATCH_MEM_PER_NODE",
+        "--no-requeue": "SBATCH_REQUEUE",
+        "--open-mode": "SBATCH_OPEN_MODE",
+        "--partition": "SBATCH_PARTITION",
+        "--qos": "SBATCH_QOS",
+        "--requeue": "SBATCH_NO_REQUEUE",
+        "--reservation": "SBATCH_RESERVATION",
+        "--signal": "SBATCH_SIGNAL",
+        "--time": "SBATCH_TIMELIMIT",
+    }
+)
+"""A variable wins over a line of the script."""
+
+
+def _forget(submission: Submission) -> None:
+    """Leave no run behind that never was one."""
+    shutil.rmtree(submission.folder, ignore_errors=True)
+    for folder in (submission.layout.jobs, submission.layout.path):
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # there is more in it: the run was there before

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from launcher.slurm.warning import EarlyWarning, size
+
+
+@pytest.mark.parametrize(
+    ("save_s", "grace_s", "limit_s", "signal_s", "ranks_get"),
+    [
+        (None, 60, None, 90, 60),  # nobody knows yet: what the ranks get, and time to leave
+        (5, 60, None, 90, 60),
+        (100, 60, None, 330, 300),  # three times the longest save so far
+        (None, 10, None, 60, 10),  # Slurm's clock is no finer
+        (100, 60, 3600, 330, 300),
+        (100, 60, 600, 300, 300),  # half of the time at most: else it would only save
+        (None, 60, 60, 30, 60),
+    ],
+)
+def test_the_warning_leaves_time_to_save(
+    save_s: float | None, grace_s: float, limit_s: int | None, signal_s: int, ranks_get: float
+) -> None:
+    found = size(save_s=save_s, grace_s=grace_s, limit_s=limit_s)
+    assert found == EarlyWarning(signal_s=signal_s, grace_s=ranks_get)
