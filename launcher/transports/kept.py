@@ -37,6 +37,8 @@ class Kept:
         self._code: int | None = None
         self._lost = ""
         self._refusal: Refusal | None = None
+        self.is_over = False
+        """Nothing is left of it, or nothing can be known of it any more."""
 
     @property
     def pid(self) -> int:
@@ -91,10 +93,13 @@ class Kept:
                 self._refusal = Refusal(message["failed"], message["why"])
             elif "exit" in message and self._code is None:
                 self._code = message["exit"]
+            elif "left" in message:
+                self.is_over = True
             self._changed.notify_all()
 
     def lose(self, why: str) -> None:
         """Nothing can be learned of it any more."""
+        self.is_over = True
         with self._changed:
             if not self.started and self._refusal is None:
                 self._refusal = Refusal("connection", why)

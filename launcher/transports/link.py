@@ -11,13 +11,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Link", "Parts", "last_words"]
+__all__ = ["Link", "last_messages", "last_words"]
 
 Message = Mapping[str, Any]
 _READ_AT_ONCE = 1 << 16
+_END_WITHIN_S = 2.0
 
 
-class Parts:
+class _Parts:
     """Puts messages together again; whatever else stands between them is noise."""
 
     def __init__(self) -> None:
@@ -40,7 +41,9 @@ class Parts:
 class Link:
     """A process that leads to one keeper or to many, with what goes to and fro."""
 
-    def __init__(self, argv: Sequence[str], first: bytes) -> None:
+    def __init__(
+        self, argv: Sequence[str], first: bytes, env: Mapping[str, str] | None = None
+    ) -> None:
         # A file, because nobody has to read it while it grows; a background process that ssh
         # leaves behind may keep it open.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
@@ -49,6 +52,7 @@ class Link:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            env=env,
             start_new_session=True,  # a terminal's Ctrl-C is the supervisor's to handle
         )
         assert self.process.stdin is not None
@@ -60,7 +64,7 @@ class Link:
         self._lock = threading.Lock()
         self._waiting = bytearray(first)
         self._line = b""
-        self._parts = Parts()
+        self._parts = _Parts()
         self._words = ""
         self._closed = False
 
@@ -119,13 +123,27 @@ class Link:
             if self._closed:
                 return
             self._closed = True
-            self.process.kill()
-            self.process.wait()
+            self._end()
             self._read_words()
             for file in (self.process.stdin, self.process.stdout, self._errors):
                 with contextlib.suppress(OSError):
                     assert file is not None
                     file.close()
+
+    def _end(self) -> None:
+        self.process.terminate()  # srun then ends its step, ssh its session
+        try:
+            self.process.wait(_END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def last_messages(output: bytes) -> dict[str, Message]:
+    """Return the last message of each node in `output`, but not the word that it is there."""
+    parts = _Parts()
+    found = (parts.add(line) for line in output.split(b"\n"))
+    return {node: message for node, message in filter(None, found) if "here" not in message}
 
 
 def last_words(text: str) -> str:

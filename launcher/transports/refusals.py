@@ -26,7 +26,7 @@ def late(node: Node, log: Path, within_s: float) -> PreflightError:
     return PreflightError(
         f"{_called(node)} started nothing within {within_s:g} s",
         context=f"its output would go to `{log}`",
-        hint=f"does the storage hang there? `ssh {node.ssh} ls {log.parent}`",
+        hint=f"does the storage hang there? look at {log.parent} on {node.name}",
     )
 
 

@@ -14,6 +14,7 @@ TRANSPORTS: Mapping[str, str] = MappingProxyType(
     {
         "local": "launcher.transports.local:LocalTransport",
         "ssh": "launcher.transports.ssh:SshTransport",
+        "srun": "launcher.transports.srun:SrunTransport",
     }
 )
 """Name -> `module:class`; the class is called with a `Reach`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,21 @@ from launcher.specs import Command
 from launcher.transports import far
 from launcher.transports.transport import Answer
 
-__all__ = ["KEEPER", "command_job", "first_words", "keeper_words", "question", "read_answer"]
+__all__ = [
+    "START_WITHIN_S",
+    "command_job",
+    "common_job",
+    "first_words",
+    "keeper_words",
+    "question",
+    "read_answer",
+]
 
-KEEPER = far.source("keeper").encode()
+_KEEPER = far.source("keeper").encode()
+START_WITHIN_S = 60.0
+"""From the first try to a running command: logins may come in crowds, and storage may be slow."""
+_LEASE_OVERTIME_S = 10.0
+"""A keeper gives up later than we do, so that a node which we still count on is never ended."""
 _GRACE_S = 30.0
 """When the command's environment names none."""
 
@@ -24,7 +36,7 @@ def keeper_words(python: str) -> tuple[str, ...]:
     It runs isolated (-I, -S): neither a `json.py` in somebody's home folder nor a broken
     site-packages can keep it from starting.
     """
-    return (python, "-I", "-S", "-c", far.bootstrap(KEEPER))
+    return (python, "-I", "-S", "-c", far.bootstrap(_KEEPER))
 
 
 def first_words(
@@ -35,7 +47,12 @@ def first_words(
     An empty `name` leaves it to the keeper to find out which of the nodes it is on.
     """
     request = {"name": name, "common": common, "jobs": jobs}
-    return KEEPER + f"{json.dumps(request)}\n".encode()
+    return _KEEPER + f"{json.dumps(request)}\n".encode()
+
+
+def common_job(*, without: Sequence[str] = (), lost_after_s: float) -> dict[str, Any]:
+    """Return what all nodes are told: which of their own variables go, and how long they wait."""
+    return {"without": without, "lease_s": lost_after_s + _LEASE_OVERTIME_S}
 
 
 def command_job(command: Command, log: Path, env: Mapping[str, str]) -> dict[str, Any]:
@@ -49,10 +66,17 @@ def command_job(command: Command, log: Path, env: Mapping[str, str]) -> dict[str
     }
 
 
-def question(source: str, timeout_s: float) -> dict[str, Any]:
-    """Return the request to run `source`."""
-    program = source.encode()
-    return {"source": source, "bootstrap": far.bootstrap(program), "timeout_s": timeout_s}
+def question(
+    source: str, timeout_s: float, *, env: Mapping[str, str], without: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what all nodes are told that have to run `source`."""
+    return {
+        "source": source,
+        "bootstrap": far.bootstrap(source.encode()),
+        "timeout_s": timeout_s,
+        "env": env,
+        "without": without,
+    }
 
 
 def read_answer(

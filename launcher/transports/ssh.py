@@ -16,10 +16,12 @@ from launcher.errors import PreflightError
 from launcher.specs import Command, Node
 from launcher.transports.forwarding import forwarded
 from launcher.transports.kept import Kept, Refusal
-from launcher.transports.link import Link, Parts
+from launcher.transports.link import Link, last_messages
 from launcher.transports.refusals import all_of, end_all, late, refused, unreachable
 from launcher.transports.requests import (
+    START_WITHIN_S,
     command_job,
+    common_job,
     first_words,
     keeper_words,
     question,
@@ -31,12 +33,8 @@ from launcher.transports.switchboard import Switchboard
 from launcher.transports.transport import Answer, Process, Reach
 
 _MOST_AT_ONCE = 16
-START_WITHIN_S = 60.0
-"""From the first try to a running command: logins may come in crowds, and storage may be slow."""
 _LOGIN_WITHIN_S = 15.0
 """On top of what a question may take."""
-LEASE_OVERTIME_S = 10.0
-"""A keeper gives up later than we do, so that a node which we still count on is never ended."""
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 4.0
 
@@ -91,7 +89,7 @@ class SshTransport:
 
     def _start(self, command: Command, log: Path) -> Process:
         node = self._nodes[command.node_rank]
-        common = {"without": (), "lease_s": self._reach.lost_after_s + LEASE_OVERTIME_S}
+        common = common_job(lost_after_s=self._reach.lost_after_s)
         job = command_job(command, log, forwarded(os.environ))
         first = first_words(node.name, common, {node.name: job})
         patience = Patience(START_WITHIN_S)
@@ -121,8 +119,8 @@ class SshTransport:
         return kept
 
     def _ask(self, node: Node, source: str, request: Mapping[str, Any], timeout_s: float) -> Answer:
-        job = {**question(source, timeout_s), "request": request, "env": forwarded(os.environ)}
-        first = first_words(node.name, {"without": ()}, {node.name: job})
+        common = question(source, timeout_s, env=forwarded(os.environ))
+        first = first_words(node.name, common, {node.name: {"request": request}})
         patience = Patience(timeout_s + _LOGIN_WITHIN_S)
         while True:
             began = time.monotonic()
@@ -132,13 +130,10 @@ class SshTransport:
                 return Answer(node_rank=node.node_rank, problem=f"no answer within {timeout_s:g} s")
             except PreflightError as error:
                 return Answer(node_rank=node.node_rank, problem=error.message, hint=error.hint)
-            parts = Parts()
-            messages = [found[1] for line in said.split(b"\n") if (found := parts.add(line))]
-            if len(messages) > 1:  # the first says that it is there
-                seconds = time.monotonic() - began
-                return read_answer(
-                    node.node_rank, messages[-1], timeout_s=timeout_s, seconds=seconds
-                )
+            seconds = time.monotonic() - began
+            message = last_messages(said).get(node.name)
+            if message is not None:
+                return read_answer(node.node_rank, message, timeout_s=timeout_s, seconds=seconds)
             failure = self._explain(node, code, complained)
             if not (failure.passing and patience.pause()):
                 return Answer(node_rank=node.node_rank, problem=failure.problem, hint=failure.hint)

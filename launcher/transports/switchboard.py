@@ -9,7 +9,7 @@ from __future__ import annotations
 import selectors
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from launcher.transports.kept import Kept
 from launcher.transports.link import Link, last_words
@@ -56,14 +56,11 @@ class Switchboard:
 
     def close(self) -> None:
         """End every command that is still kept, and every link."""
-        with self._lock:
-            links = list(self._kept)
-            reachable = [link for link in links if self._is_reachable(link)]
+        links = self._links()
         for link in links:
             link.send({"to": None, "kill": True})
-        deadline = time.monotonic() + _CLOSE_WITHIN_S
-        while any(link in self._kept for link in reachable) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        _wait_for(lambda: all(self._is_over(link) for link in links), _CLOSE_WITHIN_S)
+        _wait_for(lambda: not self._kept, _EXIT_WITHIN_S)
         self._closing = True
         if self._thread is not None:
             self._thread.join()
@@ -71,8 +68,8 @@ class Switchboard:
             self._drop(link)
         self._selector.close()
 
-    def _is_reachable(self, link: Link) -> bool:
-        return any(not each.lost for each in self._kept[link].values())
+    def _is_over(self, link: Link) -> bool:
+        return all(each.is_over for each in self._kept.get(link, {}).values())
 
     # --- the thread
 
@@ -141,6 +138,12 @@ class Switchboard:
             each.lose(f"the connection to {_place(each)} ended" + (f": {why}" if why else ""))
         with self._lock:
             del self._kept[link]
+
+
+def _wait_for(condition: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _place(kept: Kept) -> str:

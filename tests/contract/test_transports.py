@@ -15,7 +15,7 @@ import pytest
 
 from launcher.errors import PreflightError
 from launcher.specs import Command, Node
-from launcher.transports import Process, Reach, Transport, create
+from launcher.transports import TRANSPORTS, Process, Reach, Transport, create
 from tests.contract.loopback import LoopbackSshd, why_not
 
 HURTFUL = (
@@ -61,9 +61,16 @@ def ssh(sshd: LoopbackSshd, monkeypatch: pytest.MonkeyPatch) -> Node:
     return Node(node_rank=3, name="looping", address="127.0.0.1", ssh="loop", slots=1)
 
 
-@pytest.fixture(params=["local", "ssh"])
+@pytest.fixture
+def srun() -> Node:
+    if "SLURM_JOB_ID" not in os.environ:
+        pytest.skip("not in a job of Slurm's; tests/cluster runs this in one")
+    return Node(node_rank=3, name=os.environ["SLURMD_NODENAME"], address="127.0.0.1", slots=1)
+
+
+@pytest.fixture(params=sorted(TRANSPORTS))
 def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
-    """A transport to one node; `srun` is in the same contract, see `tests/cluster`."""
+    """Every transport, each to one node, which is this machine."""
     node = request.getfixturevalue(request.param)
     with contextlib.closing(
         create(request.param, Reach(nodes=(node,), python=sys.executable))

@@ -270,8 +270,9 @@ def _listen(inbox: queue.SimpleQueue[Message]) -> None:
 def _keep(job: Mapping[str, Any], voice: Voice) -> None:
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     # Handlers, not SIG_IGN: that the command would inherit.
-    signal.signal(signal.SIGHUP, lambda *_: None)
-    signal.signal(signal.SIGINT, lambda *_: None)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        # Slurm sends a signal to every process of a step: the command has got it too.
+        signal.signal(number, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: inbox.put(_WE_WERE_ASKED))
     signal.signal(signal.SIGCHLD, lambda *_: inbox.put(_CHILD_ENDED))
     # Orphans become our children: so nothing that the command starts can leave its tree.
