@@ -156,9 +156,10 @@ def submit(
     engines.require(config.backend.name, config.cluster.python or sys.executable)
     launch = launch.freeze()
     stage(config, progress)
-    if launch.code:  # what is edited while the job waits changes nothing
-        launch.code.record()
-    return slurm.submit(launch.submission())
+    with slurm.all_or_nothing(launch.layout):
+        if launch.code:  # what is edited while the job waits changes nothing
+            launch.code.record()
+        return slurm.submit(launch.submission())
 
 
 def new_run_id(recipe: str) -> str:

@@ -76,8 +76,24 @@ def jobs_of(layout: RunLayout) -> tuple[JobInfo, ...]:
     Raises:
         PreflightError: Slurm's commands are not here, or do not answer.
     """
+    return look(layout)[0]
+
+
+def look(layout: RunLayout) -> tuple[tuple[JobInfo, ...], tuple[str, ...]]:
+    """Return the jobs of the run that are not over, and in words how they are.
+
+    When all are over, the words tell how the newest one ended, and where its log is.
+
+    Raises:
+        PreflightError: Slurm's commands are not here, or do not answer.
+    """
     records = slurm.read(layout)[-_NEWEST:]
-    return tuple(info for each in records for info in slurm.look(each.job_id) if not info.over)
+    jobs = [(each, info) for each in records for info in slurm.look(each.job_id)]
+    going_on = tuple(info for _, info in jobs if not info.over)
+    if going_on or not jobs:
+        return going_on, tuple(str(info) for info in going_on)
+    record, info = jobs[-1]
+    return (), (f"{info}, {record.log}" if record.log else str(info),)
 
 
 def _follow(submitted: Submitted, layout: RunLayout) -> int:

@@ -9,7 +9,14 @@ from launcher.slurm.follow import follow
 from launcher.slurm.naming import resume_of, run_id_of
 from launcher.slurm.records import JobRecord, note_own, read
 from launcher.slurm.requeue import Requeue, requeue
-from launcher.slurm.submit import Submission, Submitted, early_warning, prepare, submit
+from launcher.slurm.submit import (
+    Submission,
+    Submitted,
+    all_or_nothing,
+    early_warning,
+    prepare,
+    submit,
+)
 
 __all__ = [
     "JobInfo",
@@ -17,6 +24,7 @@ __all__ = [
     "Requeue",
     "Submission",
     "Submitted",
+    "all_or_nothing",
     "cancel",
     "early_warning",
     "follow",

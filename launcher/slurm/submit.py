@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -121,6 +122,19 @@ def prepare(
     )
 
 
+@contextlib.contextmanager
+def all_or_nothing(layout: RunLayout) -> Iterator[None]:
+    """Leave no run behind that never was one, when the body fails."""
+    folders = (layout.path, layout.jobs)
+    new = next((folder for folder in folders if not folder.exists()), None)
+    try:
+        yield
+    except BaseException:
+        if new is not None:
+            shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
 def submit(submission: Submission, environ: Mapping[str, str] = os.environ) -> Submitted:
     """Write the script and its configuration down and hand it to Slurm.
 
@@ -139,7 +153,7 @@ def submit(submission: Submission, environ: Mapping[str, str] = os.environ) -> S
         replace(submission.script_path, submission.script)
         record = _sbatch(submission, environ)
     except BaseException:
-        _forget(submission)
+        shutil.rmtree(submission.folder, ignore_errors=True)
         raise
     if not submission.layout.config.exists():  # so that `status` and `stop` find the run by now
         replace(submission.layout.config, submission.config)
@@ -188,13 +202,3 @@ _OVERRIDES: Mapping[str, str] = MappingProxyType(
     }
 )
 """A variable wins over a line of the script."""
-
-
-def _forget(submission: Submission) -> None:
-    """Leave no run behind that never was one."""
-    shutil.rmtree(submission.folder, ignore_errors=True)
-    for folder in (submission.layout.jobs, submission.layout.path):
-        try:
-            folder.rmdir()
-        except OSError:
-            return  # there is more in it: the run was there before

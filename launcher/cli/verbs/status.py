@@ -30,17 +30,21 @@ def main(invocation: Invocation) -> int:
         shown = [dataclasses.asdict(job) for job in jobs]
         print(json.dumps({**dataclasses.asdict(status), "jobs": shown}, indent=2))
         return 0
+    status, _, told = _look(layout)
+    if not invocation.has("follow"):
+        print(text(status, told))
+        return 0
     ticker = Ticker()
     while True:
-        status, _, told = _look(layout)
         ticker.show(block=text(status, told), line=line(status, told))
-        if not invocation.has("follow") or status.state in _ENDED:
+        if status.state in _ENDED:
             return 0
         time.sleep(_EVERY_S)
+        status, _, told = _look(layout)
 
 
 def _look(layout: RunLayout) -> tuple[RunStatus, Sequence[JobInfo], Sequence[str]]:
-    """Return the status, the jobs of the run that are not over, and these in words.
+    """Return the status, the jobs of the run that are not over, and in words how its jobs are.
 
     Slurm is only asked while nobody supervises the run: then only it knows what comes next.
     """
@@ -48,9 +52,9 @@ def _look(layout: RunLayout) -> tuple[RunStatus, Sequence[JobInfo], Sequence[str
     if status.supervisor_alive or status.state is RunState.DONE:
         return status, (), ()
     try:
-        jobs = batch.jobs_of(layout)
+        jobs, told = batch.look(layout)
     except PreflightError as error:  # the folder still tells the rest
         return status, (), (error.message,)
     if any(job.waiting for job in jobs):
         status = dataclasses.replace(status, state=RunState.QUEUED)
-    return status, jobs, [str(job) for job in jobs]
+    return status, jobs, told

@@ -9,7 +9,7 @@ import pytest
 from launcher.errors import ConfigError, PreflightError
 from launcher.slurm.config import SlurmConfig
 from launcher.slurm.records import JobRecord, read
-from launcher.slurm.submit import Submission, prepare, submit
+from launcher.slurm.submit import Submission, all_or_nothing, prepare, submit
 from launcher.specs import RunLayout
 
 _BADLY_NAMED = "Batch job submission failed: Invalid partition name specified\n"
@@ -81,7 +81,10 @@ def test_a_refusal_is_told_in_slurms_own_words_and_leaves_no_run_behind(
     said = f"sbatch: error: invalid partition specified: gpus\nsbatch: error: {_BADLY_NAMED}"
     command("sbatch", err=said, code=1)
     command("sinfo", out="gpu\nlong\n")
-    with pytest.raises(PreflightError, match="Slurm refuses") as caught:
+    with (
+        pytest.raises(PreflightError, match="Slurm refuses") as caught,
+        all_or_nothing(layout),
+    ):
         submit(prepared(layout, SlurmConfig(partition="gpus")))
     assert "Invalid partition name specified" in caught.value.context
     assert "did you mean `cluster.slurm.partition=gpu`? partitions are: gpu, long" in (
@@ -96,7 +99,7 @@ def test_a_refusal_leaves_an_older_run_as_it_was(
     layout.path.mkdir(parents=True)
     layout.config.write_text("old")
     command("sbatch", err="sbatch: error: Batch job submission failed: Job violates", code=1)
-    with pytest.raises(PreflightError):
+    with pytest.raises(PreflightError), all_or_nothing(layout):
         submit(prepared(layout))
     assert [path.name for path in layout.path.iterdir()] == ["config.yaml"]
 
