@@ -6,11 +6,14 @@ Slurm's names stop here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.cluster.ranges import expand, split
 from launcher.errors import ConfigError
 from launcher.specs.counts import read_counts
+
+_PART = "_HET_GROUP_"
+_FIRST_PART = f"{_PART}0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,12 @@ class _Part:
             raise self._unreadable(name, self._text(name), str(error)) from None
 
     def _gpus(self) -> int:
-        """`8`, `h100:8` or `a100:2,v100:1` is how `--gpus-per-node` was given."""
+        """`8`, `h100:8` or `a100:2,v100:1` is how `--gpus-per-node` was given.
+
+        Of a heterogeneous job Slurm says it only for the first part, where the job's script is.
+        """
+        if self.suffix == _FIRST_PART:
+            return replace(self, suffix="")._gpus()
         per_node = self._text("SLURM_GPUS_PER_NODE")
         if per_node:
             tails = [part.rpartition(":")[2] for part in per_node.split(",")]
@@ -136,7 +144,7 @@ def _parts(environ: Mapping[str, str]) -> Iterable[_Part]:
         yield _Part(environ=environ)
         return
     for number in range(int(size)):
-        yield _Part(environ=environ, suffix=f"_HET_GROUP_{number}")
+        yield _Part(environ=environ, suffix=f"{_PART}{number}")
 
 
 def _refuse_many_launchers(environ: Mapping[str, str]) -> None:

@@ -85,11 +85,12 @@ def test_the_parts_of_a_heterogeneous_job_follow_each_other() -> None:
         "SLURM_NTASKS_HET_GROUP_1": "2",
         "SLURM_TASKS_PER_NODE_HET_GROUP_1": "1(x2)",
         "SLURM_JOB_CPUS_PER_NODE_HET_GROUP_1": "4(x2)",
+        "SLURM_GPUS_ON_NODE": "4",
     }
-    assert [(node.name, node.tasks, node.cpus) for node in read(environ).nodes] == [
-        ("big1", 2, 16),
-        ("small1", 1, 4),
-        ("small2", 1, 4),
+    assert [(node.name, node.tasks, node.cpus, node.gpus) for node in read(environ).nodes] == [
+        ("big1", 2, 16, 4),
+        ("small1", 1, 4, 0),
+        ("small2", 1, 4, 0),
     ]
 
 
