@@ -17,7 +17,9 @@ def main(argv: Sequence[str]) -> int:
     install = verbs.add_parser("install", help="build an engine for the installed torch")
     install.add_argument("engine", choices=("horovod",))
     install.add_argument(
-        "--with-mpi", action="store_true", help="also build the MPI controller (needs mpirun)"
+        "--with-mpi",
+        action="store_true",
+        help="insist on the MPI controller; it is built anyway where `.[mpi]` is installed",
     )
     asked = parser.parse_args(argv)
     try:

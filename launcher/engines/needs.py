@@ -69,6 +69,8 @@ def _mpi() -> Iterator[Missing]:
 
 def _horovod() -> Iterator[Missing]:
     yield from _torch()
+    if "mpi" in str((horovod_build() or {}).get("controllers")):
+        yield from _mpi()  # linked with it, it does not even load without
     yield from _horovod_for(_HOROVOD, "gloo")
 
 

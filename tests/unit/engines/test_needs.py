@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.engines import require
+from launcher.engines.needs import MARKER
 
 
 def bare_python(folder: Path) -> str:
@@ -47,6 +48,27 @@ def test_a_missing_engine_names_what_is_missing_and_the_command_that_mends_it(
     assert message.startswith("2 ")
     assert missing in message
     assert mends in hint
+
+
+def test_a_horovod_linked_with_mpi_needs_it_even_where_mpi_is_not_used(tmp_path: Path) -> None:
+    """It would not load: better a sentence than the dynamic linker's."""
+    built = tmp_path / "horovod" / "torch"
+    built.mkdir(parents=True)
+    for path in (tmp_path / "horovod" / "__init__.py", built / "mpi_lib_v2.so"):
+        path.touch()
+    (tmp_path / "horovod" / MARKER).write_text('{"torch": "", "controllers": "gloo+mpi"}')
+    code = (
+        "from launcher.engines.needs import NEEDS\n"
+        "print(*(what for what, _ in NEEDS['horovod']()), sep=',')"
+    )
+    done = subprocess.run(
+        [bare_python(tmp_path), "-c", code],
+        env={"PATH": str(tmp_path), "PYTHONPATH": f"{Path(__file__).parents[3]}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {"mpi4py", "mpirun"} <= set(done.stdout.strip().split(","))
 
 
 def test_nothing_is_said_about_another_interpreter() -> None:
