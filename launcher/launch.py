@@ -260,7 +260,8 @@ class _Launch:
 
     def with_nodes(self, attempt: int) -> _Launch:
         """Find the nodes of the next attempt, and have them write in the storage root."""
-        return replace(self, found=self._find(attempt, write=True))
+        at_least = None if attempt == 1 else self.config.cluster.min_nodes
+        return replace(self, found=self._find(attempt, write=True, at_least=at_least))
 
     def next_plan(self) -> Plan:
         attempt = next_generation(self.layout.checkpoints)

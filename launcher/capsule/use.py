@@ -68,6 +68,7 @@ class Code:
 
     def record(self) -> None:
         """Write down that this is the run's code from now on; only once it is frozen."""
+        self.layout.path.mkdir(parents=True, exist_ok=True)
         freeze.record(self.frozen, self.layout)
 
     @property

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from launcher.preflight.check import Subject, Trouble
-from launcher.runs import rival
+from launcher.runs.supervisor import refusal, rival
 
 
 def other_supervisor(subject: Subject) -> Trouble | None:
@@ -13,10 +11,5 @@ def other_supervisor(subject: Subject) -> Trouble | None:
     found = rival(subject.layout)
     if found is None:
         return None
-    run_id = subject.layout.run_id
-    age = max(0.0, time.time() - found.heartbeat_at)
-    return Trouble(
-        what=f"run `{run_id}` is already supervised by {found.name} (heartbeat {age:.0f} s ago)",
-        hint=f"watch it with `python -m launcher status run_id={run_id}`, end it with "
-        f"`python -m launcher stop run_id={run_id}`, or take another run_id=",
-    )
+    what, hint = refusal(found, subject.layout)
+    return Trouble(what=what, hint=f"{hint}, or take another run_id=")

@@ -66,6 +66,24 @@ LOST_PEER = Cause(
 )
 """What a rank says when another one is gone."""
 
+
+START_FAILED = Cause(
+    kind=Kind.NODE_LOST,
+    sentence="could not be started together with the other nodes",
+    next_step="look at the nodes that are named above, and at their network",
+)
+
+
+def lost_node(why: str) -> Cause:
+    """Return what it means that a node went away."""
+    return Cause(
+        kind=Kind.NODE_LOST,
+        sentence=f"was lost: {why}",
+        next_step="look at the machine and its network. A restart goes on without it, on spares "
+        "(cluster.spares=) or on fewer nodes, down to cluster.min_nodes=",
+    )
+
+
 _EXCEPTIONS: tuple[_Row, ...] = (
     _row(
         Kind.CUDA_OUT_OF_MEMORY,

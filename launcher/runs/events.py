@@ -59,6 +59,46 @@ class NodeExited(Event):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class NodeLost(Event):
+    """A node gives no sign of life, so that nothing can be learned of its command any more."""
+
+    node_rank: int
+    node: str
+    why: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StartFailed(Event):
+    """A later attempt could not be started on nodes that seemed healthy a moment before."""
+
+    why: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NodesChanged(Event):
+    """The attempt runs on other nodes than the one before."""
+
+    nodes: int
+    before: int
+    lost: tuple[str, ...]
+    joined: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What that means, in words."""
+        lost, joined = ", ".join(self.lost), ", ".join(self.joined)
+        if lost and joined:
+            return f"goes on with {joined} in place of {lost}: {_nodes(self.nodes)}"
+        if lost:
+            return f"goes on with {self.nodes} of {_nodes(self.before)}: without {lost}"
+        return f"goes on with {joined} as well: {_nodes(self.nodes)}"
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RanksJoined(Event):
     """Every rank has written its first record."""
 
@@ -134,6 +174,8 @@ class RunEnded(Event):
 
     state: str
     exit_code: int
+    why: str = ""
+    """What kept it from starting again, where that is not the failure itself."""
 
 
 KINDS: dict[str, type[Event]] = {
@@ -142,6 +184,9 @@ KINDS: dict[str, type[Event]] = {
         AttemptStarted,
         NodeStarted,
         NodeExited,
+        NodeLost,
+        NodesChanged,
+        StartFailed,
         RanksJoined,
         RankFailed,
         Committed,

@@ -33,6 +33,8 @@ class FailureKind(StrEnum):
     """Another rank went away; the cause when nobody else says anything better."""
     HANG = "hang"
     AGENT_LOST = "agent_lost"
+    NODE_LOST = "node_lost"
+    """A whole machine went away, or cannot be reached any more."""
     EXIT_CODE = "exit_code"
     """It left with a code and no exception."""
     NEVER_STARTED = "never_started"

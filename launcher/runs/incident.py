@@ -19,6 +19,7 @@ WIDTH = 100
 MOST_LINES = 40
 _MOST_OTHERS = 5
 _MOST_EARLIER = 3
+_MOST_REASONS = 8
 
 
 def why(layout: RunLayout, attempt: int = 0) -> str:
@@ -41,7 +42,7 @@ def why(layout: RunLayout, attempt: int = 0) -> str:
         *_wrap(failure.next_step),
         *_places(layout, failure),
     ]
-    after += [*_earlier(layout, number), *_going_on(layout, status)]
+    after += [*_earlier(layout, number), *_not_again(layout, number), *_going_on(layout, status)]
     room = MOST_LINES - len(before) - len(after) - 1
     return "\n".join([*before, *_detail(failure, room), *after])
 
@@ -109,6 +110,16 @@ def _earlier(layout: RunLayout, number: int) -> list[str]:
     ]
     lines = [f"  attempt {each.attempt} at step {each.step}: {each.cause}" for each in ended]
     return ["", "BEFORE THAT", *(line[:WIDTH] for line in lines[-_MOST_EARLIER:])] if lines else []
+
+
+def _not_again(layout: RunLayout, number: int) -> list[str]:
+    """What kept the run from starting again after that."""
+    told = events.read(layout.attempt(number).events)
+    reasons = [event.why for event in told if isinstance(event, events.RunEnded) and event.why]
+    if not reasons:
+        return []
+    lines = [line for line in reasons[-1].splitlines() if line.strip()]
+    return ["", "IT CANNOT GO ON", *(f"  {line}"[:WIDTH] for line in lines[:_MOST_REASONS])]
 
 
 def _going_on(layout: RunLayout, status: RunStatus) -> list[str]:

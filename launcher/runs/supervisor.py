@@ -6,6 +6,7 @@ whose supervisor was killed.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.runs.files import replace
+from launcher.runs.hints import command
 from launcher.specs import Job, RunLayout, from_json, to_json
 
 STALE_S = 30.0
@@ -70,6 +72,22 @@ def rival(layout: RunLayout) -> Supervisor | None:
         return None
     job = Job.from_environ(os.environ)
     return None if job is not None and job.follows(found.job) else found
+
+
+def refusal(found: Supervisor, layout: RunLayout) -> tuple[str, str]:
+    """Return what to tell somebody who wants to supervise a run besides `found`, and a hint.
+
+    On another host we see only its heartbeat: a supervisor that was killed there looks alive until
+    that is old.
+    """
+    age_s = max(0.0, time.time() - found.heartbeat_at)
+    what = f"run `{layout.run_id}` is already supervised by {found.name}"
+    hint = f"watch it with `{command('status', layout)}`, end it with `{command('stop', layout)}`"
+    if found.host == socket.gethostname():
+        return what, hint
+    wait_s = max(1, math.ceil(STALE_S - age_s))
+    down = f"if {found.host} is down, repeat this in {wait_s} s, and the run is taken over"
+    return f"{what}, as it said {age_s:.0f} s ago", f"{down}; else {hint}"
 
 
 def is_alive(found: Supervisor | None, *, now: float | None = None) -> bool:

@@ -81,6 +81,8 @@ def testimonies(layout: RunLayout, number: int) -> list[Failure]:
     found = [
         failure for record in seen.records if (failure := _of_record(record, seen)) is not None
     ]
+    found += _of_lost_nodes(seen)
+    found += _of_starts(layout, seen)
     found += _of_nodes(seen, found)
     found += _silent_ranks(layout, seen, found)
     found += _hangs(seen)
@@ -164,6 +166,47 @@ def _rank_failure(
         text=text,
         detail=detail,
     )
+
+
+def _of_lost_nodes(seen: _Attempt) -> list[Failure]:
+    """Nodes that went away: at the time of their last sign of life, before all that followed."""
+    return [
+        Failure(
+            cause=causes.lost_node(event.why),
+            weight=Weight.CAUSE,
+            at=_last_heartbeat(event, seen),
+            rank=None,
+            node_rank=event.node_rank,
+            node=event.node,
+            text="the node was lost",
+            detail="",
+        )
+        for event in seen.events
+        if isinstance(event, events.NodeLost)
+    ]
+
+
+def _of_starts(layout: RunLayout, seen: _Attempt) -> list[Failure]:
+    plan = read_plan(layout, int(seen.layout.path.name))
+    return [
+        Failure(
+            cause=causes.START_FAILED,
+            weight=Weight.CAUSE,
+            at=event.at,
+            rank=None,
+            node_rank=0,
+            node=plan.cluster.head.name if plan else "",
+            text="the attempt could not be started",
+            detail=event.why,
+        )
+        for event in seen.events
+        if isinstance(event, events.StartFailed)
+    ]
+
+
+def _last_heartbeat(event: events.NodeLost, seen: _Attempt) -> float:
+    beats = [each.heartbeat_at for each in seen.records if each.node_rank == event.node_rank]
+    return min(max(beats, default=event.at), event.at)
 
 
 def _of_nodes(seen: _Attempt, told: Sequence[Failure]) -> list[Failure]:

@@ -21,6 +21,7 @@ FROM_OUTSIDE = frozenset(
         FailureKind.CONNECTION,
         FailureKind.HANG,
         FailureKind.AGENT_LOST,
+        FailureKind.NODE_LOST,
     }
 )
 """What happens to a program rather than in it: trying again has a fair chance."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from launcher import transports
 from launcher.errors import (
@@ -14,16 +15,18 @@ from launcher.errors import (
     NotRequeueable,
     PreflightError,
     SavedForRequeue,
+    TrainingError,
 )
-from launcher.runs import clear_stop, events, why
+from launcher.runs import clear_stop, events, incident
 from launcher.runs.blame import first_failure
 from launcher.runs.failure import FailureKind
 from launcher.runs.files import replace
 from launcher.runs.hints import command
-from launcher.runs.supervisor import beat, leave, rival
+from launcher.runs.supervisor import refusal, rival
 from launcher.specs import Job, Plan, RunLayout, to_json
 from launcher.supervise import closing
 from launcher.supervise.generations import CheckpointGenerations, Generations
+from launcher.supervise.heartbeat import Heartbeat
 from launcher.supervise.journal import HOST, Journal
 from launcher.supervise.observer import NoObserver, Observer
 from launcher.supervise.outcome import Outcome, OutcomeState
@@ -68,14 +71,20 @@ def run(
         observer=observer or NoObserver(),
         generations=generations,
     )
-    beat(layout, attempt=0)
-    try:
-        with Wishes(layout) as wishes:
-            plan = supervisor.claim(first)
-            reap(layout)  # what an earlier supervisor left when it was killed on this host
-            return supervisor.run(plan, wishes, dict(spent or {}))
-    finally:
-        leave(layout)
+    with supervisor.heartbeat, Wishes(layout) as wishes:
+        plan = supervisor.claim(first)
+        reap(layout)  # what an earlier supervisor left when it was killed on this host
+        return supervisor.run(plan, wishes, dict(spent or {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ended:
+    """An attempt that ended, and what is needed to close the run after it."""
+
+    plan: Plan
+    end: AttemptEnd
+    verdict: Verdict
+    journal: Journal
 
 
 class _Supervisor:
@@ -96,20 +105,28 @@ class _Supervisor:
         self._observer = observer
         self._generations = generations
         self._failed: list[Failed] = []
+        self._nodes: tuple[str, ...] = ()
+        """Names of the nodes of the attempt before."""
+        self.heartbeat = Heartbeat(layout, generations.newest)
 
     def run(self, plan: Plan, wishes: Wishes, spent: dict[str, float]) -> Outcome:
         """Run the attempt of `plan`, which is claimed, and those that have to follow."""
         while True:
-            outcome = self._attempt(plan, wishes, spent)
-            if outcome is not None:
-                return outcome
-            plan, spent = self._next(plan.attempt + 1), {}
+            ended = self._attempt(plan, wishes, spent)
+            if isinstance(ended, Outcome):
+                return ended
+            try:
+                plan, spent = self._next(plan.attempt + 1), {}
+            except PreflightError as error:
+                why = f"{error}"
+                return self._close(ended, OutcomeState.FAILED, TrainingError.exit_code, why=why)
 
-    def _attempt(self, plan: Plan, wishes: Wishes, spent: dict[str, float]) -> Outcome | None:
-        """Run one attempt; return the outcome of the run, or None when it is to start again."""
+    def _attempt(self, plan: Plan, wishes: Wishes, spent: dict[str, float]) -> Outcome | _Ended:
+        """Run one attempt; return the outcome of the run, or how it ended to be started again."""
         journal = Journal(self._layout.attempt(plan.attempt).events, self._observer)
         journal.attempt(plan)
         journal.tell(self._started(plan, spent))
+        self._tell_changed_nodes(plan, journal)
         end = self._watch(plan, journal, wishes)
         # Asked once more: a save that was refused for it may have ended the attempt first.
         if end.superseded or self._generations.newest() > plan.attempt:
@@ -120,11 +137,27 @@ class _Supervisor:
         wish = end.wish or wishes.first
         restart = decision.restart and wish is None
         journal.tell(self._ended(plan, end, verdict, restart=restart, why=decision.why))
+        ended = _Ended(plan=plan, end=end, verdict=verdict, journal=journal)
         if restart:
             closing.close_attempt(self._layout)
-            return None
+            return ended
         state = _state(verdict.ending, wish, may_go_on=decision.restart)
-        return self._close(plan, end, state, verdict, decision, journal)
+        code = decision.exit_code if state is OutcomeState.FAILED else _EXIT_CODES[state]
+        return self._close(ended, state, code)
+
+    def _tell_changed_nodes(self, plan: Plan, journal: Journal) -> None:
+        now, before = tuple(node.name for node in plan.cluster.nodes), self._nodes
+        self._nodes = now
+        if before and set(before) != set(now):
+            journal.tell(
+                events.NodesChanged(
+                    at=time.time(),
+                    nodes=len(now),
+                    before=len(before),
+                    lost=tuple(name for name in before if name not in now),
+                    joined=tuple(name for name in now if name not in before),
+                )
+            )
 
     def _watch(self, plan: Plan, journal: Journal, wishes: Wishes) -> AttemptEnd:
         watch = Watch(
@@ -133,7 +166,7 @@ class _Supervisor:
             policy=self._policy,
             journal=journal,
             wishes=wishes,
-            superseded=lambda: self._generations.newest() > plan.attempt,
+            superseded=lambda: self.heartbeat.superseded,
         )
         reach = transports.Reach(
             nodes=plan.cluster.nodes, python=plan.python, lost_after_s=self._policy.lost_after_s
@@ -142,6 +175,10 @@ class _Supervisor:
             with contextlib.closing(transports.create(plan.transport, reach)) as transport:
                 return watch.run(transport)
         except LauncherError as error:  # nothing runs; the folder must not look as if it did
+            if self._failed and isinstance(error, PreflightError):
+                # A node that was there a moment ago: as if it had been lost a moment later.
+                journal.tell(events.StartFailed(at=time.time(), why=str(error)))
+                return AttemptEnd(records=(), exit_codes={}, wish=None, seconds=0.0)
             failed = OutcomeState.FAILED
             journal.tell(
                 events.RunEnded(at=time.time(), state=str(failed), exit_code=error.exit_code)
@@ -182,17 +219,11 @@ class _Supervisor:
             why=why,
         )
 
-    def _close(
-        self,
-        plan: Plan,
-        end: AttemptEnd,
-        state: OutcomeState,
-        verdict: Verdict,
-        decision: Decision,
-        journal: Journal,
-    ) -> Outcome:
-        code = decision.exit_code if state is OutcomeState.FAILED else _EXIT_CODES[state]
-        journal.tell(events.RunEnded(at=time.time(), state=str(state), exit_code=code))
+    def _close(self, ended: _Ended, state: OutcomeState, code: int, *, why: str = "") -> Outcome:
+        """Write down how the run ended; `why` is what kept it from starting again."""
+        told = events.RunEnded(at=time.time(), state=str(state), exit_code=code, why=why)
+        ended.journal.tell(told)
+        plan, end = ended.plan, ended.end
         failed = state is OutcomeState.FAILED
         outcome = Outcome(
             run_id=self._layout.run_id,
@@ -203,8 +234,8 @@ class _Supervisor:
             committed_step=self._generations.newest_step(),
             result=closing.program_result(self._layout, plan.attempt),
             seconds=closing.seconds(self._layout),
-            first_failure=verdict.failure if failed else None,
-            why=why(self._layout, plan.attempt) if failed else "",
+            first_failure=ended.verdict.failure if failed else None,
+            why=incident.why(self._layout, plan.attempt) if failed else "",
         )
         closing.close_run(self._layout, outcome)
         return outcome
@@ -240,6 +271,7 @@ class _Supervisor:
 
     def _try_to_claim(self, attempt: int) -> Plan | None:
         plan = self._plan_for(attempt)
+        self.heartbeat.works_on(attempt)
         info = {
             "engine": plan.backend,
             "world_size": plan.cluster.world_size,
@@ -280,8 +312,5 @@ def _state(ending: Ending, wish: Wish | None, *, may_go_on: bool) -> OutcomeStat
 def _refuse_second_supervisor(layout: RunLayout) -> None:
     found = rival(layout)
     if found is not None:
-        raise PreflightError(
-            f"run `{layout.run_id}` is already supervised by {found.name}",
-            hint=f"watch it with `{command('status', layout)}`, "
-            f"end it with `{command('stop', layout)}`",
-        )
+        what, hint = refusal(found, layout)
+        raise PreflightError(what, hint=hint)

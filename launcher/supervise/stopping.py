@@ -16,6 +16,8 @@ SETTLE_S = 2.0
 """After a first failure: the others then tell theirs, and a save in flight may become durable."""
 AFTER_FAILURE_S = 5.0
 """Then they are asked to leave, and get this long: with a rank gone they rarely can."""
+AFTER_LOSS_S = 2.0
+"""They get this long when a node went away: that took time to be noticed, and nobody can save."""
 OVERTIME_S = 5.0
 """An agent ends its ranks itself when their grace is over; this much later we end both."""
 
@@ -46,6 +48,7 @@ class Stopping:
         self._deadline = float("inf")
         self._otherwise = ""
         self._failed_at = float("inf")
+        self._after_failure_s = AFTER_FAILURE_S
         self.stage = Stage.RUNNING
         self.wish: Wish | None = None
         """The wish that was acted upon."""
@@ -54,13 +57,18 @@ class Stopping:
         """Something failed: the rest is given a moment, then asked to leave."""
         self._failed_at = min(self._failed_at, time.monotonic())
 
+    def note_loss(self) -> None:
+        """A node went away: like a failure, with less patience."""
+        self.note_failure()
+        self._after_failure_s = AFTER_LOSS_S
+
     def step(self, wishes: Wishes) -> None:
         """Do what is due now."""
         if wishes.first is not None and self.wish is None:
             self._grant(wishes.first)
         now = time.monotonic()
         if self.stage is Stage.RUNNING and now > self._failed_at + SETTLE_S:
-            within_s = min(self._grace_s, AFTER_FAILURE_S)
+            within_s = min(self._grace_s, self._after_failure_s)
             reason = "the first failure ends the attempt"
             self._tell_stop(by="the supervisor", reason=reason, within_s=within_s)
             self._ask(within_s, "not gone after the first failure")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -12,12 +11,12 @@ from launcher.runs import events
 from launcher.runs.excerpts import in_one_line
 from launcher.runs.logs import Tail
 from launcher.runs.records import read_ranks
-from launcher.runs.supervisor import beat
 from launcher.specs import Plan, RankRecord, RankState, RunLayout
 from launcher.supervise.hang import HangDetector, Suspect
-from launcher.supervise.journal import HOST, Journal
+from launcher.supervise.journal import Journal
+from launcher.supervise.nodes import Nodes
 from launcher.supervise.policy import SupervisePolicy
-from launcher.supervise.reap import reap, send
+from launcher.supervise.reap import reap
 from launcher.supervise.stopping import Stage, Stopping
 from launcher.supervise.wishes import Wish, Wishes
 from launcher.transports import Process, Transport
@@ -67,6 +66,7 @@ class Watch:
         self._superseded = False
         self._attempt = layout.attempt(plan.attempt)
         self._names = {node.node_rank: node.name for node in plan.cluster.nodes}
+        self._nodes: Nodes | None = None
         self._processes: dict[int, Process] = {}
         self._exit_codes: dict[int, int] = {}
         self._records: list[RankRecord] = []
@@ -91,7 +91,9 @@ class Watch:
             PreflightError: a command could not be started; what was started has ended again.
         """
         started = time.monotonic()
+        nodes = self._nodes = Nodes(transport, self._plan, self._layout)
         try:
+            nodes.end_leftovers()
             self._start(transport)
             while not self._tick():
                 time.sleep(self._policy.poll_s)
@@ -136,7 +138,7 @@ class Watch:
         self._look_at_processes()
         if self._due("folder", _FOLDER_S):
             self._wishes.look()
-            self._beat_unless_superseded()
+            self._leave_if_superseded()
         if self._due("ranks", _LOOK_S):
             self._look_at_ranks()
             self._look_for_hangs()
@@ -144,14 +146,11 @@ class Watch:
         self._stopping.step(self._wishes)
         return len(self._exit_codes) == len(self._processes)
 
-    def _beat_unless_superseded(self) -> None:
-        """Stay the run's supervisor, until somebody who was cut off from us has taken over."""
-        with contextlib.suppress(OSError):  # a full disk is the ranks' trouble, not a reason to end
-            if self._ask_superseded():
-                self._superseded = True
-                self._stopping.kill("a newer attempt of this run has taken over")
-            else:
-                beat(self._layout, attempt=self._plan.attempt)
+    def _leave_if_superseded(self) -> None:
+        """End everything once somebody who was cut off from us has taken over."""
+        if self._ask_superseded():
+            self._superseded = True
+            self._stopping.kill("a newer attempt of this run has taken over")
 
     def _due(self, what: str, interval_s: float) -> bool:
         now = time.monotonic()
@@ -168,16 +167,23 @@ class Watch:
             if code is None or node_rank in self._exit_codes:
                 continue
             self._exit_codes[node_rank] = code
-            self._journal.tell(
-                events.NodeExited(
-                    at=time.time(),
-                    node_rank=node_rank,
-                    node=self._names[node_rank],
-                    exit_code=code,
-                )
-            )
-            if code != 0:
-                self._stopping.note_failure()
+            if process.lost:
+                self._note_loss(node_rank, process.lost)
+            else:
+                self._note_exit(node_rank, code)
+
+    def _note_loss(self, node_rank: int, why: str) -> None:
+        self._stopping.note_loss()
+        name = self._names[node_rank]
+        self._journal.tell(events.NodeLost(at=time.time(), node_rank=node_rank, node=name, why=why))
+
+    def _note_exit(self, node_rank: int, code: int) -> None:
+        if code != 0:
+            self._stopping.note_failure()
+        name = self._names[node_rank]
+        self._journal.tell(
+            events.NodeExited(at=time.time(), node_rank=node_rank, node=name, exit_code=code)
+        )
 
     def _look_at_ranks(self) -> None:
         self._records = read_ranks(self._layout, self._plan.attempt)
@@ -252,9 +258,8 @@ class Watch:
         )
 
     def _dump_stacks(self) -> None:
-        for record in self._records:
-            if record.host == HOST and record.state in (RankState.STARTING, RankState.RUNNING):
-                send(record.pid, signal.SIGUSR2, self._layout)
+        if self._nodes is not None:
+            self._nodes.dump_stacks(self._records)
 
     def _running(self) -> Sequence[Process]:
         return [

@@ -165,6 +165,22 @@ def _failed(event: events.RankFailed) -> _Told:
     return f"{'failed':<12}rank {event.rank} on {event.node}: {event.what}", "bad"
 
 
+def _lost(event: events.NodeLost) -> _Told:
+    return f"{'lost':<12}node {event.node}: {event.why}", "bad"
+
+
+def _changed(event: events.NodesChanged) -> _Told:
+    return f"{'nodes':<12}{event.sentence}", "note"
+
+
+def _start_failed(event: events.StartFailed) -> _Told:
+    return f"{'failed':<12}{event.why.splitlines()[0]}", "bad"
+
+
+def _run_ended(event: events.RunEnded) -> _Told:
+    return (f"{'give up':<12}{event.why}", "bad") if event.why else None
+
+
 def _hangs(event: events.HangSuspected) -> _Told:
     silent = f"did nothing for {units.duration(event.silent_s)} in {event.phase}"
     return f"{'hang?':<12}rank {event.rank} on {event.node} {silent}", "note"
@@ -190,6 +206,10 @@ _TELLERS: Mapping[type[Event], Callable[[Any], _Told]] = MappingProxyType(
         events.AttemptStarted: _started,
         events.Committed: _committed,
         events.RankFailed: _failed,
+        events.NodeLost: _lost,
+        events.NodesChanged: _changed,
+        events.StartFailed: _start_failed,
+        events.RunEnded: _run_ended,
         events.HangSuspected: _hangs,
         events.StopRequested: _stopping,
         events.Killed: _killed,

@@ -135,6 +135,9 @@ class RunFolder:
             events.NodeExited(at=T0 + at, node_rank=node, node=f"local{node}", exit_code=code)
         )
 
+    def lost(self, node: int, why: str, *, at: float = 32.0) -> RunFolder:
+        return self.tell(events.NodeLost(at=T0 + at, node_rank=node, node=f"local{node}", why=why))
+
     def stopped(self, *, at: float = 12.0, by: str = "the supervisor") -> RunFolder:
         return self.tell(
             events.StopRequested(

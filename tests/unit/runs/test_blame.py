@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from launcher.runs import FailureKind as Kind
-from launcher.runs import first_failure, why
+from launcher.runs import events, first_failure, why
 from launcher.specs import RankState
 
 if TYPE_CHECKING:
@@ -252,6 +252,38 @@ CORPUS = [
         None,
         "node 2 (local2) lost its agent to SIGKILL",
         others=1,
+    ),
+    Case(
+        "a lost node, found long after its peers failed in ways that nobody knows",
+        lambda f: (
+            peers_lose(f, 0, at=10.1)
+            .rank(2, at=10.0)
+            .raised(1, "ValueError", "the answer of rank 2 makes no sense", at=10.2)
+            .stopped(at=12)
+            .killed(at=14)
+            .lost(2, "no sign of life for 22 s from local2", at=32)
+        ),
+        Kind.NODE_LOST,
+        None,
+        "node 2 (local2) was lost: no sign of life for 22 s from local2",
+        "cluster.min_nodes=",
+        others=2,
+    ),
+    Case(
+        "an exception that came before a node was lost",
+        lambda f: f.rank(2, at=11.0).raised(1, "KeyError", "'label'", at=10.0).lost(2, "x", at=32),
+        Kind.EXCEPTION,
+        1,
+        "KeyError",
+        others=1,
+    ),
+    Case(
+        "a node that is gone when the next attempt starts",
+        lambda f: f.tell(events.StartFailed(at=1e9, why="host2 cannot be reached: no route")),
+        Kind.NODE_LOST,
+        None,
+        "node 0 (local0) could not be started together with the other nodes",
+        "named above",
     ),
     Case(
         "an agent that cannot start",

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 
 def example(kind: type[events.Event]) -> events.Event:
-    samples = {"float": 1.5, "int": 3, "str": "x", "bool": True, "int | None": None}
+    samples = {
+        "float": 1.5,
+        "int": 3,
+        "str": "x",
+        "bool": True,
+        "int | None": None,
+        "tuple[str, ...]": ("a", "b"),
+    }
     values: dict[str, Any] = {
         each.name: samples[str(each.type)]
         for each in dataclasses.fields(kind)
@@ -34,6 +41,9 @@ def test_names_are_stable_words() -> None:
         "attempt_started",
         "node_started",
         "node_exited",
+        "node_lost",
+        "nodes_changed",
+        "start_failed",
         "ranks_joined",
         "rank_failed",
         "committed",
@@ -43,6 +53,22 @@ def test_names_are_stable_words() -> None:
         "attempt_ended",
         "run_ended",
     }
+
+
+@pytest.mark.parametrize(
+    ("nodes", "lost", "joined", "sentence"),
+    [
+        (3, ("b",), (), "goes on with 3 of 4 nodes: without b"),
+        (1, ("b", "c", "d"), (), "goes on with 1 of 4 nodes: without b, c, d"),
+        (4, ("b",), ("s",), "goes on with s in place of b: 4 nodes"),
+        (5, (), ("b",), "goes on with b as well: 5 nodes"),
+    ],
+)
+def test_a_change_of_nodes_is_told_in_words(
+    nodes: int, lost: tuple[str, ...], joined: tuple[str, ...], sentence: str
+) -> None:
+    event = events.NodesChanged(at=1.0, nodes=nodes, before=4, lost=lost, joined=joined)
+    assert event.sentence == sentence
 
 
 def test_lines_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:

@@ -331,8 +331,8 @@ def test_a_supervisor_that_was_replaced_ends_its_ranks_and_leaves_the_run_alone(
 
     def taken_over(records: Sequence[RankRecord]) -> None:
         if records and records[0].step and scene.generations:
-            scene.layout.supervisor.write_text(to_json(newcomer))
             scene.generations.claim(2, info={})
+            scene.layout.supervisor.write_text(to_json(newcomer))
 
     scene.recorder.on_ranks = taken_over
     with pytest.raises(NotRequeueable, match="somebody else started attempt 2"):
