@@ -26,8 +26,9 @@ from launcher.transports.requests import (
     question,
     read_answer,
 )
-from launcher.transports.srun_failures import explain
+from launcher.transports.srun_failures import explain, silent
 from launcher.transports.srun_steps import OF_A_STEP, Step, job_variables, srun_variables, steps
+from launcher.transports.ssh_failures import Failure
 from launcher.transports.switchboard import Switchboard
 from launcher.transports.transport import Answer, Process, Reach
 
@@ -103,10 +104,9 @@ class SrunTransport:
         jobs = {node.name: {"request": requests[node]} for node in step.nodes}
         timeout_s = common["timeout_s"]
         began = time.monotonic()
-        output, words = self._run(step, first_words("", common, jobs), timeout_s + _STEP_WITHIN_S)
+        output, failure = self._run(step, first_words("", common, jobs), timeout_s)
         seconds = time.monotonic() - began
         messages = last_messages(output)
-        failure = explain(self._reach.python, words)
         return [
             read_answer(node.node_rank, messages[node.name], timeout_s=timeout_s, seconds=seconds)
             if node.name in messages
@@ -114,24 +114,25 @@ class SrunTransport:
             for node in step.nodes
         ]
 
-    def _run(self, step: Step, first: bytes, timeout_s: float) -> tuple[bytes, str]:
-        """Run a step to its end; return what the keepers said, and what srun complained of."""
+    def _run(self, step: Step, first: bytes, timeout_s: float) -> tuple[bytes, Failure]:
+        """Run a step to its end; return what keepers said, and why others did not."""
         with tempfile.TemporaryFile() as errors:
             try:
-                output = subprocess.run(
+                done = subprocess.run(
                     step.argv(keeper_words(self._reach.python)),
                     env=srun_variables(os.environ),
                     input=first,
                     stdout=subprocess.PIPE,
                     stderr=errors,
-                    timeout=timeout_s,
+                    timeout=timeout_s + _STEP_WITHIN_S,
                     check=False,
                     start_new_session=True,
-                ).stdout
+                )
             except subprocess.TimeoutExpired as late:
-                output = late.stdout or b""
+                return late.stdout or b"", silent(timeout_s)
             errors.seek(0)
-            return output, errors.read().decode(errors="replace")
+            words = errors.read().decode(errors="replace")
+            return done.stdout, explain(self._reach.python, words)
 
     def close(self) -> None:
         self._switchboard.close()

@@ -7,18 +7,19 @@ import re
 from launcher.transports.link import last_words
 from launcher.transports.ssh_failures import Failure
 
-__all__ = ["explain"]
+__all__ = ["explain", "silent"]
 
 _COMPLAINT = re.compile(r"^(?:srun|slurmstepd)[^:]*: (?:error: |fatal: )+(.*)$", re.MULTILINE)
 _LEAVES_NOTHING_TO_ASK = "execve()"
+_WHO_IS_DOWN = "`sinfo -N -l` shows which node is down"
 _HINTS = (
     ("nvalid job id", "the allocation has ended: `squeue --me`"),
     ("already completing", "the allocation is about to end"),
     ("GRES", "ask for the same number of GPUs on each node: sbatch --gpus-per-node=8"),
     ("gres", "ask for the same number of GPUs on each node: sbatch --gpus-per-node=8"),
-    ("Node failure", "`sinfo -N -l` shows which node is down"),
-    ("not available", "`sinfo -N -l` shows which node is down"),
-    ("Communication connection failure", "`sinfo -N -l` shows which node is down"),
+    ("Node failure", _WHO_IS_DOWN),
+    ("not available", _WHO_IS_DOWN),
+    ("Communication connection failure", _WHO_IS_DOWN),
     ("overlap", "Slurm 20.11 or newer is needed"),
 )
 
@@ -35,3 +36,8 @@ def explain(python: str, words: str) -> Failure:
         )
     hints = (hint for needle, hint in _HINTS if needle in words)
     return Failure(problem=problem, hint=next(hints, "try it by hand: srun --overlap hostname"))
+
+
+def silent(timeout_s: float) -> Failure:
+    """Nobody said anything, neither a keeper nor srun."""
+    return Failure(problem=f"no answer within {timeout_s:g} s", hint=_WHO_IS_DOWN)
