@@ -108,7 +108,7 @@ def build(request: PlanRequest) -> Plan:
                 env=envs,
             ),
         ),
-        notes=request.notes + cluster.notes + _notes(cluster),
+        notes=request.notes + cluster.notes + _notes(cluster) + _shard_notes(request),
     )
 
 
@@ -135,6 +135,15 @@ def _rendezvous(request: PlanRequest) -> Rendezvous:
         return Rendezvous(address=address, port=request.port, pinned=True)
     derived = port(request.run_id, request.attempt, request.port_try)
     return Rendezvous(address=address, port=derived)
+
+
+def _shard_notes(request: PlanRequest) -> tuple[str, ...]:
+    if request.logical_shards is None or environment.device(request.cluster) == "cpu":
+        return ()
+    return (
+        "determinism=logical_shards is not verified on GPUs: many of their kernels add in no fixed "
+        "order, so that losses may differ between two runs",
+    )
 
 
 def _notes(cluster: Cluster) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Engines side by side: start-up, allreduce by size, and a training step.
+"""Engines side by side: start-up, allreduce by size, a training step, and the recipe.
 
     python tests/benchmarks/engines.py --ranks 2,4
 
@@ -23,16 +23,18 @@ from typing import Any
 ENGINES = ("torchrun", "mpi", "horovod", "horovod_mpi")
 SIZES = {"4 kB": 1_000, "1 MB": 250_000, "16 MB": 4_000_000}
 REPEATS = 12
-COMMAND = ("-m", "launcher", "recipe=script", f"script={__file__}", "device=cpu")
+SCRIPT = ("recipe=script", f"script={__file__}")
+RECIPE = ("recipe=bert_finetune", "model=bert_tiny", f"train.max_steps={REPEATS}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ranks", default="2,4")
     asked = parser.parse_args()
-    for ranks in map(int, asked.ranks.split(",")):
-        rows = [(engine, measure(engine, ranks)) for engine in available()]
-        show(ranks, rows)
+    with tempfile.TemporaryDirectory() as folder:  # one: model and data are staged once
+        for ranks in map(int, asked.ranks.split(",")):
+            rows = [(engine, measure(engine, ranks, Path(folder))) for engine in available()]
+            show(ranks, rows)
 
 
 def available() -> list[str]:
@@ -49,21 +51,38 @@ def available() -> list[str]:
     return found
 
 
-def measure(engine: str, ranks: int) -> dict[str, float]:
-    """Run this file under the launcher, as anybody would, and return what rank 0 found."""
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder, "found.json")
-        subprocess.run(
-            (sys.executable, *COMMAND, f"backend={engine}", f"nodes={ranks}"),
-            cwd=folder,
-            env={**os.environ, "BENCHMARK_RESULT": str(result)},
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        found: dict[str, float] = json.loads(result.read_text())
-        attempt = next(Path(folder, "outputs", "runs").glob("*/attempts/0001/events.jsonl"))
-        began = json.loads(attempt.read_text().splitlines()[0])["at"]
-        return {"start-up s": found.pop("met_at") - began, **found}
+def measure(engine: str, ranks: int, folder: Path) -> dict[str, float]:
+    """Run this file and the recipe under the launcher, as anybody would; return what was found."""
+    words = (f"backend={engine}", f"nodes={ranks}", "device=cpu")
+    launch(folder, (*SCRIPT, *words, f"run_id=script-{engine}-{ranks}"))
+    found: dict[str, float] = json.loads(Path(folder, "found.json").read_text())
+    started = found.pop("met_at") - began(folder, f"script-{engine}-{ranks}")
+    launch(folder, (*RECIPE, *words, f"run_id=recipe-{engine}-{ranks}"))
+    run = folder / "outputs" / "runs" / f"recipe-{engine}-{ranks}"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    return {
+        "start-up, s": started,
+        **found,
+        "recipe: to its first step, s": steps[0]["at"] - began(folder, run.name),
+        "recipe: step, ms": 1000 * statistics.median(each["step_time_s"] for each in steps[2:]),
+    }
+
+
+def launch(folder: Path, words: Sequence[str]) -> None:
+    subprocess.run(
+        (sys.executable, "-m", "launcher", *words),
+        cwd=folder,
+        env={**os.environ, "BENCHMARK_RESULT": str(folder / "found.json")},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def began(folder: Path, run_id: str) -> float:
+    """Return when the supervisor started the ranks."""
+    events = folder / "outputs" / "runs" / run_id / "attempts" / "0001" / "events.jsonl"
+    return float(json.loads(events.read_text().splitlines()[0])["at"])
 
 
 def show(ranks: int, rows: Sequence[tuple[str, dict[str, float]]]) -> None:

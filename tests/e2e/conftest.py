@@ -141,7 +141,7 @@ class Helpers:
                 assert run.poll() is None, f"it ended before step {step}:\n{run.communicate()[0]}"
             return False
 
-        wait_until(reached, what=f"step {step} of {run_id}")
+        wait_until(reached, what=f"step {step} of {run_id}", timeout_s=DONE_WITHIN_S)
 
     @staticmethod
     def kill_all(run: subprocess.Popen[str], run_id: str) -> None:

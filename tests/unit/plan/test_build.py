@@ -139,6 +139,16 @@ def test_logical_shards_are_told_to_the_ranks_and_bound_their_number() -> None:
         build(request(nodes=3, logical_shards=2))
 
 
+def test_on_gpus_the_plan_says_that_logical_shards_are_not_verified() -> None:
+    node = Node(node_rank=0, name="n", address="127.0.0.1", slots=1, gpus=("0",))
+    gpu = Cluster(source="local", nodes=(node,))
+    assert any(
+        "not verified" in note for note in build(request(cluster=gpu, logical_shards=2)).notes
+    )
+    assert not build(request(cluster=gpu)).notes
+    assert not build(request(logical_shards=2)).notes
+
+
 def test_an_unknown_backend_offers_the_nearest() -> None:
     with pytest.raises(UnknownNameError) as caught:
         build(request(backend="torchrn"))
