@@ -140,10 +140,11 @@ def _rendezvous(request: PlanRequest) -> Rendezvous:
 def _shard_notes(request: PlanRequest) -> tuple[str, ...]:
     if request.logical_shards is None or environment.device(request.cluster) == "cpu":
         return ()
-    return (
+    note = (
         "determinism=logical_shards is not verified on GPUs: many of their kernels add in no fixed "
-        "order, so that losses may differ between two runs",
+        "order, so that losses may differ between two runs"
     )
+    return (note,)
 
 
 def _notes(cluster: Cluster) -> tuple[str, ...]:
