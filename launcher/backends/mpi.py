@@ -3,8 +3,8 @@
 Everything that differs between Open MPI 4, Open MPI 5 and MPICH travels as variables, each of which
 the others ignore: so one argv serves all three, and planning needs not know which one is there.
 
-On several machines every other node gets an agent of ours, which mpirun has start its daemon there:
-so no node needs to log in to another one. See `launcher.runtime.letterbox`.
+On several machines (Open MPI only) every other node gets an agent of ours, which mpirun has start
+its daemon there: so no node needs to log in to another one. See `launcher.runtime.letterbox`.
 """
 
 from __future__ import annotations
@@ -68,82 +68,69 @@ def commands(request: BackendRequest) -> tuple[Command, ...]:
 
 def under_mpirun(request: BackendRequest, extra: Mapping[str, str]) -> tuple[Command, ...]:
     """Return the commands that run the program under one mpirun, with `extra` variables."""
-    shared = {
-        **FLAVOURS,
-        **(_across(request) if _is_on_several(request) else {}),
-        "MASTER_ADDR": request.rendezvous.address,
-        "MASTER_PORT": str(request.rendezvous.port),
-        **extra,
-    }
-    own = {node.node_rank: _with_interface(node, request) for node in request.cluster.nodes}
-    return (_on_head(request, shared, own), *_on_others(request, shared, own))
+    nodes = request.cluster.nodes
+    if len({node.address for node in nodes}) > 1:
+        return _on_several(request, extra)
+    envs = [request.env[node.node_rank] for node in nodes]
+    together = {"LAUNCHER_NODES": json.dumps(_differing(envs))}
+    return (_mpirun(request, (), {**_shared(request), **extra, **together, **envs[0]}),)
 
 
-def _on_head(
-    request: BackendRequest, shared: Mapping[str, str], own: Mapping[int, Mapping[str, str]]
-) -> Command:
-    head = request.cluster.head
-    hosts = ("--host", _host_list(request)) if _is_on_several(request) else ()
-    launcher = ("mpirun", "-np", str(request.cluster.world_size), *hosts)
-    guard = (request.python, "-m", "launcher.runtime.guard", "--")
-    program = (request.program.path, *request.program.args)
-    words = (request.python, "-m", "launcher.runtime.mpirun", "--", *launcher, *guard, *program)
-    nodes = {"LAUNCHER_NODES": json.dumps(_differing(list(own.values())))}
-    return _command(request, head, words, {**shared, **nodes, **own[head.node_rank]})
-
-
-def _on_others(
-    request: BackendRequest, shared: Mapping[str, str], own: Mapping[int, Mapping[str, str]]
-) -> tuple[Command, ...]:
-    if not _is_on_several(request):
-        return ()
-    return tuple(
-        _command(
-            request,
-            node,
-            (request.python, "-m", "launcher.runtime.mpi_node", node.address),
-            {**shared, **own[node.node_rank]},
-        )
-        for node in request.cluster.nodes[1:]
-        if node.slots
-    )
-
-
-def _command(
-    request: BackendRequest, node: Node, argv: tuple[str, ...], env: Mapping[str, str]
-) -> Command:
-    return Command(node_rank=node.node_rank, argv=argv, env=dict(env), cwd=request.cwd)
-
-
-def _host_list(request: BackendRequest) -> str:
-    nodes = (node for node in request.cluster.nodes if node.slots)
-    return ",".join(f"{node.address}:{node.slots}" for node in nodes)
-
-
-def _is_on_several(request: BackendRequest) -> bool:
-    return len({node.address for node in request.cluster.nodes}) > 1
-
-
-def _across(request: BackendRequest) -> dict[str, str]:
+def _on_several(request: BackendRequest, extra: Mapping[str, str]) -> tuple[Command, ...]:
     agent = f"{request.python} -m launcher.runtime.letterbox"
-    return {
+    shared = {
+        **_shared(request),
         **_ACROSS,
         "OMPI_MCA_plm_rsh_agent": agent,
         "PRTE_MCA_plm_ssh_agent": agent,
-        "HYDRA_LAUNCHER": "ssh",
+        **extra,
+    }
+    head, *others = request.cluster.nodes
+    taking = [node for node in request.cluster.nodes if node.slots]
+    hosts = ",".join(f"{node.address}:{node.slots}" for node in taking)
+    return (
+        _mpirun(request, ("--host", hosts), {**shared, **_own(request, head)}),
+        *(
+            Command(
+                node_rank=node.node_rank,
+                argv=(request.python, "-m", "launcher.runtime.mpi_node", node.address),
+                env={**shared, **_own(request, node)},
+                cwd=request.cwd,
+            )
+            for node in others
+            if node.slots
+        ),
+    )
+
+
+def _shared(request: BackendRequest) -> dict[str, str]:
+    return {
+        **FLAVOURS,
+        "MASTER_ADDR": request.rendezvous.address,
+        "MASTER_PORT": str(request.rendezvous.port),
     }
 
 
-def _with_interface(node: Node, request: BackendRequest) -> dict[str, str]:
+def _mpirun(request: BackendRequest, hosts: tuple[str, ...], env: dict[str, str]) -> Command:
+    launcher = ("mpirun", "-np", str(request.cluster.world_size), *hosts)
+    guard = (request.python, "-m", "launcher.runtime.guard", "--")
+    program = (request.program.path, *request.program.args)
+    return Command(
+        node_rank=request.cluster.head.node_rank,
+        argv=(request.python, "-m", "launcher.runtime.mpirun", "--", *launcher, *guard, *program),
+        env=env,
+        cwd=request.cwd,
+    )
+
+
+def _own(request: BackendRequest, node: Node) -> dict[str, str]:
     """MPI's own messages, and those between its daemons, take the way that gloo's take."""
-    env = dict(request.env[node.node_rank])
-    if not node.interface or not _is_on_several(request):
-        return env
     names = (
         *("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include"),
-        *("PRTE_MCA_prte_if_include", "HYDRA_IFACE"),
+        "PRTE_MCA_prte_if_include",
     )
-    return {**dict.fromkeys(names, node.interface), **env}
+    interface = dict.fromkeys(names, node.interface) if node.interface else {}
+    return {**interface, **request.env[node.node_rank]}
 
 
 def _differing(envs: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:

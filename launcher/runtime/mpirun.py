@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from launcher.errors import EngineMissingError, LauncherError
+from launcher.errors import ConfigError, EngineMissingError, LauncherError
 from launcher.runtime.children import die_with
 from launcher.runtime.environ import LaunchEnviron, RankEnviron, slots_of
 from launcher.runtime.letterbox import close_all
@@ -40,14 +41,17 @@ def main(argv: Sequence[str]) -> int:
     wake = Wake()
     wake.install()
     words = list(argv[1:]) if argv[:1] == ["--"] else list(argv)
+    across = "--host" in words[:4]  # mpirun -np N --host ..., as `launcher.backends.mpi` writes it
     try:
         launcher = find(words[0], os.environ)
+        if across:
+            _require_open_mpi(launcher)
     except LauncherError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     launch = LaunchEnviron.from_environ(os.environ)
     code = Agent(start([launcher, *words[1:]]), launch, wake).until_ended()
-    if "--host" in words:  # agents on these wait to be told what to run
+    if across:  # agents over there wait to be told what to run
         close_all(launch)
     bury_silent(_places(os.environ), launch, exit_code=code or 1)
     return code
@@ -86,6 +90,16 @@ def find(name: str, environ: Mapping[str, str]) -> str:
             f"`{name}` is not installed", hint="pip install 'hydra-torch-launcher[mpi]'"
         )
     return found
+
+
+def _require_open_mpi(launcher: str) -> None:
+    done = subprocess.run([launcher, "--version"], capture_output=True, text=True, check=False)
+    if not re.search(r"Open ?MPI|OpenRTE|PRTE", done.stdout):
+        raise ConfigError(
+            f"`{launcher}` is no Open MPI, the only one that reaches other machines here",
+            context=done.stdout.strip().partition("\n")[0],
+            hint="pip install 'hydra-torch-launcher[mpi]' there, or use backend=torchrun",
+        )
 
 
 def _places(environ: Mapping[str, str]) -> list[RankEnviron]:

@@ -145,6 +145,22 @@ def test_a_missing_mpirun_ends_with_2() -> None:
     assert "hydra-torch-launcher[mpi]" in done.stderr
 
 
+def test_another_mpi_than_open_mpi_is_refused_on_several_machines(tmp_path: Path) -> None:
+    program = tmp_path / "mpirun"
+    program.write_text("#!/bin/sh\necho HYDRA build details:\n")
+    program.chmod(0o755)
+    words = [str(program), "-np", "2", "--host", "a:1,b:1", "true"]
+    done = subprocess.run(
+        [sys.executable, "-m", "launcher.runtime.mpirun", "--", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no Open MPI" in done.stderr
+    assert "HYDRA" in done.stderr
+
+
 @pytest.mark.parametrize(("node", "found"), [(0, {"A": "1"}), (1, {}), (2, {})])
 def test_ranks_take_the_variables_of_their_node(node: int, found: dict[str, str]) -> None:
     assert node_variables({"LAUNCHER_NODES": '[{"A": "1"}, {}]'}, node) == found

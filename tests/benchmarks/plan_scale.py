@@ -1,0 +1,85 @@
+"""How long a plan takes, and how much memory, by the number of nodes.
+
+    python tests/benchmarks/plan_scale.py --nodes 8 64 256 1000 10000
+
+The nodes are pretended (`cluster=sim`): everything is decided and printed as for real ones, nothing
+is reached or started. Each size is planned in a process of its own, several times; the middle one
+counts. Seconds are of the CPU, so that whatever else the machine does counts little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST_NODES = 10_000
+MOST_CPU_S = 2.0
+MOST_MB = 500.0
+"""What we promise at `MOST_NODES`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What planning took."""
+
+    cpu_s: float
+    peak_mb: float
+    printed_mb: float
+
+
+def plan(nodes: int, how: str, backend: str, folder: Path) -> Cost:
+    """Plan `nodes` nodes once; `how` is `--json` or empty."""
+    argv = [
+        *(sys.executable, "-m", "launcher", "plan", "cluster=sim", f"nodes={nodes}", "slots=8"),
+        *("recipe=bert_finetune", f"backend={backend}", f"storage.root={folder}"),
+        *([how] if how else []),
+    ]
+    printed = folder / "plan"
+    output = (os.POSIX_SPAWN_OPEN, 1, str(printed), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    pid = os.posix_spawn(sys.executable, argv, os.environ, file_actions=[output])
+    _, status, used = os.wait4(pid, 0)
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise SystemExit(f"{' '.join(argv)} failed")
+    return Cost(
+        cpu_s=used.ru_utime + used.ru_stime,
+        peak_mb=used.ru_maxrss / 1024,
+        printed_mb=printed.stat().st_size / 1e6,
+    )
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, nargs="+", default=[8, 64, 256, 1000, MOST_NODES])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--backend", default="torchrun")
+    asked = parser.parse_args()
+    print("  nodes   ranks  form   CPU-s  peak MB  printed MB")
+    with tempfile.TemporaryDirectory(prefix="plan-scale-") as name:
+        for nodes in asked.nodes:
+            for how in ("--json", ""):
+                costs = [plan(nodes, how, asked.backend, Path(name)) for _ in range(asked.repeats)]
+                show(nodes, how, costs)
+
+
+def show(nodes: int, how: str, costs: list[Cost]) -> None:
+    """Print the middle of `costs`, and whether the promise was kept."""
+    cpu_s = statistics.median(cost.cpu_s for cost in costs)
+    peak_mb = max(cost.peak_mb for cost in costs)
+    form = "JSON" if how else "text"
+    row = (
+        f"{nodes:7} {nodes * 8:7}  {form}  {cpu_s:6.2f} {peak_mb:8.0f} {costs[0].printed_mb:11.2f}"
+    )
+    if nodes == MOST_NODES and how:
+        kept = "kept" if cpu_s <= MOST_CPU_S and peak_mb <= MOST_MB else "MISSED"
+        row += f"   target {MOST_CPU_S:g} s, {MOST_MB:g} MB: {kept}"
+    print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
