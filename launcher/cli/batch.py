@@ -12,6 +12,7 @@ from launcher.cli.display.standing import line, text
 from launcher.cli.display.ticker import Ticker
 from launcher.config import LaunchConfig
 from launcher.errors import ConfigError, Interrupted, PreflightError, SavedForRequeue, TrainingError
+from launcher.runs import RunState
 from launcher.runs.logs import last_lines
 from launcher.slurm import JobInfo, Submitted
 from launcher.specs import RunLayout
@@ -113,9 +114,15 @@ def _follow(submitted: Submitted, layout: RunLayout) -> int:
     code = _exit_code(info, layout)
     if code:
         ticker.say(f"{'log':<12}{submitted.record.log}")
-        for each in last_lines(Path(submitted.record.log), _LAST_WORDS):
-            ticker.say(f"  {each}")
+        ticker.say(_last_words(layout, Path(submitted.record.log)))
     return code
+
+
+def _last_words(layout: RunLayout, log: Path) -> str:
+    """Return what broke in the run; of a job that came to no run, the end of its log."""
+    if runs.read_status(layout).state is RunState.FAILED:
+        return runs.why(layout)
+    return "\n".join(f"  {each}" for each in last_lines(log, _LAST_WORDS))
 
 
 def _exit_code(info: JobInfo | None, layout: RunLayout) -> int:
