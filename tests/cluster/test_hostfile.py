@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import json
 import shutil
 import subprocess
 import sys
@@ -15,67 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.engine_scripts import ENGINES, TORCH, WHO, told
 from tests.lab import Lab
 
 WITHIN_S = 300
-
-WHO = """
-import json, os, pathlib, socket
-{engine}
-out = pathlib.Path(os.environ["LAUNCHER_RUN_DIR"]) / "who"
-out.mkdir(exist_ok=True)
-(out / str(rank)).write_text(json.dumps({{
-    "host": socket.gethostname(), "world": world, "sum": total,
-    "node_rank": int(os.environ["LAUNCHER_NODE_RANK"]), "name": os.environ["LAUNCHER_NODE_NAME"],
-    "interface": os.environ.get("GLOO_SOCKET_IFNAME"),
-}}))
-"""
-
-TORCH = """
-import torch, torch.distributed as dist
-dist.init_process_group("gloo")
-rank, world = dist.get_rank(), dist.get_world_size()
-found = torch.tensor([float(rank)])
-dist.all_reduce(found)
-total = found.item()
-dist.destroy_process_group()
-"""
-
-HOROVOD = """
-import horovod.torch as hvd, torch
-hvd.init()
-rank, world = hvd.rank(), hvd.size()
-total = hvd.allreduce(torch.tensor([float(rank)]), op=hvd.Sum).item()
-hvd.shutdown()
-"""
-
-MPI = """
-from mpi4py import MPI
-rank, world = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
-total = MPI.COMM_WORLD.allreduce(float(rank))
-"""
-
-
-def _without(*modules: str) -> bool:
-    return any(importlib.util.find_spec(name) is None for name in modules)
-
-
-ENGINES = {
-    "torchrun": pytest.param("torchrun", TORCH),
-    "horovod": pytest.param(
-        "horovod",
-        HOROVOD,
-        marks=pytest.mark.skipif(_without("horovod"), reason="horovod is not installed"),
-    ),
-    "mpi": pytest.param(
-        "mpi",
-        MPI,
-        marks=pytest.mark.skipif(
-            _without("mpi4py") or not shutil.which("mpirun", path=str(Path(sys.executable).parent)),
-            reason="mpi4py and mpirun are not installed",
-        ),
-    ),
-}
 
 
 @dataclass
@@ -109,10 +50,9 @@ class Person:
         done = self.types(
             "recipe=script", "script=who.py", f"run_id={run_id}", "device=cpu", *words
         )
-        told = self.cwd / "outputs" / "runs" / run_id / "who"
-        files = sorted(told.iterdir(), key=lambda file: int(file.name)) if told.is_dir() else []
-        assert files, done.stdout + done.stderr
-        return [json.loads(file.read_text()) for file in files]
+        found = told(self.cwd / "outputs" / "runs" / run_id)
+        assert found, done.stdout + done.stderr
+        return found
 
 
 @pytest.fixture
