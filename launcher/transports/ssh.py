@@ -17,6 +17,7 @@ from launcher.specs import Command, Node
 from launcher.transports.forwarding import forwarded
 from launcher.transports.kept import Kept, Refusal
 from launcher.transports.link import Link, last_messages
+from launcher.transports.open_files import make_room
 from launcher.transports.refusals import all_of, end_all, late, refused, unreachable
 from launcher.transports.requests import (
     START_WITHIN_S,
@@ -52,6 +53,7 @@ class SshTransport:
         self._switchboard = Switchboard(reach.lost_after_s)
 
     def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
+        make_room(len(commands))
         for log in logs.values():
             log.parent.mkdir(parents=True, exist_ok=True)
         started: dict[int, Process] = {}

@@ -15,7 +15,7 @@ _CANNOT_EXECUTE = 126
 _HINTS = (
     (
         "REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "if it was installed anew, forget its old key: ssh-keygen -R {host}",
+        "if it was installed anew, forget its old key: ssh-keygen -R {known}",
     ),
     (
         "Host key verification failed",
@@ -23,7 +23,7 @@ _HINTS = (
     ),
     (
         "Permission denied",
-        "let this machine log in without a password: ssh-copy-id {port}{dest}",
+        "let this machine log in without a password: ssh-copy-id {dest}",
     ),
     (
         "Too many authentication failures",
@@ -81,8 +81,8 @@ def explain(node: Node, python: str, *, code: int | None, words: str) -> Failure
 
 def _fill(hint: str, node: Node) -> str:
     host = node.ssh.rpartition("@")[2]
+    port = node.ssh_port
     return hint.format(
-        dest=node.ssh if not node.ssh_port else f"-p {node.ssh_port} {node.ssh}",
-        host=host,
-        port=f"-p {node.ssh_port} " if node.ssh_port else "",
+        dest=f"-p {port} {node.ssh}" if port else node.ssh,
+        known=f"'[{host}]:{port}'" if port else host,
     )

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -301,14 +302,17 @@ def test_what_a_login_script_prints_is_no_answer(
 
 
 def test_forty_nodes_behind_one_server_with_default_limits(
-    reaching: Reaching, sshd: LoopbackSshd, tmp_path: Path
+    reaching: Reaching, tmp_path: Path, mark: str
 ) -> None:
-    nodes = [node(number) for number in range(40)]
-    transport = reaching(*nodes)
-    answers = transport.ask(ECHO, {number: {"n": number} for number in range(40)}, timeout_s=120)
+    ranks = range(40)
+    transport = reaching(*(node(rank) for rank in ranks))
+    processes = start(transport, tmp_path, "import time; time.sleep(600)", *ranks, mark=mark)
+    assert len(marked(mark)) == len(processes) == len(ranks)
+    answers = transport.ask(ECHO, {rank: {"n": rank} for rank in ranks}, timeout_s=120)
     assert {rank: answer.value for rank, answer in answers.items()} == {
-        number: {"got": {"n": number}} for number in range(40)
+        rank: {"got": {"n": rank}} for rank in ranks
     }
+    assert not [process.lost for process in processes.values() if process.lost]
 
 
 # --- what ends when
@@ -345,6 +349,25 @@ def test_a_supervisor_that_says_nothing_for_too_long_has_lost_its_nodes(
         wait_until("the tree to end", lambda: not marked(mark))
 
 
+def test_a_supervisor_that_was_stopped_for_a_moment_blames_no_node(
+    sshd: LoopbackSshd, tmp_path: Path, mark: str
+) -> None:
+    with _supervisor(tmp_path, mark, lost_after_s=1) as supervisor:
+        wait_until("the tree", lambda: len(marked(mark)) == 2)
+        supervisor.send_signal(signal.SIGSTOP)
+        time.sleep(3)  # longer than `lost_after_s`; the keepers have patience for eleven
+        supervisor.send_signal(signal.SIGCONT)
+        looks = _looks(tmp_path)
+        wait_until("more looks", lambda: len(_looks(tmp_path)) > len(looks) + 30)
+        assert set(_looks(tmp_path)) == {"''"}
+        assert len(marked(mark)) == 2
+
+
+def _looks(folder: Path) -> list[str]:
+    """What the supervisor said about its node so far, ten times a second."""
+    return (folder / "looks").read_text().splitlines() if (folder / "looks").exists() else []
+
+
 @contextlib.contextmanager
 def _supervisor(
     folder: Path, mark: str, *, lost_after_s: float = 20
@@ -359,8 +382,12 @@ from launcher.transports.ssh import SshTransport
 from tests.unit.transports.test_ssh import DEAF_TREE, node, start
 reach = Reach(nodes=(node(0),), python=sys.executable, lost_after_s={lost_after_s})
 transport = SshTransport(reach)
-start(transport, Path({str(folder)!r}), DEAF_TREE, mark={mark!r}, LAUNCHER_GRACE_S="0")
-time.sleep(600)
+folder = Path({str(folder)!r})
+process = start(transport, folder, DEAF_TREE, mark={mark!r}, LAUNCHER_GRACE_S="0")[0]
+while True:
+    with (folder / "looks").open("a") as file:
+        print(repr(process.lost), file=file)
+    time.sleep(0.1)
 """
     supervisor = subprocess.Popen((sys.executable, "-c", code))
     try:
