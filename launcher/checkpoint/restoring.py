@@ -250,11 +250,10 @@ def _finish_rng(
             return True, ""
         return False, "the random state of the GPU was not saved: it runs on"
     rng.rederive(state.cursor.seed, state.step, group.rank)
-    then = opened.record.world_size
-    return False, (
-        f"saved by {then} ranks, read by {group.world_size}: "
-        "random states are derived anew from (seed, step, rank)"
-    )
+    moved = f"saved by {opened.record.world_size} ranks, read by {group.world_size}: "
+    if logical_shards(group) is not None:
+        return False, moved + "logical shards draw the same numbers as before"
+    return False, moved + "random states are derived anew from (seed, step, rank)"
 
 
 def _check_parts(opened: Opened, state: TrainingState) -> None:

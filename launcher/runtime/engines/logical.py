@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -49,7 +50,7 @@ class LogicalShards:
         self._gradients = self._new_sum()
         self._done = 0
         """Shards of this step whose gradients are in."""
-        self._buffers: dict[str, tuple[int, int]] = {}
+        self._step: _Step | None = None
 
     @property
     def name(self) -> str:
@@ -83,23 +84,20 @@ class LogicalShards:
 
     @contextlib.contextmanager
     def _accumulate(self, model: torch.nn.Module, *, last: bool) -> Iterator[None]:
-        if self._done == len(self.shards):
-            self._done = 0
-        if not self._buffers:
-            self._buffers = _versions(model)
+        if self._step is None:
+            self._step, self._done = _Step.begin(model), 0
         yield
         if last:
-            self._finish_shard(model)
+            self._finish_shard(self._step)
 
-    def _finish_shard(self, model: torch.nn.Module) -> None:
-        parameters = [each for each in model.parameters() if each.requires_grad]
-        self._gradients.add(_take_gradients(parameters))
+    def _finish_shard(self, step: _Step) -> None:
+        self._gradients.add(step.take_gradients())
         self._done += 1
         if self._done < len(self.shards):
             return
-        finished, self._gradients = self._gradients, self._new_sum()
-        self._check_buffers(model)
-        _put_gradients(parameters, finished.total(self._from_root).div_(self._count))
+        finished, self._gradients, self._step = self._gradients, self._new_sum(), None
+        step.check_buffers()
+        step.put_gradients(finished.total(self._from_root).div_(self._count))
 
     def sum_shards(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
         # In one message, since parts are small: all but one of the ranks bring zeros for a row, and
@@ -122,18 +120,6 @@ class LogicalShards:
         if flat.numel():
             self._inner.broadcast(flat.view(torch.uint8), root)
         return flat.view(tensor.shape)
-
-    def _check_buffers(self, model: torch.nn.Module) -> None:
-        before, self._buffers = self._buffers, {}
-        now = _versions(model)
-        changed = next((name for name in now if before.get(name) != now[name]), None)
-        if changed:
-            raise TrainingError(
-                f"the forward pass changes `{changed}`, a buffer of the model",
-                context="with determinism=logical_shards a rank sees some of the shards only, and "
-                "in another order than another number of ranks would",
-                hint="freeze it (batch norm: `.eval()`), or leave determinism=same_ranks",
-            )
 
     def _require_all_shards(self, *_: Any) -> None:
         if self._done != len(self.shards):
@@ -170,18 +156,47 @@ class LogicalShards:
         self._inner.close()
 
 
-def _take_gradients(parameters: Sequence[torch.nn.Parameter]) -> torch.Tensor:
-    """Return all gradients as one tensor of the widest type among them, and clear them."""
-    found = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
-    for parameter in parameters:
-        parameter.grad = None
-    return torch.cat([each.detach().reshape(-1) for each in found])
+@dataclass(frozen=True)
+class _Step:
+    """What must be known of a model from the first shard of a step to the last."""
 
+    model: torch.nn.Module
+    parameters: tuple[torch.nn.Parameter, ...]
+    earlier: tuple[torch.Tensor | None, ...]
+    """Gradients that were there before, of a program that adds up several steps."""
+    buffers: dict[str, tuple[int, int]]
 
-def _put_gradients(parameters: Sequence[torch.nn.Parameter], whole: torch.Tensor) -> None:
-    pieces = torch.split(whole, [each.numel() for each in parameters])
-    for parameter, piece in zip(parameters, pieces, strict=True):
-        parameter.grad = piece.view(parameter.shape).to(parameter.dtype)
+    @classmethod
+    def begin(cls, model: torch.nn.Module) -> _Step:
+        parameters = tuple(each for each in model.parameters() if each.requires_grad)
+        earlier = tuple(each.grad for each in parameters)
+        for parameter in parameters:
+            parameter.grad = None
+        return cls(model, parameters, earlier, _versions(model))
+
+    def take_gradients(self) -> torch.Tensor:
+        """Return all gradients as one tensor of the widest type among them, and clear them."""
+        found = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        for parameter in self.parameters:
+            parameter.grad = None
+        return torch.cat([each.detach().reshape(-1) for each in found])
+
+    def put_gradients(self, whole: torch.Tensor) -> None:
+        pieces = torch.split(whole, [each.numel() for each in self.parameters])
+        for parameter, earlier, piece in zip(self.parameters, self.earlier, pieces, strict=True):
+            gradient = piece.view(parameter.shape).to(parameter.dtype)
+            parameter.grad = gradient if earlier is None else earlier + gradient
+
+    def check_buffers(self) -> None:
+        now = _versions(self.model)
+        changed = next((name for name in now if self.buffers.get(name) != now[name]), None)
+        if changed:
+            raise TrainingError(
+                f"the forward pass changes `{changed}`, a buffer of the model",
+                context="with determinism=logical_shards a rank sees some of the shards only, and "
+                "in another order than another number of ranks would",
+                hint="freeze it (batch norm: `.eval()`), or leave determinism=same_ranks",
+            )
 
 
 def _versions(model: torch.nn.Module) -> dict[str, tuple[int, int]]:

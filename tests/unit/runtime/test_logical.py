@@ -34,6 +34,14 @@ def train(engine: LogicalShards, model: torch.nn.Module, *, pieces: int = 1) -> 
     """Take one step on twelve samples; return the loss."""
     wrapped = engine.wrap_model(model)
     optimizer = engine.wrap_optimizer(torch.optim.SGD(model.parameters(), lr=0.1))
+    losses = backward(engine, wrapped, pieces=pieces)
+    optimizer.step()
+    return engine.sum_shards(losses)
+
+
+def backward(
+    engine: LogicalShards, wrapped: torch.nn.Module, *, pieces: int = 1
+) -> list[torch.Tensor]:
     data, losses = torch.arange(24.0).reshape(12, 2) / 7, []
     for shard in engine.shards:
         torch.manual_seed(shard.number)
@@ -46,8 +54,7 @@ def train(engine: LogicalShards, model: torch.nn.Module, *, pieces: int = 1) -> 
                 (loss * shard.count / 12).backward()
             total += loss.detach()
         losses.append(total)
-    optimizer.step()
-    return engine.sum_shards(losses)
+    return losses
 
 
 def net() -> torch.nn.Module:
@@ -69,6 +76,16 @@ def test_a_shard_may_be_computed_in_pieces() -> None:
     train(LogicalShards(SingleEngine(), 4), in_pieces, pieces=3)
     for mine, theirs in zip(at_once.parameters(), in_pieces.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_gradients_are_added_to_those_that_are_there_as_torch_does() -> None:
+    once, twice = net(), net()
+    for model, steps in ((once, 1), (twice, 2)):
+        engine = LogicalShards(SingleEngine(), 4)
+        for _ in range(steps):
+            backward(engine, engine.wrap_model(model))
+    for mine, theirs in zip(twice.parameters(), once.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, 2 * theirs.grad)
 
 
 def test_parameters_of_several_types_keep_them() -> None:
