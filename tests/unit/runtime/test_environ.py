@@ -97,3 +97,6 @@ def test_what_we_set_for_torchrun_reads_back_as_the_same_place() -> None:
 def test_launch_environment_without_a_run_folder() -> None:
     launch = LaunchEnviron.from_environ({})
     assert (launch.run_dir, launch.attempt, launch.parent_pid) == (None, 1, None)
+    assert launch.logical_shards is None
+    eight = LaunchEnviron.from_environ({"LAUNCHER_LOGICAL_SHARDS": "8"})
+    assert eight.logical_shards == 8
