@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from launcher.backends.backend import BackendRequest
+from launcher.errors import ConfigError
 from launcher.specs import Command, Node
 
 FLAVOURS: Mapping[str, str] = MappingProxyType(
@@ -62,7 +63,11 @@ _ACROSS: Mapping[str, str] = MappingProxyType(
 
 
 def commands(request: BackendRequest) -> tuple[Command, ...]:
-    """Return the one command that starts all ranks, and one for each other machine."""
+    """Return the one command that starts all ranks, and one for each other machine.
+
+    Raises:
+        ConfigError: one of several machines is known by an IPv6 address.
+    """
     return under_mpirun(request, {})
 
 
@@ -85,6 +90,7 @@ def _on_several(request: BackendRequest, extra: Mapping[str, str]) -> tuple[Comm
         "PRTE_MCA_plm_ssh_agent": agent,
         **extra,
     }
+    _refuse_ipv6(request)
     head, *others = request.cluster.nodes
     taking = [node for node in request.cluster.nodes if node.slots]
     hosts = ",".join(f"{node.address}:{node.slots}" for node in taking)
@@ -101,6 +107,15 @@ def _on_several(request: BackendRequest, extra: Mapping[str, str]) -> tuple[Comm
             if node.slots
         ),
     )
+
+
+def _refuse_ipv6(request: BackendRequest) -> None:
+    for node in request.cluster.nodes:
+        if ":" in node.address:
+            raise ConfigError(
+                f"MPI cannot be told {node.name} by its IPv6 address {node.address}",
+                hint="name the host by a name or an IPv4 address, or use backend=torchrun",
+            )
 
 
 def _shared(request: BackendRequest) -> dict[str, str]:

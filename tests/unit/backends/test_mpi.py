@@ -105,6 +105,13 @@ def test_every_command_carries_its_own_nodes_variables_and_interface() -> None:
     assert "LAUNCHER_NODES" not in made[1].env
 
 
+def test_an_ipv6_address_is_refused_with_the_name_of_its_node() -> None:
+    base = across(1, 1)
+    nodes = (base.cluster.head, replace(base.cluster.nodes[1], address="2001:db8::1"))
+    with pytest.raises(ConfigError, match="n1"):
+        commands("mpi", replace(base, cluster=replace(base.cluster, nodes=nodes)))
+
+
 def test_what_the_user_sets_for_mpi_wins() -> None:
     asked = across(1, 1, interfaces=("eth0", "eth0"))
     env = {rank: {"OMPI_MCA_btl_tcp_if_include": "ib0"} for rank in (0, 1)}
