@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from launcher.transports.link import last_words
-from launcher.transports.ssh_failures import Failure
+from launcher.transports.ssh_failures import OTHER_PYTHON, TOO_OLD, Failure
 
 __all__ = ["explain", "silent"]
 
@@ -31,9 +31,11 @@ def explain(python: str, words: str) -> Failure:
     if _LEAVES_NOTHING_TO_ASK in words:
         return Failure(
             problem=f"it has no `{python}`",
-            hint="install the same environment on all nodes, at the same path, "
-            "or name the interpreter that they have: cluster.python=",
+            hint=f"install the same environment on all nodes, at the same path, or {OTHER_PYTHON}",
         )
+    if TOO_OLD in words:
+        told = next(line for line in words.splitlines() if TOO_OLD in line)
+        return Failure(problem=told, hint=OTHER_PYTHON)
     hints = (hint for needle, hint in _HINTS if needle in words)
     return Failure(problem=problem, hint=next(hints, "try it by hand: srun --overlap hostname"))
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from launcher.specs import Node
 from launcher.transports.link import last_words
 
-__all__ = ["COMMAND_NOT_FOUND", "Failure", "explain"]
+__all__ = ["COMMAND_NOT_FOUND", "OTHER_PYTHON", "TOO_OLD", "Failure", "explain"]
 
 COMMAND_NOT_FOUND = 127
 _CANNOT_EXECUTE = 126
+_NOT_FOUND_BY_CSH = ": Command not found."
+
+TOO_OLD = "is too old"
+OTHER_PYTHON = "name an interpreter that is the same on all nodes: cluster.python="
 
 _HINTS = (
     (
@@ -45,6 +49,7 @@ _FULL_HOUSE = (
     "Connection closed by",
     "Connection reset",
 )
+_NOT_WANTED = "Access denied"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +65,22 @@ class Failure:
 def explain(node: Node, python: str, *, code: int | None, words: str) -> Failure:
     """Read the exit code of ssh, and what it wrote, when no keeper answered."""
     last = last_words(words)
+    # Its own failures ssh tells with 255; the shell over there has other codes.
+    if code in (COMMAND_NOT_FOUND, _CANNOT_EXECUTE) or _NOT_FOUND_BY_CSH in words:
+        return Failure(
+            problem=f"it has no `{python}`",
+            hint=f"install the same environment there, at the same path, or {OTHER_PYTHON}",
+        )
+    if TOO_OLD in last:
+        return Failure(problem=last, hint=OTHER_PYTHON)
     for needle, hint in _HINTS:
         if needle in words:
             return Failure(problem=last, hint=_fill(hint, node))
-    if any(each in words for each in _FULL_HOUSE) and "Access denied" not in words:
-        return Failure(
-            problem=last, hint=_fill("try it by hand: ssh {dest} true", node), passing=True
-        )
-    if code in (COMMAND_NOT_FOUND, _CANNOT_EXECUTE):
-        return Failure(
-            problem=f"it has no `{python}`",
-            hint="install the same environment there, at the same path, "
-            "or name the interpreter that it has: cluster.python=",
-        )
+    passing = any(each in words for each in _FULL_HOUSE) and _NOT_WANTED not in words
     return Failure(
         problem=last or f"the login ended with exit code {code}",
         hint=_fill("try it by hand: ssh {dest} true", node),
+        passing=passing,
     )
 
 

@@ -21,6 +21,10 @@ def source(name: str) -> str:
 def bootstrap(program: bytes) -> str:
     """Return what `python -c` has to run, so that it takes `program` from its stdin and runs it.
 
-    It holds neither a newline nor a `!`: no login shell, not even csh, stumbles over it.
+    It holds nothing that a login shell, even csh, stumbles over once it stands in single quotes.
     """
-    return f"import sys; exec(sys.stdin.buffer.read({len(program)}))"
+    return f"import sys; {_NEW_ENOUGH} or {_TELL_AGE}; exec(sys.stdin.buffer.read({len(program)}))"
+
+
+_NEW_ENOUGH = "sys.version_info >= (3, 10)"
+_TELL_AGE = 'sys.exit("Python " + sys.version.split()[0] + " is too old: it takes 3.10 or newer")'

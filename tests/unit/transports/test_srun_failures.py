@@ -20,12 +20,19 @@ srun: error: host1: task 0: Exited with exit code 2
 """
 
 
+TOO_OLD = """\
+Python 3.8.18 is too old: it takes 3.10 or newer
+srun: error: host1: task 0: Exited with exit code 1
+"""
+
+
 @pytest.mark.parametrize(
     ("words", "problem", "hint"),
     [
         (NO_GPUS, "Unable to create step for job 7: Insufficient GRES", "--gpus-per-node=8"),
         (NODE_IS_DOWN, "failed on node host2: Communication connection failure", "sinfo -N -l"),
         (NO_PYTHON, "it has no `/no/python`", "cluster.python="),
+        (TOO_OLD, "Python 3.8.18 is too old: it takes 3.10 or newer", "cluster.python="),
         ("", "the step ended at once", "srun --overlap hostname"),
     ],
 )

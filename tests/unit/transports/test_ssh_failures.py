@@ -27,6 +27,7 @@ Host key verification failed.
         ("ssh: Could not resolve hostname gpu1: Name or service not known", "check the spelling"),
         ("ssh: connect to host gpu1 port 2222: Connection refused", "is the machine up"),
         ("ssh: connect to host gpu1 port 2222: No route to host", "is the machine up"),
+        ("Python 3.8.18 is too old: it takes 3.10 or newer", "cluster.python="),
         ("Connection timed out during banner exchange", "is the machine up"),
     ],
 )
@@ -56,9 +57,16 @@ def test_a_server_that_does_not_want_us_is_not_tried_again() -> None:
     ).passing
 
 
-@pytest.mark.parametrize("code", [126, 127])
-def test_a_missing_interpreter_is_recognised_by_the_shells_exit_code(code: int) -> None:
-    words = "bash: line 1: /python: No such file or directory"
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (127, "bash: line 1: exec: /python: not found"),
+        (126, "bash: line 1: /python: Permission denied"),
+        (1, "/python: Command not found."),  # csh
+        (127, "fish: Unknown command: /python\nexec /python -c '\"is too old\"'\n     ^~~~~~^"),
+    ],
+)
+def test_a_missing_interpreter_is_recognised_whatever_the_shell(code: int, words: str) -> None:
     failure = explain(NODE, "/python", code=code, words=words)
     assert failure.problem == "it has no `/python`"
     assert "cluster.python=" in failure.hint
