@@ -34,10 +34,11 @@ def choose(
     """
     wanted = request.nodes or sum(not host.spare for host in candidates.hosts)
     _require_enough_hosts(candidates, wanted, request)
+    _require_fewer_at_least(wanted, request)
     pairs = [(host, _condition(host, conditions)) for host in candidates.hosts]
     fit = [pair for pair in pairs if pair[1].healthy]
     unfit = [pair for pair in pairs if not pair[1].healthy]
-    if len(fit) < (wanted if at_least is None else min(at_least, wanted)):
+    if len(fit) < (wanted if at_least is None else at_least):
         raise _too_few(fit, unfit, wanted, at_least)
     _require_head(unfit, request, at_least)
     chosen = fit[:wanted]
@@ -77,6 +78,14 @@ def _require_enough_hosts(candidates: Candidates, wanted: int, request: ClusterR
             f"nodes={wanted}, but cluster={request.source} has {len(candidates.hosts)}: "
             + listing([host.name for host in candidates.hosts]),
             hint=f"nodes={len(candidates.hosts)}, or leave `nodes` away to take all",
+        )
+
+
+def _require_fewer_at_least(wanted: int, request: ClusterRequest) -> None:
+    if request.min_nodes > wanted:
+        raise ConfigError(
+            f"cluster.min_nodes={request.min_nodes}, but the run has {wanted} nodes from the start",
+            hint="it says with how few nodes a run may go on after a loss",
         )
 
 

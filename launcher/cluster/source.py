@@ -92,8 +92,3 @@ def _refuse_unread_keys(request: ClusterRequest) -> None:
                 hint=f"add {' or '.join(f'cluster={name}' for name in readers)}, "
                 f"or leave cluster.{key} away",
             )
-    if request.nodes is not None and request.min_nodes > request.nodes:
-        raise ConfigError(
-            f"cluster.min_nodes={request.min_nodes} is more than nodes={request.nodes}",
-            hint="it says with how few nodes a run may go on after a loss",
-        )

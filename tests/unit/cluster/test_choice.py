@@ -81,6 +81,12 @@ def test_a_restart_goes_on_with_what_is_left_down_to_the_least() -> None:
         chosen(lost, at_least=3)
 
 
+@pytest.mark.parametrize("nodes", [None, 4])
+def test_the_least_number_of_nodes_is_not_above_the_wanted(nodes: int | None) -> None:
+    with pytest.raises(ConfigError, match=r"cluster\.min_nodes=5, but the run has 4 nodes"):
+        chosen(all_fit(), nodes=nodes, min_nodes=5)
+
+
 def test_a_spare_is_used_only_in_place_of_another() -> None:
     assert names(chosen(all_fit(e=FIT), spares=("e",))) == ["a", "b", "c", "d"]
     cluster = chosen(all_fit(e=FIT, c=ill()), spares=("e",))

@@ -29,8 +29,3 @@ def test_slurm_has_its_own_hosts(key: str) -> None:
     request = ClusterRequest(source="slurm", **{key: KEYS[key]})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=f"cluster=slurm knows no cluster.{key}"):
         candidates(request)
-
-
-def test_the_least_number_of_nodes_is_not_above_the_wanted() -> None:
-    with pytest.raises(ConfigError, match=r"cluster\.min_nodes=3 is more than nodes=2"):
-        candidates(ClusterRequest(source="local", nodes=2, min_nodes=3))
