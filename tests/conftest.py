@@ -1,0 +1,9 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import signal
+
+# A shell ignores Ctrl-C for what it starts in the background, and so would every process that a
+# test starts and then interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
