@@ -1,0 +1,186 @@
+"""Starting many nodes over ssh: how long it takes, and what the launcher's machine gives for it.
+
+    python tests/benchmarks/start_scale.py --nodes 8 64 256 1000 --latency-ms 50
+
+The far side is SIMULATED (see simulated_ssh.py): a login takes 5 round trips, a further session
+over it 1, a keeper's start 50 ms; nothing is computed over there, and clients compute less than
+real ones. Real are the transport, a process per client, its pipes, and every byte that passes.
+
+Each size runs in a process of its own: `ask` puts a question to all nodes, `start` ends when all
+keepers have said that their commands run, `idle` is the CPU that holding them takes, `end` lasts
+from SIGTERM until all have ended, `close` ends the connections. Beside it the peers, which only
+start: the shell's `for` loop, and the same with 32 at once, as pdsh does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from simulated_ssh import FarSide, install
+
+from launcher.specs import Command, Node
+from launcher.transports import Reach, create, far
+
+MOST_IN_A_LOOP = 64
+"""Beyond it the shell's loop takes minutes."""
+PDSH_AT_ONCE = 32
+HELD_S = 3.0
+SAMPLE_S = 0.1
+USUAL_FILES = 1024
+"""The limit on open files that most systems give a process to begin with."""
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, nargs="+", default=[8, 64, 256, 1000])
+    parser.add_argument("--latency-ms", type=float, default=50.0)
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--as-launcher", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.as_launcher:
+        measure(asked.as_launcher)
+    else:
+        asyncio.run(compare(asked.nodes, asked.latency_ms / 1000, peers=not asked.no_peers))
+
+
+# --- the launcher's side, a process per size
+
+
+def measure(count: int) -> None:
+    """Ask, start, hold and end `count` nodes; print what it took."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (USUAL_FILES, hard_limit()))
+    nodes = tuple(
+        Node(node_rank=rank, name=f"n{rank}", address=_host(rank), ssh=_host(rank), slots=8)
+        for rank in range(count)
+    )
+    command = [
+        Command(node_rank=rank, argv=("train",), env={"LAUNCHER_NODE_RANK": str(rank)}, cwd="/")
+        for rank in range(count)
+    ]
+    took: dict[str, float] = {}
+    transport = create("ssh", Reach(nodes=nodes, python=sys.executable))
+    with tempfile.TemporaryDirectory() as folder:
+        logs = {rank: Path(folder) / f"{rank}.log" for rank in range(count)}
+        with timed(took, "ask"):
+            question = far.source("run_processes")
+            answers = transport.ask(question, {rank: {"n": rank} for rank in logs}, timeout_s=60)
+        assert [answers[rank].value for rank in logs] == [{"n": rank} for rank in logs], answers
+        with timed(took, "start"):
+            started = transport.start(command, logs=logs)
+        cpu_s = time.process_time()
+        time.sleep(HELD_S)
+        took["idle"] = (time.process_time() - cpu_s) / HELD_S
+        with timed(took, "end"):
+            for process in started.values():
+                process.signal(signal.SIGTERM)
+            assert all(process.wait(60) == 0 for process in started.values())
+        with timed(took, "close"):
+            transport.close()
+    took["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(took))
+
+
+@contextlib.contextmanager
+def timed(took: dict[str, float], what: str) -> Iterator[None]:
+    """Note the seconds inside."""
+    began = time.monotonic()
+    yield
+    took[what] = time.monotonic() - began
+
+
+def _host(rank: int) -> str:
+    return f"198.18.{rank // 250}.{rank % 250 + 1}"  # kept for benchmarks: no machine has them
+
+
+# --- the far side, and the peers
+
+
+async def compare(sizes: list[int], latency_s: float, *, peers: bool) -> None:
+    """Let everybody reach the nodes of each size."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit(), hard_limit()))
+    print(
+        f"SIMULATED far side, {latency_s * 1000:g} ms a round trip; seconds where nothing else is"
+    )
+    print(
+        "  nodes    ask  start    end  close  idle CPU  clients  masters  files  peak MB"
+        + ("  | for loop  32 at once" if peers else "")
+    )
+    with tempfile.TemporaryDirectory(prefix="start-scale-") as name:
+        socket = Path(name) / "far"
+        install(Path(name), socket)
+        os.environ["PATH"] = f"{name}:{os.environ['PATH']}"
+        far_side = FarSide(latency_s)
+        async with await far_side.listen(socket):
+            for count in sizes:
+                print(await ours(count, far_side), end="", flush=True)
+                print(await theirs(count) if peers else "", flush=True)
+
+
+async def ours(count: int, far_side: FarSide) -> str:
+    """Return our part of a row of the table."""
+    far_side.seen.clear()
+    launcher = await asyncio.create_subprocess_exec(
+        *(sys.executable, __file__, "--as-launcher", str(count)), stdout=asyncio.subprocess.PIPE
+    )
+    counting = asyncio.create_task(count_files(launcher.pid))
+    output, _ = await launcher.communicate()
+    if launcher.returncode != 0:
+        raise SystemExit(f"{count} nodes: exit code {launcher.returncode}")
+    took, seen = json.loads(output), far_side.seen
+    return (
+        f"{count:7} {took['ask']:6.2f} {took['start']:6.2f} {took['end']:6.2f} {took['close']:6.2f}"
+        f" {took['idle']:9.1%} {seen.most_clients:8} {seen.most_masters:8}"
+        f" {await counting:6} {took['peak_mb']:8.0f}"
+    )
+
+
+async def count_files(pid: int) -> int:
+    """Return how many files the process had open at most."""
+    most = 0
+    with contextlib.suppress(OSError):  # it has ended
+        while True:
+            most = max(most, len(os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208 - names, fast
+            await asyncio.sleep(SAMPLE_S)
+    return most
+
+
+async def theirs(count: int) -> str:
+    """Return the peers' part of a row: a command that is over at once, on all nodes."""
+    hosts = "\n".join(_host(rank) for rank in range(count))
+    loop = (
+        f"{await shell('while read -r host; do ssh $host train </dev/null; done', hosts):10.2f}"
+        if count <= MOST_IN_A_LOOP
+        else f"{'-':>10}"
+    )
+    return f"  |{loop} {await shell(f'xargs -P {PDSH_AT_ONCE} -I@ ssh -n @ train', hosts):10.2f}"
+
+
+async def shell(line: str, hosts: str) -> float:
+    """Return how long a command line takes for these hosts."""
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec("sh", "-c", line, stdin=asyncio.subprocess.PIPE)
+    await process.communicate(hosts.encode())
+    if process.returncode != 0:
+        raise SystemExit(f"{line}: exit code {process.returncode}")
+    return time.monotonic() - began
+
+
+def hard_limit() -> int:
+    """Return how many files a process may have open if it asks for as many as it may."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+if __name__ == "__main__":
+    main()
