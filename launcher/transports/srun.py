@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +12,7 @@ from typing import Any
 
 from launcher.errors import PreflightError
 from launcher.specs import Command, Node
+from launcher.transports.errands import Errands
 from launcher.transports.kept import Kept, Refusal
 from launcher.transports.link import Link, last_messages
 from launcher.transports.refusals import all_of, end_all, late, refused
@@ -28,7 +27,6 @@ from launcher.transports.requests import (
 )
 from launcher.transports.srun_failures import explain, silent
 from launcher.transports.srun_steps import OF_A_STEP, Step, job_variables, srun_variables, steps
-from launcher.transports.ssh_failures import Failure
 from launcher.transports.switchboard import Switchboard
 from launcher.transports.transport import Answer, Process, Reach
 
@@ -48,6 +46,7 @@ class SrunTransport:
         self._reach = reach
         self._nodes = {node.node_rank: node for node in reach.nodes}
         self._switchboard = Switchboard(reach.lost_after_s)
+        self._errands = Errands()
 
     def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
         for log in logs.values():
@@ -104,9 +103,16 @@ class SrunTransport:
         jobs = {node.name: {"request": requests[node]} for node in step.nodes}
         timeout_s = common["timeout_s"]
         began = time.monotonic()
-        output, failure = self._run(step, first_words("", common, jobs), timeout_s)
+        errand = self._errands.run(
+            step.argv(keeper_words(self._reach.python)),
+            first_words("", common, jobs),
+            timeout_s=timeout_s + _STEP_WITHIN_S,
+            env=srun_variables(os.environ),
+        )
         seconds = time.monotonic() - began
-        messages = last_messages(output)
+        messages = last_messages(errand.output)
+        late = errand.code is None
+        failure = silent(timeout_s) if late else explain(self._reach.python, errand.words)
         return [
             read_answer(node.node_rank, messages[node.name], timeout_s=timeout_s, seconds=seconds)
             if node.name in messages
@@ -114,28 +120,9 @@ class SrunTransport:
             for node in step.nodes
         ]
 
-    def _run(self, step: Step, first: bytes, timeout_s: float) -> tuple[bytes, Failure]:
-        """Run a step to its end; return what keepers said, and why others did not."""
-        with tempfile.TemporaryFile() as errors:
-            try:
-                done = subprocess.run(
-                    step.argv(keeper_words(self._reach.python)),
-                    env=srun_variables(os.environ),
-                    input=first,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    timeout=timeout_s + _STEP_WITHIN_S,
-                    check=False,
-                    start_new_session=True,
-                )
-            except subprocess.TimeoutExpired as late:
-                return late.stdout or b"", silent(timeout_s)
-            errors.seek(0)
-            words = errors.read().decode(errors="replace")
-            return done.stdout, explain(self._reach.python, words)
-
     def close(self) -> None:
         self._switchboard.close()
+        self._errands.close()
 
     def _start_step(
         self, step: Step, commands: Mapping[Node, Command], logs: Mapping[int, Path]
@@ -145,17 +132,11 @@ class SrunTransport:
         jobs = {
             node.name: command_job(commands[node], logs[node.node_rank], env) for node in step.nodes
         }
-        try:
-            link = Link(
-                step.argv(keeper_words(self._reach.python)),
-                first_words("", common, jobs),
-                srun_variables(os.environ),
-            )
-        except FileNotFoundError:
-            raise PreflightError(
-                "there is no `srun` on this machine",
-                hint="load Slurm's commands, or use cluster=hostfile",
-            ) from None
+        link = Link(
+            step.argv(keeper_words(self._reach.python)),
+            first_words("", common, jobs),
+            srun_variables(os.environ),
+        )
         kept = [Kept(node, commands[node], link) for node in step.nodes]
         self._switchboard.add(link, kept)
         return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,8 +72,13 @@ def steps(nodes: Iterable[Node], environ: Mapping[str, str]) -> list[Step]:
     """Return the fewest steps that reach all `nodes`.
 
     Raises:
-        PreflightError: we are not in a job of Slurm's.
+        PreflightError: we are not in a job of Slurm's, or its commands are not here.
     """
+    if shutil.which("srun") is None:
+        raise PreflightError(
+            "there is no `srun` on this machine",
+            hint="load Slurm's commands, or use cluster=hostfile",
+        )
     if not environ.get("SLURM_JOB_ID"):
         raise PreflightError(
             "this is not inside an allocation of Slurm: SLURM_JOB_ID is not set",

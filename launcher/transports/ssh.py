@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +12,7 @@ from typing import Any
 
 from launcher.errors import PreflightError
 from launcher.specs import Command, Node
+from launcher.transports.errands import Errand, Errands
 from launcher.transports.forwarding import forwarded
 from launcher.transports.kept import Kept, Refusal
 from launcher.transports.link import Link, last_messages
@@ -51,6 +50,7 @@ class SshTransport:
         self._nodes = {node.node_rank: node for node in reach.nodes}
         self._routes = Routes(reach.lost_after_s)
         self._switchboard = Switchboard(reach.lost_after_s)
+        self._errands = Errands()
 
     def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
         make_room(len(commands))
@@ -87,6 +87,7 @@ class SshTransport:
 
     def close(self) -> None:
         self._switchboard.close()
+        self._errands.close()
         self._routes.close()
 
     def _start(self, command: Command, log: Path) -> Process:
@@ -127,37 +128,25 @@ class SshTransport:
         while True:
             began = time.monotonic()
             try:
-                code, said, complained = self._run(node, first, patience.left_s)
-            except subprocess.TimeoutExpired:
-                return Answer(node_rank=node.node_rank, problem=f"no answer within {timeout_s:g} s")
+                errand = self._errands.run(
+                    self._routes.argv(node, keeper_words(self._reach.python)),
+                    first,
+                    timeout_s=patience.left_s,
+                )
+            except FileNotFoundError:  # see `_connect`
+                errand = Errand(code=COMMAND_NOT_FOUND, output=b"", words="")
             except PreflightError as error:
                 return Answer(node_rank=node.node_rank, problem=error.message, hint=error.hint)
             seconds = time.monotonic() - began
-            message = last_messages(said).get(node.name)
+            message = last_messages(errand.output).get(node.name)
             if message is not None:
                 return read_answer(node.node_rank, message, timeout_s=timeout_s, seconds=seconds)
-            failure = self._explain(node, code, complained)
+            if errand.code is None:
+                problem = f"no answer within {timeout_s:g} s"
+                return Answer(node_rank=node.node_rank, problem=problem)
+            failure = self._explain(node, errand.code, errand.words)
             if not (failure.passing and patience.pause()):
                 return Answer(node_rank=node.node_rank, problem=failure.problem, hint=failure.hint)
-
-    def _run(self, node: Node, first: bytes, timeout_s: float) -> tuple[int, bytes, str]:
-        """Run a keeper to its end; return its exit code, what it said, and ssh's complaints."""
-        argv = self._routes.argv(node, keeper_words(self._reach.python))
-        with tempfile.TemporaryFile() as errors:  # see `Link`
-            try:
-                done = subprocess.run(
-                    argv,
-                    input=first,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    timeout=timeout_s,
-                    check=False,
-                    start_new_session=True,
-                )
-            except FileNotFoundError:
-                return COMMAND_NOT_FOUND, b"", ""
-            errors.seek(0)
-            return done.returncode, done.stdout, errors.read().decode(errors="replace")
 
     def _explain(self, node: Node, code: int | None, words: str) -> Failure:
         return explain(node, self._reach.python, code=code, words=words)

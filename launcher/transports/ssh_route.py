@@ -36,6 +36,7 @@ class Routes:
     def __init__(self, lost_after_s: float) -> None:
         self._alive_s = max(1, int(lost_after_s / _MISSES))
         self._folder: Path | None = None
+        self._closed = False
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._routes: dict[Node, tuple[str, ...]] = {}
@@ -45,8 +46,10 @@ class Routes:
         """Return what runs `words` on `node`; over ssh they are quoted here, and only here.
 
         Raises:
-            PreflightError: there is no ssh on this machine.
+            PreflightError: there is no ssh on this machine, or `close` was called.
         """
+        if self._closed:
+            raise PreflightError("the connections were closed", hint="")
         route = self._routes.get(node)
         if route is None:
             route = self._routes[node] = self._find(node)
@@ -56,7 +59,7 @@ class Routes:
         """End the connections."""
         with self._lock:
             sockets, self._sockets = self._sockets, {}
-            self._routes.clear()
+            self._closed = True
         if sockets:
             with ThreadPoolExecutor(min(16, len(sockets))) as pool:
                 list(pool.map(_end_connection, *zip(*sockets.items(), strict=True)))

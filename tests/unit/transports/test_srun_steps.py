@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from launcher.errors import PreflightError
@@ -7,6 +9,14 @@ from launcher.specs import Node
 from launcher.transports.srun_steps import Step, job_variables, srun_variables, steps
 
 JOB = {"SLURM_JOB_ID": "7"}
+
+
+@pytest.fixture(autouse=True)
+def srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are only described here; it is enough that there is an srun."""
+    program = tmp_path / "srun"
+    program.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
 
 
 def node(number: int, gpus: int = 0) -> Node:
@@ -43,6 +53,12 @@ def test_gpus_that_slurm_does_not_know_are_not_asked_for() -> None:
 def test_outside_of_a_job_there_is_nothing_to_reach() -> None:
     with pytest.raises(PreflightError, match="SLURM_JOB_ID is not set"):
         steps([node(0)], {})
+
+
+def test_a_machine_without_slurm_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(PreflightError, match="no `srun`"):
+        steps([node(0)], JOB)
 
 
 def test_commands_see_the_job_and_no_step() -> None:

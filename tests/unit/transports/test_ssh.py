@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -169,6 +170,22 @@ def test_closing_ends_everything(sshd: LoopbackSshd, tmp_path: Path, mark: str) 
         lambda: not [w for w in command_lines() if str(sockets).encode() in w],
     )
     transport.close()
+
+
+def test_closing_ends_questions_that_are_not_answered_yet(
+    sshd: LoopbackSshd, tmp_path: Path
+) -> None:
+    transport = SshTransport(Reach(nodes=(node(0),), python=sys.executable))
+    source = f"open({str(tmp_path / 'asked')!r}, 'w'); import time; time.sleep(600)"
+    asking = threading.Thread(
+        target=transport.ask, args=(source, {0: {}}), kwargs={"timeout_s": 600}
+    )
+    asking.start()
+    wait_until("the question", (tmp_path / "asked").exists)
+    transport.close()
+    asking.join(60)
+    assert not asking.is_alive()
+    assert transport.ask(ECHO, {0: {}}, timeout_s=30)[0].problem == "the connections were closed"
 
 
 def test_a_shared_connection_of_the_users_own_is_used_and_left_alone(
