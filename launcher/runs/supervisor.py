@@ -38,7 +38,8 @@ class Supervisor:
 
     @property
     def name(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        job = f" in job {self.job.job_id}" if self.job else ""
+        return f"process {self.pid} on {self.host}{job}"
 
 
 def beat(layout: RunLayout, *, attempt: int) -> None:

@@ -127,6 +127,32 @@ def test_a_run_that_is_done_is_not_submitted_again(
     assert "done already" in said.out
 
 
+def test_resume_submits_a_job_that_goes_on_as_the_run_was_configured(
+    types: Any, slurm: Any, run: RunLayout
+) -> None:
+    slurm()
+    types(*SCRIPT, "args=[1,2]", "nodes=4")
+    said = types("resume", "r", "nodes=2")
+    assert said.code == 0, said.err
+    second = run.jobs / "submitted-0002"
+    assert "--nodes=2" in (second / "job.sbatch").read_text()
+    assert config.load_saved(second / "config.yaml").args == ("1", "2")
+
+
+def test_every_run_of_a_sweep_is_a_job_of_its_own(types: Any, slurm: Any, here: Path) -> None:
+    called = slurm()["sbatch"]
+    said = types("-m", *SCRIPT, "train.seed=1,2")
+    assert said.code == 0, said.err
+    assert len(called.read_text().splitlines()) == 2
+    assert {path.name for path in (here / "outputs" / "runs").iterdir()} == {"r-1", "r-2"}
+
+
+def test_a_saved_configuration_that_is_not_there_is_an_error(types: Any) -> None:
+    said = types("run", "--config", "nowhere.yaml")
+    assert said.code == 2
+    assert "nowhere.yaml" in said.err
+
+
 def test_an_array_is_not_followed(types: Any, slurm: Any) -> None:
     called = slurm()["sbatch"]
     said = types(*SCRIPT, "cluster.wait=true", "cluster.slurm.array=0-3")

@@ -1,0 +1,109 @@
+"""What the table of contents itself decides: who starts a run again, and under which name."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher import config, launch, supervise
+from launcher.config import LaunchConfig
+from launcher.errors import SavedForRequeue
+from launcher.staging.progress import NoProgress
+from tests.unit.slurm.conftest import command
+
+__all__ = ["command"]
+
+_JOB = "JobId=7 JobName=r UserId=root(0) JobState=RUNNING Reason=None ExitCode=0:0\n"
+
+
+@pytest.fixture(autouse=True)
+def signals_are_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., LaunchConfig]:
+    (tmp_path / "train.py").write_text("raise SystemExit('nothing is to be started here')\n")
+
+    def with_overrides(*overrides: str) -> LaunchConfig:
+        words = ("recipe=script", "script=train.py", "device=cpu", *overrides)
+        return config.load(words, cwd=tmp_path)
+
+    return with_overrides
+
+
+@pytest.fixture
+def in_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_CLUSTER_NAME": "lab",
+        "SLURM_JOB_NODELIST": "localhost",
+        "SLURM_JOB_CPUS_PER_NODE": "1",
+    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+
+def run_and_receive(chosen: LaunchConfig, number: int) -> SavedForRequeue:
+    """Run until the plan is told, and get a signal then."""
+    with pytest.raises(SavedForRequeue) as caught:
+        launch.run(
+            chosen,
+            observer=supervise.NoObserver(),
+            progress=NoProgress(),
+            on_plan=lambda _: os.kill(os.getpid(), number),
+        )
+    return caught.value
+
+
+def test_a_preemption_before_the_first_rank_wants_another_start(
+    load: Callable[..., LaunchConfig],
+) -> None:
+    error = run_and_receive(load("run_id=r"), signal.SIGTERM)
+    assert "before training started" in error.message
+    assert error.exit_code == 75
+
+
+@pytest.mark.parametrize(("wanted", "asked"), [("true", [["requeue", "7"]]), ("false", [])])
+def test_in_a_job_slurm_is_asked_for_it_unless_that_is_switched_off(
+    load: Callable[..., LaunchConfig],
+    command: Callable[..., Path],
+    in_a_job: None,
+    wanted: str,
+    asked: list[list[str]],
+) -> None:
+    called = command("scontrol", out=_JOB)
+    chosen = load("cluster=slurm", "cluster.probe=false", f"cluster.slurm.requeue={wanted}")
+    error = run_and_receive(chosen, signal.SIGUSR1)
+    lines = called.read_text().splitlines() if called.exists() else []
+    assert [each for each in (json.loads(line)[0] for line in lines) if "requeue" in each] == asked
+    assert ("Slurm starts job 7 again" in error.hint) == bool(asked)
+
+
+def test_only_outside_of_a_job_one_is_submitted(
+    load: Callable[..., LaunchConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert launch.submits(load("cluster=slurm"))
+    assert not launch.submits(load())
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert not launch.submits(load("cluster=slurm"))
+
+
+def test_the_runs_of_a_sweep_have_the_same_names_at_each_start_of_their_job(
+    load: Callable[..., LaunchConfig], in_a_job: None
+) -> None:
+    chosen = load("cluster=slurm")
+    assert launch.numbered(chosen, 2).run_id == "script-7-2"
+    assert launch.numbered(load("cluster=slurm", "run_id=mine"), 2).run_id == "mine"
+    assert launch.numbered(load(), 2).run_id == ""
