@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from launcher.backends.backend import BackendRequest
 from launcher.errors import ConfigError
-from launcher.specs import Command, Node
+from launcher.specs import Command
 
 FLAVOURS: Mapping[str, str] = MappingProxyType(
     {
@@ -44,14 +44,9 @@ _ACROSS: Mapping[str, str] = MappingProxyType(
         "PRTE_MCA_ras": "^slurm,pbs,lsf,gridengine",
         "OMPI_MCA_plm": "rsh",
         "PRTE_MCA_plm": "ssh",
-        # All daemons are started from the head, stay in the group of our agent, and take their
-        # variables from it: interfaces may have other names there.
+        # All daemons are started from the head: the agents elsewhere wait for just one.
         "OMPI_MCA_plm_rsh_no_tree_spawn": "1",
         "PRTE_MCA_plm_ssh_no_tree_spawn": "1",
-        "OMPI_MCA_orte_leave_session_attached": "1",
-        "PRTE_MCA_prte_leave_session_attached": "1",
-        "OMPI_MCA_plm_rsh_pass_environ_mca_params": "0",
-        "PRTE_MCA_plm_ssh_pass_environ_mca_params": "0",
         "OMPI_MCA_orte_keep_fqdn_hostnames": "1",
         "PRTE_MCA_prte_keep_fqdn_hostnames": "1",
         # Ranks count through the nodes in the order of the plan.
@@ -60,6 +55,9 @@ _ACROSS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What several machines need on top."""
+_OF_RANKS = "OMPI_MCA_btl_tcp_if_include"
+_OF_DAEMONS = ("OMPI_MCA_oob_tcp_if_include", "PRTE_MCA_prte_if_include")
+"""By which interface ranks, and daemons, speak to each other."""
 
 
 def commands(request: BackendRequest) -> tuple[Command, ...]:
@@ -86,6 +84,7 @@ def _on_several(request: BackendRequest, extra: Mapping[str, str]) -> tuple[Comm
     shared = {
         **_shared(request),
         **_ACROSS,
+        **_interfaces(request),
         "OMPI_MCA_plm_rsh_agent": agent,
         "PRTE_MCA_plm_ssh_agent": agent,
         **extra,
@@ -95,12 +94,12 @@ def _on_several(request: BackendRequest, extra: Mapping[str, str]) -> tuple[Comm
     taking = [node for node in request.cluster.nodes if node.slots]
     hosts = ",".join(f"{node.address}:{node.slots}" for node in taking)
     return (
-        _mpirun(request, ("--host", hosts), {**shared, **_own(request, head)}),
+        _mpirun(request, ("--host", hosts), {**shared, **request.env[head.node_rank]}),
         *(
             Command(
                 node_rank=node.node_rank,
                 argv=(request.python, "-m", "launcher.runtime.mpi_node", node.address),
-                env={**shared, **_own(request, node)},
+                env={**shared, **request.env[node.node_rank]},
                 cwd=request.cwd,
             )
             for node in others
@@ -138,14 +137,19 @@ def _mpirun(request: BackendRequest, hosts: tuple[str, ...], env: dict[str, str]
     )
 
 
-def _own(request: BackendRequest, node: Node) -> dict[str, str]:
-    """MPI's own messages, and those between its daemons, take the way that gloo's take."""
-    names = (
-        *("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include"),
-        "PRTE_MCA_prte_if_include",
-    )
-    interface = dict.fromkeys(names, node.interface) if node.interface else {}
-    return {**interface, **request.env[node.node_rank]}
+def _interfaces(request: BackendRequest) -> dict[str, str]:
+    """MPI's own messages, and those between its daemons, take the way that gloo's take.
+
+    mpirun gives its variables to all nodes. Where interfaces have other names each rank is told its
+    own, as the last word before it starts MPI, and the daemons find each other by themselves.
+    """
+    names = [node.interface for node in request.cluster.nodes]
+    chosen_by_user = any(_OF_RANKS in env for env in request.env.values())
+    if chosen_by_user or not all(names):
+        return {}
+    if len(set(names)) > 1:
+        return {"LAUNCHER_NODES": json.dumps([{_OF_RANKS: name} for name in names])}
+    return dict.fromkeys((_OF_RANKS, *_OF_DAEMONS), names[0])
 
 
 def _differing(envs: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:

@@ -69,9 +69,16 @@ def close_all(launch: LaunchEnviron) -> None:
 def main(argv: Sequence[str]) -> int:
     """Take what an MPI launcher would have ssh run on a host, and leave it in the host's box."""
     host, *words = argv
-    # As ssh does, one text is made of the words; it was quoted for a shell.
-    Letterbox.of(host, LaunchEnviron.from_environ(os.environ)).post(shlex.split(" ".join(words)))
+    box = Letterbox.of(host, LaunchEnviron.from_environ(os.environ))
+    box.post(_as_a_shell_reads(" ".join(words)))  # ssh, too, makes one text of them
     return 0
+
+
+def _as_a_shell_reads(text: str) -> list[str]:
+    reader = shlex.shlex(text, posix=True, punctuation_chars=";&|")
+    reader.whitespace_split = True
+    reader.commenters = ""
+    return list(reader)
 
 
 def _folder(launch: LaunchEnviron) -> Path:

@@ -21,8 +21,9 @@ from launcher.runtime.wake import Wake
 __all__ = ["main"]
 
 _LOOK_S = 0.1
-_DAEMONS = ("orted", "prted", "hydra_pmi_proxy")
-"""Of Open MPI 4, Open MPI 5 and MPICH."""
+_DAEMONS = ("orted", "prted")
+"""Of Open MPI 4 and of Open MPI 5."""
+_INTO_THE_BACKGROUND = "--daemonize"
 _PREFIXES = ("OPAL_PREFIX", "PRTE_PREFIX", "PMIX_PREFIX")
 
 
@@ -48,8 +49,9 @@ def main(argv: Sequence[str]) -> int:
 def daemon(command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Return what to run for `command`, and the variables that it needs.
 
-    The daemon is the one that is installed here. Of what stands before it only this counts: whether
-    an MPI that was not built for its place is told where it lies. It lies elsewhere, perhaps.
+    The daemon is the one that is installed here, and it stays in the foreground, so that it lives
+    no longer than we do. Of what stands before it only this counts: whether an MPI that was not
+    built for its place is told where it lies. Here it lies elsewhere, perhaps.
 
     Raises:
         ConfigError: it starts no daemon of an MPI that we know.
@@ -59,7 +61,8 @@ def daemon(command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         if name in _DAEMONS:
             found = find(name, os.environ)
             told = {before.partition("=")[0] for before in command[:place]} & set(_PREFIXES)
-            return [found, *command[place + 1 :]], dict.fromkeys(told, str(Path(found).parents[1]))
+            words = [each for each in command[place + 1 :] if each != _INTO_THE_BACKGROUND]
+            return [found, *words], dict.fromkeys(told, str(Path(found).parents[1]))
     raise ConfigError(
         f"MPI asks for something unknown on this node: {' '.join(command)[:200]}",
         hint="use Open MPI 4 or 5, or backend=torchrun",

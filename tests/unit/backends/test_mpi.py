@@ -98,11 +98,30 @@ def test_a_worker_without_slots_gets_nothing() -> None:
     assert [each.node_rank for each in commands("mpi", across(1, 0, 1))] == [0, 2]
 
 
-def test_every_command_carries_its_own_nodes_variables_and_interface() -> None:
-    made = commands("mpi", across(1, 1, interfaces=("eth0", "ens3")))
+def test_every_command_carries_its_own_nodes_variables() -> None:
+    made = commands("mpi", across(1, 1))
     assert [each.env["NODE"] for each in made] == ["0", "1"]
-    assert [each.env["OMPI_MCA_btl_tcp_if_include"] for each in made] == ["eth0", "ens3"]
-    assert "LAUNCHER_NODES" not in made[1].env
+    assert not any("LAUNCHER_NODES" in each.env for each in made)
+
+
+def test_mpi_takes_the_interface_that_all_nodes_have() -> None:
+    for each in commands("mpi", across(1, 1, interfaces=("eth0", "eth0"))):
+        assert each.env["OMPI_MCA_btl_tcp_if_include"] == "eth0"
+        assert each.env["OMPI_MCA_oob_tcp_if_include"] == "eth0"
+        assert each.env["PRTE_MCA_prte_if_include"] == "eth0"
+
+
+def test_ranks_take_the_interface_of_their_own_node_where_names_differ() -> None:
+    for each in commands("mpi", across(1, 1, interfaces=("eth0", "ens3"))):
+        assert "OMPI_MCA_oob_tcp_if_include" not in each.env
+        assert json.loads(each.env["LAUNCHER_NODES"]) == [
+            {"OMPI_MCA_btl_tcp_if_include": "eth0"},
+            {"OMPI_MCA_btl_tcp_if_include": "ens3"},
+        ]
+
+
+def test_without_known_interfaces_mpi_finds_its_way_itself() -> None:
+    assert not any("if_include" in name for name in commands("mpi", across(1, 1))[0].env)
 
 
 def test_an_ipv6_address_is_refused_with_the_name_of_its_node() -> None:
@@ -113,10 +132,11 @@ def test_an_ipv6_address_is_refused_with_the_name_of_its_node() -> None:
 
 
 def test_what_the_user_sets_for_mpi_wins() -> None:
-    asked = across(1, 1, interfaces=("eth0", "eth0"))
+    asked = across(1, 1, interfaces=("eth0", "ens3"))
     env = {rank: {"OMPI_MCA_btl_tcp_if_include": "ib0"} for rank in (0, 1)}
     made = commands("mpi", replace(asked, env=env))
     assert [each.env["OMPI_MCA_btl_tcp_if_include"] for each in made] == ["ib0", "ib0"]
+    assert not any("LAUNCHER_NODES" in each.env for each in made)
 
 
 @pytest.mark.parametrize("backend", ["horovod", "horovod_mpi"])

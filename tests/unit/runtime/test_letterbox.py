@@ -62,14 +62,15 @@ def test_a_closed_one_says_that_nothing_will_come(launch: LaunchEnviron) -> None
 
 
 def test_it_is_called_as_ssh_is(environ: dict[str, str], launch: LaunchEnviron) -> None:
-    words = ["PATH=/x:$PATH", ";", "/opt/bin/orted", "-mca", "uri", '"1.0;tcp://10.0.0.1:5"']
+    words = ["A=1;export", "A;PATH=/x:$PATH ; /opt/bin/orted -mca", "uri '1.0;tcp://10.0.0.1:5'"]
     subprocess.run(
         [sys.executable, "-m", "launcher.runtime.letterbox", "10.0.0.2", *words],
         env={**os.environ, **environ},
         check=True,
     )
     assert Letterbox.of("10.0.0.2", launch).read() == [
-        *("PATH=/x:$PATH", ";", "/opt/bin/orted", "-mca", "uri", "1.0;tcp://10.0.0.1:5"),
+        *("A=1", ";", "export", "A", ";", "PATH=/x:$PATH", ";"),
+        *("/opt/bin/orted", "-mca", "uri", "1.0;tcp://10.0.0.1:5"),
     ]
 
 

@@ -98,9 +98,13 @@ def test_the_prefix_of_an_mpi_that_was_moved_is_the_one_of_this_node(
 
 
 def test_an_mpi_at_its_place_is_told_no_prefix() -> None:
-    argv, variables = daemon(["PATH=/x:$PATH", ";", "sh", "orted", "-mca", "a", "b"])
-    assert argv[1:] == ["-mca", "a", "b"]
+    _, variables = daemon(["PATH=/x:$PATH", ";", "orted", "-mca", "a", "b"])
     assert variables == {}
+
+
+def test_the_daemon_stays_in_the_foreground() -> None:
+    argv, _ = daemon(["orted", "--daemonize", "-mca", "a", "b"])
+    assert argv[1:] == ["-mca", "a", "b"]
 
 
 def test_something_else_than_a_daemon_of_mpi_is_not_run() -> None:
