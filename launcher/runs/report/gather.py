@@ -167,7 +167,7 @@ def _config(layout: RunLayout) -> tuple[tuple[str, str], ...]:
 
     try:
         value = yaml.safe_load(layout.config.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return ()
     return tuple(_flatten(value, ""))
 

@@ -137,3 +137,9 @@ def test_restarts_are_marked_where_the_newer_attempt_took_over(folder: RunFolder
     folder.begin(attempt=2).metrics(steps(41, 80))
     folder.begin(attempt=3).metrics(steps(71, 90))
     assert gather(folder.layout).restarts == ((40, 2), (70, 3))
+
+
+def test_settings_that_are_no_text_do_not_keep_the_page_from_being_made(folder: RunFolder) -> None:
+    folder.layout.path.mkdir(parents=True)
+    folder.layout.config.write_bytes(b"train: {lr: \xff\xfe}\n")
+    assert "r1" in page_of(folder.begin())
