@@ -94,6 +94,26 @@ def test_a_head_without_slots_takes_no_rank(person: Person, backend: str, engine
     assert [each["node_rank"] for each in found] == [1, 1, 2]
 
 
+@pytest.fixture
+def other_interface(lab: Lab) -> Iterator[str]:
+    """What host2 calls its interface while the others have eth0."""
+    rename = "ip link set {0} down; ip link set {0} name {1}; ip link set {1} up"
+    lab.run("host2", ["sh", "-ec", rename.format("eth0", "ens3")])
+    yield "ens3"
+    lab.run("host2", ["sh", "-ec", rename.format("ens3", "eth0")])
+
+
+@pytest.mark.parametrize(("backend", "engine"), list(ENGINES.values()), ids=list(ENGINES))
+def test_every_host_is_met_on_its_own_interface(
+    person: Person, other_interface: str, backend: str, engine: str
+) -> None:
+    found = person.runs(
+        engine, "cluster=hostfile", "cluster.hosts=[host[1-3]]", f"backend={backend}"
+    )
+    assert [each["interface"] for each in found] == ["eth0", other_interface, "eth0"]
+    assert {each["sum"] for each in found} == {3.0}
+
+
 def test_the_head_can_be_named(person: Person) -> None:
     found = person.runs(
         TORCH, "cluster=hostfile", "cluster.hosts=[host[1-3]]", "cluster.head=host3"
