@@ -28,14 +28,14 @@ class _Parts:
         """Return (node, message) when `line` completes one."""
         try:
             value = json.loads(line)
-            node, part, rest = value["node"], value["part"], value["rest"]
+            node = str(value["node"])
+            text = self._parts.pop(node, "") + value["part"]
+            if value["rest"]:
+                self._parts[node] = text
+                return None
+            return node, json.loads(text)
         except (ValueError, TypeError, KeyError):
             return None
-        text = self._parts.pop(node, "") + part
-        if rest:
-            self._parts[node] = text
-            return None
-        return node, json.loads(text)
 
 
 class Link:
@@ -123,7 +123,8 @@ class Link:
             if self._closed:
                 return
             self._closed = True
-            self._end()
+        self._end()
+        with self._lock:
             self._read_words()
             for file in (self.process.stdin, self.process.stdout, self._errors):
                 with contextlib.suppress(OSError):

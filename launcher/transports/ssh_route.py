@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import itertools
+import os
+import pwd
 import shlex
 import shutil
 import socket
@@ -134,7 +135,7 @@ def _settings(node: Node) -> dict[str, str]:
 
 def _is_here(settings: Mapping[str, str]) -> bool:
     """Tell whether a login would lead to where we are, as who we are."""
-    if settings.get("port") != _SSH_PORT or settings.get("user") != getpass.getuser():
+    if settings.get("port") != _SSH_PORT or settings.get("user") != _own_name():
         return False
     if {"proxyjump", "proxycommand"} & {n for n, v in settings.items() if v != "none"}:
         return False
@@ -142,6 +143,14 @@ def _is_here(settings: Mapping[str, str]) -> bool:
         found = socket.getaddrinfo(settings["hostname"], None, type=socket.SOCK_DGRAM)
         return any(_is_own(family, address[0]) for family, _, _, _, address in found)
     return False
+
+
+def _own_name() -> str | None:
+    """Return who we are to ssh, which does not look at `USER` either."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return None
 
 
 def _is_own(family: int, address: str | int) -> bool:

@@ -121,7 +121,8 @@ class Switchboard:
         for link in self._links():
             for each in self._kept[link].values():
                 silent_s = now - each.heard_at
-                if each.started and silent_s > self._lost_after_s:
+                runs = each.started and each.poll() is None
+                if runs and silent_s > self._lost_after_s:
                     each.lose(f"no sign of life for {silent_s:.0f} s from {_place(each)}")
                     each.kill()  # should it come back
 

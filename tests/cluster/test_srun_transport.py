@@ -84,6 +84,16 @@ def test_when_the_supervisor_is_killed_nothing_goes_on_though_the_job_does(slurm
         assert commands.driver.poll() is None
 
 
+def test_when_srun_is_killed_all_nodes_are_lost_and_nothing_goes_on(slurm_lab: Lab) -> None:
+    with held(slurm_lab, "srun", HOSTS, ALLOCATION) as commands:
+        steps = [each.pid for each in slurm_lab.processes("head") if "srun --nodes" in each.command]
+        slurm_lab.run("head", ["kill", "-KILL", *map(str, steps)])
+        commands.wait_for(
+            "the loss", lambda: all(each["lost"] for each in commands.states().values())
+        )
+        commands.wait_for("the end", lambda: commands.is_gone_from(*HOSTS))
+
+
 def test_when_the_job_is_cancelled_nothing_goes_on(slurm_lab: Lab) -> None:
     with held(slurm_lab, "srun", HOSTS, ALLOCATION) as commands:
         slurm_lab.run("head", ["scancel", "--state=RUNNING", "--user=root"])
@@ -135,6 +145,26 @@ def see(lab: Lab, gpus: str, hosts: tuple[str, ...], *options: str) -> list[dict
     done = lab.run("head", words, cwd=str(REPOSITORY), timeout_s=120)
     found: list[dict[str, str]] = json.loads(done.stdout)
     return found
+
+
+LARGE = """
+import json, sys
+from launcher.transports import Reach, create
+from tests.cluster.transport_driver import nodes_of
+nodes = nodes_of(sys.argv[1:])
+transport = create("srun", Reach(nodes=nodes, python=sys.executable))
+source = "import json; print(json.dumps({'text': chr(34) * 100_000 + chr(92) * 100_000}))"
+answers = transport.ask(source, dict.fromkeys(range(len(nodes)), {}), timeout_s=30)
+transport.close()
+wanted = {"text": chr(34) * 100_000 + chr(92) * 100_000}
+print([answer.value == wanted for answer in answers.values()])
+"""
+
+
+def test_large_answers_of_several_nodes_do_not_mix(slurm_lab: Lab) -> None:
+    words = [*ALLOCATION, sys.executable, "-c", LARGE, *HOSTS]
+    done = slurm_lab.run("head", words, cwd=str(REPOSITORY), timeout_s=120)
+    assert done.stdout == "[True, True, True]\n"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from tests.lab import HostProcess, Lab
 from tests.lab.commands import wait_until
@@ -105,9 +105,9 @@ def held(lab: Lab, kind: str, hosts: Sequence[str], before: Sequence[str] = ()) 
 
 def ask(
     lab: Lab, kind: str, hosts: Sequence[str], before: Sequence[str] = ()
-) -> dict[str, tuple[object, str, str]]:
+) -> dict[str, list[Any]]:
     """Ask all `hosts` for their names, from the head; return value, problem and hint of each."""
     asking = [*before, sys.executable, "-c", ASKING, kind, *hosts]
     done = lab.run("head", asking, cwd=str(REPOSITORY), timeout_s=120)
-    answers: dict[str, tuple[object, str, str]] = json.loads(done.stdout)
+    answers: dict[str, list[Any]] = json.loads(done.stdout)
     return answers

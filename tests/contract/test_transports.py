@@ -37,6 +37,7 @@ HURTFUL = (
     "--flag=a b",
     "#comment",
     "&& false",
+    "no \udcff utf-8",
 )
 
 Start = Callable[..., Process]
@@ -277,6 +278,12 @@ def test_every_node_answers_its_own_request(transport: Transport) -> None:
     answer = transport.ask(ECHO, {3: {"text": HURTFUL[5]}}, timeout_s=30)[3]
     assert answer.value == {"got": {"text": HURTFUL[5]}}
     assert answer.problem == ""
+
+
+def test_a_large_answer_arrives_whole(transport: Transport) -> None:
+    source = "import json; print(json.dumps({'text': chr(34) * 500_000 + chr(92) * 500_000}))"
+    answer = transport.ask(source, {3: {}}, timeout_s=60)[3]
+    assert answer.value == {"text": '"' * 500_000 + "\\" * 500_000}
 
 
 def test_a_node_that_does_not_answer_in_time_has_a_problem(transport: Transport) -> None:

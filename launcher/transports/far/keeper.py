@@ -35,8 +35,9 @@ _OVERTIME_S = 5.0
 """The command ends its own processes when their grace is over; this much later all are killed."""
 _END_WITHIN_S = 10.0
 """A killed process is gone long before, unless it hangs in the kernel."""
-_LONGEST_PART = 700
-"""Slurm merges the output of all nodes, and keeps only short lines whole."""
+_LONGEST_PART = 400
+"""Slurm merges the output of all nodes and keeps only lines of 1024 bytes whole; quoting doubles
+the length of a part at worst."""
 
 Message = Mapping[str, Any]
 _CHILD_ENDED: Message = {"happened": "a child ended"}
