@@ -32,7 +32,8 @@ from launcher.transports.ssh_route import Routes
 from launcher.transports.switchboard import Switchboard
 from launcher.transports.transport import Answer, Process, Reach
 
-_MOST_AT_ONCE = 16
+_MOST_AT_ONCE = 64
+"""Logins mostly wait for the network; a server that they are too many for is asked again."""
 _LOGIN_WITHIN_S = 15.0
 """On top of what a question may take."""
 _FIRST_PAUSE_S = 0.25
@@ -58,9 +59,10 @@ class SshTransport:
             log.parent.mkdir(parents=True, exist_ok=True)
         started: dict[int, Process] = {}
         failed: list[PreflightError] = []
+        env = forwarded(os.environ)
         with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
             running = {
-                command.node_rank: pool.submit(self._start, command, logs[command.node_rank])
+                command.node_rank: pool.submit(self._start, command, logs[command.node_rank], env)
                 for command in commands
             }
         for node_rank, each in running.items():
@@ -76,11 +78,10 @@ class SshTransport:
     def ask(
         self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
     ) -> dict[int, Answer]:
+        common = question(source, timeout_s, env=forwarded(os.environ))
         with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
             asked = {
-                node_rank: pool.submit(
-                    self._ask, self._nodes[node_rank], source, request, timeout_s
-                )
+                node_rank: pool.submit(self._ask, self._nodes[node_rank], common, request)
                 for node_rank, request in requests.items()
             }
         return {node_rank: each.result() for node_rank, each in asked.items()}
@@ -90,10 +91,10 @@ class SshTransport:
         self._errands.close()
         self._routes.close()
 
-    def _start(self, command: Command, log: Path) -> Process:
+    def _start(self, command: Command, log: Path, env: Mapping[str, str]) -> Process:
         node = self._nodes[command.node_rank]
         common = common_job(lost_after_s=self._reach.lost_after_s)
-        job = command_job(command, log, forwarded(os.environ))
+        job = command_job(command, log, env)
         first = first_words(node.name, common, {node.name: job})
         patience = Patience(START_WITHIN_S)
         while True:
@@ -121,9 +122,9 @@ class SshTransport:
         self._switchboard.add(link, [kept])
         return kept
 
-    def _ask(self, node: Node, source: str, request: Mapping[str, Any], timeout_s: float) -> Answer:
-        common = question(source, timeout_s, env=forwarded(os.environ))
+    def _ask(self, node: Node, common: Mapping[str, Any], request: Mapping[str, Any]) -> Answer:
         first = first_words(node.name, common, {node.name: {"request": request}})
+        timeout_s = common["timeout_s"]
         patience = Patience(timeout_s + _LOGIN_WITHIN_S)
         while True:
             began = time.monotonic()
