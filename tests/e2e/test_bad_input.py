@@ -25,7 +25,30 @@ MISTAKES = {
     ),
     "storage in a bucket": (["recipe=script", "script=train.py", "storage.root=s3://b/x"], 2, "s3"),
     "unknown run": (["why", "nothing-there"], 2, "run"),
-    "later cluster": (["recipe=script", "script=train.py", "cluster=slurm"], 2, "slurm"),
+    "hostfile not found": (
+        ["recipe=script", "script=train.py", "cluster=hostfile", "cluster.hostfile=host.txt"],
+        2,
+        "hosts.txt",
+    ),
+    "mistake in a hostfile": (
+        ["recipe=script", "script=train.py", "cluster=hostfile", "cluster.hostfile=hosts.txt"],
+        2,
+        "line 2 of",
+    ),
+    "hosts without their source": (
+        ["recipe=script", "script=train.py", "cluster.hosts=[a,b]"],
+        2,
+        "cluster=hostfile",
+    ),
+    "unknown host": (
+        [
+            *("plan", "recipe=script", "script=train.py", "cluster=hostfile"),
+            *("cluster.hosts=[gpu[1-2]]", "cluster.exclude=gqu2"),
+        ],
+        2,
+        "did you mean `gpu2`",
+    ),
+    "pretended nodes": (["recipe=script", "script=train.py", "cluster=sim", "nodes=9"], 2, "plan"),
     "unknown engine": (["recipe=script", "script=train.py", "backend=horovd"], 2, "horovod"),
     "missing data": (
         ["recipe=bert_finetune", "data=jsonl", "data.train=no.jsonl", "data.test=no.jsonl"],
@@ -40,6 +63,7 @@ MISTAKES = {
 def test_a_mistake_is_told_in_a_sentence(name: str, person: Any) -> None:
     words, code, expected = MISTAKES[name]
     (person.cwd / "train.py").write_text("print('hello')\n")
+    (person.cwd / "hosts.txt").write_text("gpu1 slots=2\ngpu2 slot=2\n")
     done = person.types(*words)
     said = done.stdout + done.stderr
     assert done.returncode == code, said
