@@ -15,7 +15,8 @@ from pathlib import Path
 from launcher.errors import ConfigError, LauncherError
 from launcher.runtime.environ import LaunchEnviron
 from launcher.runtime.letterbox import Letterbox
-from launcher.runtime.mpirun import Agent, find, log_to_stderr, start
+from launcher.runtime.mpirun import Agent, find, log_to_stderr, places, start
+from launcher.runtime.obituary import bury_silent
 from launcher.runtime.wake import Wake
 
 __all__ = ["main"]
@@ -43,7 +44,9 @@ def main(argv: Sequence[str]) -> int:
     except LauncherError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    return Agent(child, launch, wake, forwards=False).until_ended()
+    code = Agent(child, launch, wake, forwards=False).until_ended()
+    bury_silent(places(os.environ, own=True), launch, exit_code=code or 1)
+    return code
 
 
 def daemon(command: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -25,7 +25,7 @@ from launcher.runtime.letterbox import close_all
 from launcher.runtime.obituary import bury_silent
 from launcher.runtime.wake import Wake
 
-__all__ = ["Agent", "find", "log_to_stderr", "main", "start"]
+__all__ = ["Agent", "find", "log_to_stderr", "main", "places", "start"]
 
 logger = logging.getLogger("launcher.runtime.mpirun")
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     code = Agent(start([launcher, *words[1:]]), launch, wake).until_ended()
     if across:  # agents over there wait to be told what to run
         close_all(launch)
-    bury_silent(_places(os.environ), launch, exit_code=code or 1)
+    bury_silent(places(os.environ, own=across), launch, exit_code=code or 1)
     return code
 
 
@@ -102,13 +102,18 @@ def _require_open_mpi(launcher: str) -> None:
         )
 
 
-def _places(environ: Mapping[str, str]) -> list[RankEnviron]:
-    places: list[RankEnviron] = []
+def places(environ: Mapping[str, str], *, own: bool) -> list[RankEnviron]:
+    """Return the places of all ranks, or only those of this node.
+
+    What became of the ranks of another machine is for the agent there to tell; if it cannot, then
+    the machine is lost, and when its ranks last gave a sign of life must stay as it is.
+    """
+    found: list[RankEnviron] = []
     slots = slots_of(environ)
     for node_rank, count in enumerate(slots):
-        places += [
+        found += [
             RankEnviron(
-                rank=len(places) + local,
+                rank=len(found) + local,
                 world_size=sum(slots),
                 local_rank=local,
                 local_world_size=count,
@@ -117,7 +122,8 @@ def _places(environ: Mapping[str, str]) -> list[RankEnviron]:
             )
             for local in range(count)
         ]
-    return places
+    here = int(environ.get("LAUNCHER_NODE_RANK") or 0)
+    return [place for place in found if place.node_rank == here] if own else found
 
 
 class Agent:

@@ -8,14 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from launcher.errors import ConfigError, EngineMissingError
-from launcher.runtime.environ import LaunchEnviron
+from launcher.runtime.environ import LaunchEnviron, RankEnviron
 from launcher.runtime.letterbox import Letterbox, close_all
 from launcher.runtime.mpi_node import daemon
+from launcher.runtime.obituary import read_record
+from launcher.runtime.process import first_record
+from launcher.runtime.status import write_record
+from launcher.specs import RankRecord, RankState, RunLayout
 
 WITHIN_S = 60
 
@@ -86,6 +91,29 @@ def test_a_request_to_stop_is_left_to_mpi_and_the_rest_is_killed_after_the_grace
     node.wait_for(ready)
     node.process.send_signal(signal.SIGTERM)
     assert node.ends_with() == 128 + signal.SIGKILL
+
+
+def test_it_tells_the_end_of_its_own_ranks_that_could_not_and_of_no_others(tmp_path: Path) -> None:
+    node = Node(tmp_path, LAUNCHER_SLOTS="1(x2)", LAUNCHER_NODE_RANK="1")
+    before = [a_running_rank(rank, node.launch) for rank in (0, 1)]
+    node.gets("exit 3")
+    assert node.ends_with() == 3
+    after = [read_record(rank, node.launch) for rank in (0, 1)]
+    assert after[0] == before[0]
+    assert after[1] is not None
+    assert (after[1].state, after[1].exit_code) == (RankState.FAILED, 3)
+
+
+def a_running_rank(rank: int, launch: LaunchEnviron) -> RankRecord:
+    place = RankEnviron(
+        rank=rank, world_size=2, local_rank=0, local_world_size=1, node_rank=rank, table=""
+    )
+    record = replace(first_record(place, launch, pid=1), state=RankState.RUNNING)
+    assert launch.run_dir is not None
+    path = RunLayout(launch.run_dir).attempt(1).rank_record(rank)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_record(path, record)
+    return record
 
 
 def test_the_prefix_of_an_mpi_that_was_moved_is_the_one_of_this_node(
