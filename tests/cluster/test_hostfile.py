@@ -15,6 +15,7 @@ import pytest
 
 from tests.cluster.engine_scripts import ENGINES, TORCH, WHO, told
 from tests.lab import Lab
+from tests.lab.commands import wait_until
 
 WITHIN_S = 300
 
@@ -173,6 +174,37 @@ def test_a_rank_that_fails_is_named_with_its_host_and_nothing_is_left(
         assert person.lab.processes(host, environ="LAUNCHER_RUN_ID=fails") == []
 
 
+WAITS = """
+import pathlib, time
+{engine}
+pathlib.Path("up-" + str(rank)).touch()
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("backend", "engine"), list(ENGINES.values()), ids=list(ENGINES))
+def test_a_host_that_crashes_is_the_first_failure(
+    person: Person, backend: str, engine: str
+) -> None:
+    (person.cwd / "waits.py").write_text(WAITS.format(engine=_without_end(engine)))
+    words = [
+        *("recipe=script", "script=waits.py", "run_id=waits", "device=cpu", "code=shared"),
+        *("cluster=hostfile", "cluster.hosts=[host1 slots=2,host2]", f"backend={backend}"),
+        "supervise.max_restarts=0",
+    ]
+    launcher = person.lab.start(
+        "head", [sys.executable, "-m", "launcher", *words], cwd=person.there
+    )
+    wait_until("all ranks", lambda: len(list(person.cwd.glob("up-*"))) == 3, WITHIN_S)
+    person.lab.crash("host2")
+    code = launcher.wait(WITHIN_S)
+    said = launcher.output.read_text(errors="replace")
+    assert code == 5, said
+    assert "FIRST FAILURE  node 1 (host2)" in said
+    assert person.lab.processes("host1", environ="LAUNCHER_RUN_ID=waits") == []
+
+
 def _without_end(engine: str) -> str:
     """The ranks are still together when one of them fails."""
-    return "\n".join(line for line in engine.splitlines() if "destroy" not in line)
+    ends = ("dist.destroy_process_group()", "hvd.shutdown()")
+    return "\n".join(line for line in engine.splitlines() if line not in ends)
