@@ -170,13 +170,17 @@ def _slots(host: Candidate, gpus: int, request: ClusterRequest) -> int:
     """The command line wins over the source, but a host that takes no ranks stays without."""
     if host.slots == 0:
         return 0
-    slots = request.slots or host.slots or gpus or host.cpu_slots
-    if host.max_slots is not None and slots > host.max_slots:
+    most = host.max_slots
+    stated = request.slots or host.slots
+    if stated is None:
+        slots = gpus or host.cpu_slots
+        return slots if most is None else min(slots, most)
+    if most is not None and stated > most:
         raise ConfigError(
-            f"{slots} ranks on {host.name}, which takes at most {host.max_slots}",
-            hint=f"slots={host.max_slots}, or raise max_slots of {host.name}",
+            f"{stated} ranks on {host.name}, which takes at most {most}",
+            hint=f"slots={most}, or raise max_slots of {host.name}",
         )
-    return slots
+    return stated
 
 
 def _require_ranks(nodes: Sequence[Node]) -> None:

@@ -86,7 +86,7 @@ def _folder(launch: LaunchEnviron) -> Path:
         raise ConfigError(
             "`LAUNCHER_RUN_DIR` is not set", hint="start MPI over several nodes by our launcher"
         )
-    return RunLayout(launch.run_dir).attempt(launch.attempt).path / "mpi"
+    return RunLayout(launch.run_dir).attempt(launch.attempt).letters
 
 
 if __name__ == "__main__":

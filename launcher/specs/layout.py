@@ -20,6 +20,7 @@
           logs/node00.log               what the node's agent said
           logs/node00-rank0003.log      what the rank said
           ranks/0003.json               the rank's status, replaced as a whole
+          letters/10.0.0.2              what mpirun has started on another host
           samples/0003.jsonl            sample ids it consumed, when asked for
           result.json                   what the program reported at its end, by rank 0
         checkpoints/                    see launcher.checkpoint.layout
@@ -55,6 +56,11 @@ class AttemptLayout:
     @property
     def logs(self) -> Path:
         return self.path / "logs"
+
+    @property
+    def letters(self) -> Path:
+        """One file per host: what mpirun on the head has started there."""
+        return self.path / "letters"
 
     @property
     def ranks(self) -> Path:

@@ -125,6 +125,11 @@ def test_more_ranks_than_a_host_permits_are_refused_by_name() -> None:
         chosen(None, hosts=("a", "b max_slots=2"), slots=4)
 
 
+def test_gpus_beyond_what_a_host_permits_stay_unused() -> None:
+    cluster = chosen({"a": gpus(4)}, hosts=("a max_slots=2",))
+    assert (cluster.head.slots, cluster.head.gpus) == (2, ("0", "1"))
+
+
 def test_a_cluster_without_any_rank_is_refused() -> None:
     with pytest.raises(ConfigError, match="no node takes a rank"):
         chosen(None, hosts=("a slots=0", "b slots=0"))
