@@ -6,23 +6,14 @@ from collections.abc import Mapping
 
 from launcher.runs import events
 from launcher.runs.metrics import lost_seconds
-from launcher.runs.records import attempts, read_ranks
+from launcher.runs.phases import PROGRAM, phase_of
+from launcher.runs.records import attempts, read_plan, read_ranks
 from launcher.specs import RankRecord, RunLayout
 
-ORDER = (
-    "preflight",
-    "stage",
-    "start",
-    "load",
-    "restore",
-    "train",
-    "eval",
-    "save",
-    "other",
-    "end",
-    "lost",
-)
-"""Buckets that have a meaning of their own, as they are shown; a program may name more."""
+FIRST = ("preflight", "stage", "start", "load", "restore", "train", PROGRAM, "eval", "save")
+LAST = ("other", "end", "lost")
+"""Buckets that have a meaning of their own, as they are shown. What else a program names stands
+between both: it happened before the ranks left."""
 
 
 def ledger(layout: RunLayout) -> dict[str, float]:
@@ -35,13 +26,13 @@ def ledger(layout: RunLayout) -> dict[str, float]:
     for number in attempts(layout):
         for name, seconds in _attempt(layout, number).items():
             total[name] = total.get(name, 0.0) + seconds
-    lost = min(lost_seconds(layout), total.get("train", total.get("program", 0.0)))
+    lost = min(lost_seconds(layout), total.get("train", total.get(PROGRAM, 0.0)))
     if lost:
-        bucket = "train" if "train" in total else "program"
+        bucket = "train" if "train" in total else PROGRAM
         total[bucket] -= lost
         total["lost"] = lost
-    known = [name for name in ORDER if total.get(name)]
-    return {name: total[name] for name in [*known, *sorted(set(total) - set(ORDER))]}
+    own = sorted(set(total) - {*FIRST, *LAST})
+    return {name: total[name] for name in (*FIRST, *own, *LAST) if total.get(name)}
 
 
 def _attempt(layout: RunLayout, number: int) -> dict[str, float]:
@@ -54,7 +45,8 @@ def _attempt(layout: RunLayout, number: int) -> dict[str, float]:
     leader = next((each for each in read_ranks(layout, number) if each.rank == 0), None)
     last_word = leader.heartbeat_at if leader else told[-1].at
     whole = ended.seconds if ended else max(0.0, last_word - started.at)
-    phases = _phases(leader) if leader else {}
+    plan = read_plan(layout, number)
+    phases = _phases(leader, plan.recipe if plan else "") if leader else {}
     if leader:
         before = max(0.0, leader.started_at - started.at)
         phases["start"] = phases.get("start", 0.0) + before
@@ -66,9 +58,8 @@ def _attempt(layout: RunLayout, number: int) -> dict[str, float]:
     return spent
 
 
-def _phases(leader: RankRecord) -> dict[str, float]:
-    """A script without phases stays in `start` all along: its time is called `program`."""
+def _phases(leader: RankRecord, recipe: str) -> dict[str, float]:
     phases: Mapping[str, float] = leader.phase_seconds
-    if leader.step and not set(phases) - {"start"}:
-        return {"program": sum(phases.values())}
+    if phase_of(leader, recipe) == PROGRAM:
+        return {PROGRAM: sum(phases.values())}
     return dict(phases)

@@ -13,6 +13,7 @@ from launcher.errors import UnknownNameError
 from launcher.runs import events
 from launcher.runs.events import AttemptStarted, Event, RunEnded, StopRequested
 from launcher.runs.files import read_lines, read_object
+from launcher.runs.phases import phase_of
 from launcher.runs.records import attempts, newest_attempt, read_plan, read_ranks
 from launcher.runs.supervisor import is_alive, read_supervisor
 from launcher.specs import Node, Plan, RankRecord, RankState, RunLayout
@@ -51,6 +52,8 @@ class NodeStatus:
     phase: str
     step: int
     """Step of its slowest rank."""
+    heartbeat_at: float | None
+    """Last sign of the rank that has been silent longest; None without any."""
     heartbeat_age_s: float | None
 
 
@@ -130,7 +133,12 @@ def node_statuses(
     if plan is None:
         return ()
     return tuple(
-        _node(node, [record for record in records if record.node_rank == node.node_rank], now)
+        _node(
+            node,
+            [record for record in records if record.node_rank == node.node_rank],
+            recipe=plan.recipe,
+            now=now,
+        )
         for node in plan.cluster.nodes
     )
 
@@ -178,19 +186,20 @@ def _state(
     return RunState.RUNNING if any(record.step for record in records) else RunState.STARTING
 
 
-def _node(node: Node, records: Sequence[RankRecord], now: float) -> NodeStatus:
+def _node(node: Node, records: Sequence[RankRecord], *, recipe: str, now: float) -> NodeStatus:
     slowest = min(records, key=lambda record: record.step, default=None)
     worst = min((record.state for record in records), key=_WORST_FIRST.index, default=None)
-    beats = [record.heartbeat_at for record in records]
+    beat = min((record.heartbeat_at for record in records), default=None)
     return NodeStatus(
         node_rank=node.node_rank,
         node=node.name,
         ranks=node.slots,
         reporting=len(records),
         state=str(worst) if worst else "silent",
-        phase=slowest.phase if slowest else "",
+        phase=phase_of(slowest, recipe) if slowest else "",
         step=slowest.step if slowest else 0,
-        heartbeat_age_s=max(0.0, now - min(beats)) if beats else None,
+        heartbeat_at=beat,
+        heartbeat_age_s=None if beat is None else max(0.0, now - beat),
     )
 
 

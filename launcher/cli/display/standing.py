@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from launcher.cli import typed
 from launcher.cli.display import units
-from launcher.runs import RunState, RunStatus
+from launcher.runs import NodeStatus, RunState, RunStatus
+
+_OVER = (RunState.QUEUED, RunState.DONE, RunState.SAVED, RunState.STOPPED, RunState.FAILED)
 
 
 def text(status: RunStatus, jobs: Sequence[str] = ()) -> str:
@@ -64,9 +67,17 @@ def _nodes(status: RunStatus) -> list[str]:
         ranks = (
             str(node.ranks) if node.reporting == node.ranks else f"{node.reporting}/{node.ranks}"
         )
-        age = node.heartbeat_age_s
-        sign = "never" if age is None else f"{units.duration(age)} ago"
         lines.append(
-            f"{node.node:<16}{ranks:>7}  {node.state:<10}{node.phase:<10}{node.step:>8}  {sign}"
+            f"{node.node:<16}{ranks:>7}  {node.state:<10}{node.phase:<10}{node.step:>8}  "
+            f"{_sign(node, status.state)}"
         )
     return lines
+
+
+def _sign(node: NodeStatus, state: RunState) -> str:
+    """Return how long ago a node was heard; of a run that is over, when: nobody waits for more."""
+    if node.heartbeat_at is None or node.heartbeat_age_s is None:
+        return "never"
+    if state in _OVER:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(node.heartbeat_at))
+    return f"{units.duration(node.heartbeat_age_s)} ago"

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from launcher.runs.phases import PROGRAM, phase_of
 from launcher.specs import Node, Plan, RankRecord, RankState
 
 _WINDOW_S = 60.0
@@ -76,7 +77,6 @@ def view(plan: Plan, records: Sequence[RankRecord], pace: Pace, now: float) -> R
     by_node: dict[int, list[RankRecord]] = {}
     for record in records:
         by_node.setdefault(record.node_rank, []).append(record)
-    world = max(1, plan.cluster.world_size)
     lead = records[0] if records else None
     step = max((record.step for record in records), default=0)
     total = max((record.total_steps for record in records), default=0)
@@ -86,7 +86,7 @@ def view(plan: Plan, records: Sequence[RankRecord], pace: Pace, now: float) -> R
         run_id=plan.run_id,
         attempt=plan.attempt,
         nodes=tuple(
-            _row(node, by_node.get(node.node_rank, []), rate, world) for node in plan.cluster.nodes
+            _row(node, by_node.get(node.node_rank, []), plan, rate) for node in plan.cluster.nodes
         ),
         step=step,
         total_steps=total,
@@ -97,28 +97,29 @@ def view(plan: Plan, records: Sequence[RankRecord], pace: Pace, now: float) -> R
     )
 
 
-def _row(node: Node, records: Sequence[RankRecord], rate: float | None, world: int) -> NodeRow:
+def _row(node: Node, records: Sequence[RankRecord], plan: Plan, rate: float | None) -> NodeRow:
     losses = [record.loss for record in records if record.loss is not None]
     reported = len(records)
+    world = max(1, plan.cluster.world_size)
     return NodeRow(
         name=node.name,
         role=node.role,
         ranks=str(node.slots) if reported == node.slots else f"{reported}/{node.slots}",
-        state=_state(records),
+        state=_state(records, plan.recipe),
         step=min((record.step for record in records), default=0),
         loss=losses[0] if losses else None,
         samples_per_s=None if rate is None else rate * node.slots / world,
     )
 
 
-def _state(records: Sequence[RankRecord]) -> str:
+def _state(records: Sequence[RankRecord], recipe: str) -> str:
     for state in _WORST_FIRST:
         for record in records:
             if record.state is state:
-                return _phase(record) if state is RankState.RUNNING else str(state)
+                return _phase(record, recipe) if state is RankState.RUNNING else str(state)
     return "waiting"
 
 
-def _phase(record: RankRecord) -> str:
-    """A program that names no phases stays in its first one; its steps tell that it runs."""
-    return "running" if record.phase == "start" and record.step else record.phase
+def _phase(record: RankRecord, recipe: str) -> str:
+    phase = phase_of(record, recipe)
+    return "running" if phase == PROGRAM else phase

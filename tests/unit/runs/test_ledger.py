@@ -21,7 +21,7 @@ def test_every_second_of_an_attempt_is_in_one_bucket(folder: RunFolder) -> None:
 
 
 def test_a_script_without_phases_has_its_time_as_program(folder: RunFolder) -> None:
-    folder.begin().rank(0, step=5, phase_seconds={"start": 9.0}).ended(at=12.0)
+    folder.begin().rank(0, phase="start", step=5, phase_seconds={"start": 9.0}).ended(at=12.0)
     assert ledger(folder.layout)["program"] == 9.0
 
 
@@ -42,3 +42,15 @@ def test_an_attempt_whose_supervisor_was_killed_counts_up_to_its_last_word(
 
 def test_a_run_without_attempts_spent_nothing(folder: RunFolder) -> None:
     assert ledger(folder.layout) == {}
+
+
+def test_phases_that_a_program_names_stand_before_the_ranks_leave(folder: RunFolder) -> None:
+    seconds = {"start": 1.0, "tokenize": 3.0, "load": 2.0, "train": 4.0, "other": 1.0}
+    folder.begin().rank(0, at=12.0, phase_seconds=seconds).ended(at=15.0)
+    names = ["start", "load", "train", "tokenize", "other", "end"]
+    assert list(ledger(folder.layout)) == names
+
+
+def test_the_time_of_a_program_stands_before_the_ranks_leave(folder: RunFolder) -> None:
+    folder.begin().rank(0, phase="start", step=5, phase_seconds={"start": 9.0}).ended(at=15.0)
+    assert list(ledger(folder.layout)) == ["start", "program", "end"]

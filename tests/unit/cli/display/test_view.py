@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,8 +34,15 @@ def test_a_nodes_line_is_that_of_its_slowest_and_worst_rank(plan_of: Any, record
 def test_a_program_without_phases_is_running_once_it_steps(plan_of: Any, record: Any) -> None:
     shown = view(plan_of(1), [record(0, 0, phase="start", step=1)], Pace(), 0.0)
     assert shown.nodes[0].state == "running"
-    shown = view(plan_of(1), [record(0, 0, phase="start")], Pace(), 0.0)
-    assert shown.nodes[0].state == "start"
+
+
+def test_a_script_that_takes_no_steps_is_running_from_its_first_line(
+    plan_of: Any, record: Any
+) -> None:
+    silent = record(0, 0, phase="start")
+    assert view(plan_of(1), [silent], Pace(), 0.0).nodes[0].state == "running"
+    recipe = replace(plan_of(1), recipe="bert_finetune")
+    assert view(recipe, [silent], Pace(), 0.0).nodes[0].state == "start"
 
 
 def test_the_newest_commit_that_any_rank_knows_is_shown(plan_of: Any, record: Any) -> None:

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from launcher.cli.display.standing import text
+from launcher.runs import RunState, RunStatus
+from launcher.runs.status import node_statuses
+
+
+def status(plan_of: Any, record: Any, state: RunState, now: float) -> RunStatus:
+    plan = replace(plan_of(1), recipe="script")
+    records = [record(0, 0, phase="start", heartbeat_at=1_700_000_000.0)]
+    return RunStatus(
+        run_id="r",
+        state=state,
+        attempt=1,
+        recipe=plan.recipe,
+        step=0,
+        total_steps=0,
+        loss=None,
+        samples_per_s=None,
+        eta_s=None,
+        started_at=None,
+        updated_at=None,
+        committed_step=None,
+        supervisor_alive=False,
+        supervisor="",
+        nodes=node_statuses(plan, records, now=now),
+        result={},
+    )
+
+
+@pytest.mark.parametrize("state", [RunState.RUNNING, RunState.LOST])
+def test_a_run_that_goes_on_tells_how_long_ago_a_node_was_heard(
+    plan_of: Any, record: Any, state: RunState
+) -> None:
+    assert text(status(plan_of, record, state, 1_700_000_048.0)).endswith("48 s ago")
+
+
+@pytest.mark.parametrize("state", [RunState.DONE, RunState.FAILED, RunState.SAVED])
+def test_the_last_sign_of_a_run_that_is_over_does_not_grow_older(
+    plan_of: Any, record: Any, state: RunState
+) -> None:
+    shown = {text(status(plan_of, record, state, 1_700_000_000.0 + wait)) for wait in (1, 1e6)}
+    assert len(shown) == 1
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1_700_000_000.0))
+    assert shown.pop().endswith(at)
+
+
+def test_an_unchanged_script_is_in_its_program(plan_of: Any, record: Any) -> None:
+    assert "running   program" in text(status(plan_of, record, RunState.RUNNING, 1_700_000_001.0))
