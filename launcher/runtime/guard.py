@@ -63,8 +63,10 @@ def main(argv: Sequence[str]) -> int:
 def _be_rank(place: RankEnviron, words: Sequence[str]) -> int:
     if os.environ.get("MASTER_ADDR"):
         # Scripts written for torchrun find what they expect.
-        groups = max(1, sum(1 for count in slots_of(os.environ) if count))
-        os.environ.update(torchrun_variables(place, group_rank=place.node_rank, groups=groups))
+        slots = slots_of(os.environ)
+        before = sum(1 for count in slots[: place.node_rank] if count)
+        groups = max(1, sum(1 for count in slots if count))
+        os.environ.update(torchrun_variables(place, group_rank=before, groups=groups))
     code = shim.run(words[0], words[1:])
     if code and _speaks_mpi():
         _leave_without_finalize(code)

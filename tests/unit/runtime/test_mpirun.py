@@ -104,6 +104,13 @@ def test_a_failure_keeps_its_traceback_its_code_and_its_node(tmp_path: Path) -> 
     assert record.exception.message == "bad sample"
 
 
+def test_scripts_of_torchrun_count_only_the_nodes_that_have_ranks(tmp_path: Path) -> None:
+    told = "import os; print(os.environ['GROUP_RANK'], os.environ['GROUP_WORLD_SIZE'])"
+    run = Mpirun(tmp_path, told, MASTER_ADDR="127.0.0.1")
+    assert run.process.wait(20) == 0
+    assert run.layout.rank_log(1, 0).read_text() == "0 1\n"
+
+
 def test_a_rank_killed_from_outside_is_recorded_with_its_signal(tmp_path: Path) -> None:
     run = Mpirun(tmp_path, WAITS)
     run.wait_until_ready()
