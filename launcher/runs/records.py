@@ -19,12 +19,12 @@ def newest_attempt(layout: RunLayout) -> int:
 def read_ranks(layout: RunLayout, attempt: int) -> list[RankRecord]:
     """Return the record of every rank of `attempt` that wrote a readable one, in rank order."""
     found = []
-    for path in sorted(layout.attempt(attempt).ranks.glob("[0-9]*.json")):
+    for path in layout.attempt(attempt).ranks.glob("[0-9]*.json"):
         try:
             found.append(from_json(RankRecord, path.read_bytes()))
         except (OSError, ValueError):
             continue  # being replaced, or by another version: the next look will see it
-    return found
+    return sorted(found, key=lambda record: record.rank)
 
 
 def read_plan(layout: RunLayout, attempt: int = 0) -> Plan | None:

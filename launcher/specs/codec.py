@@ -13,10 +13,11 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Build = Callable[[Any], Any]
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
@@ -42,47 +43,59 @@ def from_json(kind: type[T], text: str | bytes) -> T:
 
 
 def _build(kind: Any, value: Any) -> Any:
+    return _builder(kind)(value)
+
+
+@functools.cache  # a supervisor reads the records of thousands of ranks twice a second
+def _builder(kind: Any) -> Build:
+    """Return what makes a `kind` of a JSON value."""
     origin = typing.get_origin(kind)
     if origin in (types.UnionType, typing.Union):
-        return _build_optional(kind, value)
+        (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
+        return _optional(_builder(inner))
     if origin is tuple:
         (item, _) = typing.get_args(kind)
-        return tuple(_build(item, element) for element in value)
+        return _items(_builder(item))
     if origin is dict:
         (_, item) = typing.get_args(kind)
-        return {key: _build(item, element) for key, element in value.items()}
+        return _values(_builder(item))
     if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, value)
+        return _dataclass(kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return kind(value)
-    return _scalar(kind, value)
+        return kind
+    return _scalar(kind)
 
 
-def _build_optional(kind: Any, value: Any) -> Any:
-    if value is None:
-        return None
-    (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
-    return _build(inner, value)
+def _optional(build: Build) -> Build:
+    return lambda value: None if value is None else build(value)
 
 
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _items(build: Build) -> Build:
+    return lambda value: tuple(build(element) for element in value)
 
 
-def _build_dataclass(kind: Any, value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"expected an object for {kind.__name__}, got {type(value).__name__}")
-    hints = _hints(kind)
-    known = {field.name for field in dataclasses.fields(kind)}
-    return kind(
-        **{name: _build(hints[name], item) for name, item in value.items() if name in known}
-    )
+def _values(build: Build) -> Build:
+    return lambda value: {key: build(element) for key, element in value.items()}
 
 
-def _scalar(kind: Any, value: Any) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is not Any and (type(value) is not kind):
-        raise TypeError(f"expected {kind.__name__}, got {value!r}")
-    return value
+def _dataclass(kind: Any) -> Build:
+    hints = typing.get_type_hints(kind)
+    known = {field.name: _builder(hints[field.name]) for field in dataclasses.fields(kind)}
+
+    def build(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"expected an object for {kind.__name__}, got {type(value).__name__}")
+        return kind(**{name: known[name](item) for name, item in value.items() if name in known})
+
+    return build
+
+
+def _scalar(kind: Any) -> Build:
+    def build(value: Any) -> Any:
+        if kind is float and type(value) is int:
+            return float(value)
+        if kind is not Any and type(value) is not kind:
+            raise TypeError(f"expected {kind.__name__}, got {value!r}")
+        return value
+
+    return build
