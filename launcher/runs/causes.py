@@ -147,6 +147,14 @@ _EXCEPTIONS: tuple[_Row, ...] = (
         kinds=r"ModuleNotFoundError|ImportError",
     ),
     _row(
+        Kind.NO_CHECKPOINT,
+        "cannot read any of the checkpoints",
+        "bring the files back that are named above; `python -m launcher checkpoints verify` tells "
+        "when they are whole again",
+        kinds=r"CheckpointError",
+        text=r"none can be read|none of them is left",
+    ),
+    _row(
         Kind.CHECKPOINT,
         "cannot read or write a checkpoint",
         "`python -m launcher checkpoints verify` says which are whole; resume=<step> picks one",

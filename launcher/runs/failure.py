@@ -28,6 +28,8 @@ class FailureKind(StrEnum):
     RENDEZVOUS = "rendezvous"
     NOT_FINITE = "not_finite"
     CHECKPOINT = "checkpoint"
+    NO_CHECKPOINT = "no_checkpoint"
+    """Some were committed, and none of them can be read."""
     CONFIG = "config"
     CONNECTION = "connection"
     """Another rank went away; the cause when nobody else says anything better."""

@@ -7,7 +7,7 @@ import time
 
 from launcher.runs import events
 from launcher.runs.blame import first_failure
-from launcher.runs.failure import FirstFailure
+from launcher.runs.failure import FailureKind, FirstFailure
 from launcher.runs.hints import command
 from launcher.runs.records import newest_attempt, read_plan, read_ranks
 from launcher.runs.status import RunState, RunStatus, read_status
@@ -42,7 +42,11 @@ def why(layout: RunLayout, attempt: int = 0) -> str:
         *_wrap(failure.next_step),
         *_places(layout, failure),
     ]
-    after += [*_earlier(layout, number), *_not_again(layout, number), *_going_on(layout, status)]
+    after += [
+        *_earlier(layout, number),
+        *_not_again(layout, number),
+        *_going_on(layout, status, failure),
+    ]
     room = MOST_LINES - len(before) - len(after) - 1
     return "\n".join([*before, *_detail(failure, room), *after])
 
@@ -122,15 +126,23 @@ def _not_again(layout: RunLayout, number: int) -> list[str]:
     return ["", "IT CANNOT GO ON", *(f"  {line}"[:WIDTH] for line in lines[:_MOST_REASONS])]
 
 
-def _going_on(layout: RunLayout, status: RunStatus) -> list[str]:
+def _going_on(layout: RunLayout, status: RunStatus, failure: FirstFailure) -> list[str]:
     if status.state in (RunState.RUNNING, RunState.STARTING, RunState.DONE):
         return []
+    again = command("resume", layout)
+    if failure.kind is FailureKind.NO_CHECKPOINT:
+        return [
+            "",
+            "Go on when the files are back with:",
+            f"  {again}",
+            "Or start over at step 0 with:",
+            f"  {again} resume=never",
+        ]
     start = (
         "from the beginning"
         if status.committed_step is None
         else (f"from step {status.committed_step}")
     )
-    again = command("resume", layout)
     lines = ["", f"Go on {start} with:", f"  {again}"]
     plan = read_plan(layout)
     if plan is not None and plan.code is not None:

@@ -20,7 +20,9 @@ class Ending(StrEnum):
     FAILED = "failed"
 
 
-_NOT_BY_STOPPING = frozenset({FailureKind.DISK_FULL, FailureKind.CHECKPOINT})
+_NOT_BY_STOPPING = frozenset(
+    {FailureKind.DISK_FULL, FailureKind.CHECKPOINT, FailureKind.NO_CHECKPOINT}
+)
 """Failures that count also after a wish to stop: they say that saving did not work."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.cli.display import units
+from launcher.runs import FailureKind
 from launcher.specs import RunLayout
 from launcher.supervise import Outcome, OutcomeState
 
@@ -47,9 +48,16 @@ def _headline(outcome: Outcome) -> Line:
     }[outcome.state]
     if outcome.state is OutcomeState.SAVED and outcome.committed_step is None:
         words = "stopped with nothing saved, and wants to be started again"
-    if outcome.state is not OutcomeState.DONE and outcome.committed_step is not None:
+    if outcome.state is not OutcomeState.DONE and _can_go_on(outcome):
         details = f"{details}; saved at step {outcome.committed_step}".lstrip("; ")
     return (f"{words}: {details}" if details else words), style
+
+
+def _can_go_on(outcome: Outcome) -> bool:
+    """Whether there is a checkpoint, and nobody found that it cannot be read."""
+    failure = outcome.first_failure
+    lost = failure is not None and failure.kind is FailureKind.NO_CHECKPOINT
+    return outcome.committed_step is not None and not lost
 
 
 def _result(result: Mapping[str, object]) -> Sequence[tuple[str, str]]:

@@ -169,6 +169,26 @@ CORPUS = [
         lambda f: f.raised(
             0, "launcher.errors.CheckpointError", "2 commits are there but none can be read"
         ),
+        Kind.NO_CHECKPOINT,
+        0,
+        "cannot read any of the checkpoints",
+        "checkpoints verify",
+    ),
+    Case(
+        "checkpoints of which no commit is left",
+        lambda f: f.raised(
+            0,
+            "launcher.errors.CheckpointError",
+            "checkpoints were written, but none of them is left to go on from",
+        ),
+        Kind.NO_CHECKPOINT,
+        0,
+    ),
+    Case(
+        "a checkpoint that is of another model",
+        lambda f: f.raised(
+            0, "launcher.errors.CheckpointError", "the checkpoint of step 6 is of another model"
+        ),
         Kind.CHECKPOINT,
         0,
         "checkpoint",

@@ -67,3 +67,15 @@ def test_a_run_that_does_not_exist_is_an_error_with_the_nearest_name(folder: Run
 
     with pytest.raises(UnknownNameError, match="did you mean `r1`"):
         why(RunLayout(folder.layout.path.parent / "r11"))
+
+
+def test_a_run_none_of_whose_checkpoints_can_be_read_is_not_told_to_go_on_from_one(
+    folder: RunFolder,
+) -> None:
+    folder.begin().rank(1, committed_step=30)
+    kind = "launcher.errors.CheckpointError"
+    folder.raised(0, kind, "checkpoints exist, but none can be read\ndata/000001/s000.safetensors")
+    text = why(folder.ended().layout)
+    assert "from step 30" not in text
+    assert "resume=never" in text
+    assert "s000.safetensors" in text

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from launcher.cli.display.summary import NextCommands, summary
+from launcher.runs import FailureKind, FirstFailure
 from launcher.specs import RunLayout
 from launcher.supervise import Outcome, OutcomeState
 
@@ -76,3 +77,16 @@ def test_several_attempts_are_counted(layout: RunLayout) -> None:
 def test_a_preempted_run_does_not_claim_a_save_that_never_was(layout: RunLayout) -> None:
     text = lines(layout, state=OutcomeState.SAVED, exit_code=75, steps=0)
     assert "stopped with nothing saved, and wants to be started again" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "saved"), [(FailureKind.NO_CHECKPOINT, False), (FailureKind.EXCEPTION, True)]
+)
+def test_a_failure_to_read_all_checkpoints_is_not_called_saved(
+    layout: RunLayout, kind: FailureKind, *, saved: bool
+) -> None:
+    failure = FirstFailure(
+        kind=kind, at=1.0, attempt=1, rank=0, node_rank=0, node="n", sentence="x", next_step="y"
+    )
+    failed = {"state": OutcomeState.FAILED, "first_failure": failure, "committed_step": 30}
+    assert ("saved at step 30" in lines(layout, **failed)) is saved
