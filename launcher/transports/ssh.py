@@ -27,7 +27,7 @@ from launcher.transports.requests import (
     question,
     read_answer,
 )
-from launcher.transports.ssh_failures import COMMAND_NOT_FOUND, Failure, explain
+from launcher.transports.ssh_failures import COMMAND_NOT_FOUND, Failure, explain, no_process
 from launcher.transports.ssh_route import Routes
 from launcher.transports.switchboard import Switchboard
 from launcher.transports.transport import Answer, Process, Reach
@@ -118,6 +118,8 @@ class SshTransport:
             link = Link(self._routes.argv(node, keeper_words(self._reach.python)), first)
         except FileNotFoundError:  # it is on this machine, or it would be ssh that says so
             raise unreachable(node, self._explain(node, COMMAND_NOT_FOUND, "")) from None
+        except OSError as error:
+            raise unreachable(node, no_process(error)) from None
         kept = Kept(node, command, link)
         self._switchboard.add(link, [kept])
         return kept
@@ -136,6 +138,9 @@ class SshTransport:
                 )
             except FileNotFoundError:  # see `_connect`
                 errand = Errand(code=COMMAND_NOT_FOUND, output=b"", words="")
+            except OSError as error:
+                none = no_process(error)
+                return Answer(node_rank=node.node_rank, problem=none.problem, hint=none.hint)
             except PreflightError as error:
                 return Answer(node_rank=node.node_rank, problem=error.message, hint=error.hint)
             seconds = time.monotonic() - began

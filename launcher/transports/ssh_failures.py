@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from launcher.specs import Node
 from launcher.transports.link import last_words
 
-__all__ = ["COMMAND_NOT_FOUND", "OTHER_PYTHON", "TOO_OLD", "Failure", "explain"]
+__all__ = ["COMMAND_NOT_FOUND", "OTHER_PYTHON", "TOO_OLD", "Failure", "explain", "no_process"]
 
 COMMAND_NOT_FOUND = 127
 _CANNOT_EXECUTE = 126
@@ -81,6 +81,15 @@ def explain(node: Node, python: str, *, code: int | None, words: str) -> Failure
         problem=last or f"the login ended with exit code {code}",
         hint=_fill("try it by hand: ssh {dest} true", node),
         passing=passing,
+    )
+
+
+def no_process(error: OSError) -> Failure:
+    """This machine does not start what leads to the node."""
+    return Failure(
+        problem=f"this machine cannot start the process that leads there: {error.strerror}",
+        hint="a node takes two processes and three open files here: "
+        "`ulimit -u` and `ulimit -n` show how many there may be",
     )
 
 

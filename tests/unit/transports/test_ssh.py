@@ -243,6 +243,28 @@ def test_a_missing_interpreter_is_told(reaching: Reaching, tmp_path: Path) -> No
     assert "cluster.python=" in hint
 
 
+ASK_WITHOUT_FILES = """
+import os, resource, sys
+from launcher.specs import Node
+from launcher.transports import Reach
+from launcher.transports.ssh import SshTransport
+node = Node(node_rank=0, name="n0", address="", ssh="node0", slots=1)
+transport = SshTransport(Reach(nodes=(node,), python=sys.executable))
+used = len(os.listdir("/proc/self/fd"))
+resource.setrlimit(resource.RLIMIT_NOFILE, (used, used))
+answer = transport.ask("", {0: {}}, timeout_s=30)[0]
+print(answer.problem, answer.hint, sep="\\n")
+"""
+
+
+def test_a_machine_that_can_start_nothing_more_is_told(sshd: LoopbackSshd) -> None:
+    words = (sys.executable, "-c", ASK_WITHOUT_FILES)
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    problem, hint = done.stdout.splitlines()
+    assert problem.endswith("cannot start the process that leads there: Too many open files")
+    assert "ulimit -u" in hint
+
+
 def test_a_host_that_nobody_knows_is_told(reaching: Reaching, tmp_path: Path) -> None:
     message, hint = problem_and_hint(reaching(node(0, ssh="no-such-host.invalid")), tmp_path)
     assert "Could not resolve hostname no-such-host.invalid" in message
