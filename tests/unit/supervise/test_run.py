@@ -21,6 +21,7 @@ from launcher.runs.events import (
     AttemptStarted,
     HangSuspected,
     Killed,
+    NodeExited,
     RankFailed,
     RunEnded,
     StopRequested,
@@ -29,6 +30,7 @@ from launcher.runs.supervisor import Supervisor
 from launcher.specs import RankRecord, from_json, to_json
 from launcher.specs.plan import Plan
 from launcher.supervise import OutcomeState, SupervisePolicy
+from tests.unit.supervise.conftest import FakeGenerations
 
 if TYPE_CHECKING:
     Scene = Any
@@ -284,7 +286,6 @@ def test_a_command_that_cannot_start_ends_what_was_started(scene: Scene) -> None
     plan_for = scene.plan_for
 
     def broken(attempt: int) -> Plan:
-        from dataclasses import replace
 
         plan: Plan = plan_for(attempt)
         bad = replace(plan.commands[1], argv=("/no/such/python",))
@@ -335,8 +336,11 @@ def test_a_supervisor_that_was_replaced_ends_its_ranks_and_leaves_the_run_alone(
             scene.layout.supervisor.write_text(to_json(newcomer))
 
     scene.recorder.on_ranks = taken_over
+    overdue = threading.Timer(60, runs.request_stop, [scene.layout])
+    overdue.start()
     with pytest.raises(NotRequeueable, match="somebody else started attempt 2"):
         scene.run("train_until_stopped", "train_until_stopped")
+    overdue.cancel()
     assert [event.reason for event in scene.recorder.of(Killed)] == [
         "a newer attempt of this run has taken over"
     ]
@@ -344,13 +348,24 @@ def test_a_supervisor_that_was_replaced_ends_its_ranks_and_leaves_the_run_alone(
     assert supervisor.read_supervisor(scene.layout) == newcomer
 
 
-def test_a_failure_after_somebody_took_over_is_not_started_again(scene: Scene) -> None:
+@pytest.mark.parametrize("behaviour", ["commit_then:error", "error"])
+def test_a_failure_after_somebody_took_over_is_nobodys_business(
+    scene: Scene, behaviour: str
+) -> None:
     def taken_over(records: Sequence[RankRecord]) -> None:
-        if scene.generations and scene.generations.newest() == 1:
+        if scene.generations and scene.recorder.of(NodeExited):  # nobody looks at the folder again
             scene.generations.claim(2, info={})
 
-    scene.policy = replace(scene.policy, poll_s=3)  # it fails before anybody looks at the folder
     scene.recorder.on_ranks = taken_over
+    with pytest.raises(NotRequeueable, match="taken over"):
+        scene.run(behaviour)
+    assert not scene.layout.result.exists()
+
+
+def test_who_loses_the_next_attempt_to_somebody_else_leaves_the_run(scene: Scene) -> None:
+    scene.layout.path.mkdir(parents=True)
+    scene.generations = FakeGenerations(scene.layout)
+    scene.generations.taken_by_others = {2}
     with pytest.raises(NotRequeueable, match="taken over"):
         scene.run("commit_then:error")
     assert not scene.layout.result.exists()
