@@ -26,6 +26,8 @@ import datasets
 import pyarrow.parquet  # type: ignore[import-untyped]
 
 Row = dict[str, Any]
+PlacedRow = tuple[str, Row]
+"""Where the row stands, for messages, and its columns."""
 
 
 class BadDataError(Exception):
@@ -56,6 +58,8 @@ class Example:
 
     text: str
     label: str
+    where: str
+    """File and line that it came from."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -63,7 +67,9 @@ def main(words: Sequence[str] | None = None) -> None:
     out, inputs, settings = parse_arguments(words)
     try:
         train, test = read_splits(inputs, settings)
-        if not test:
+        if train and test:
+            check_test_labels(train, test)
+        elif train:
             train, test = split_by_hash(train, settings.test_percent)
         write(out, {"train": train, "test": test})
     except BadDataError as error:
@@ -104,7 +110,7 @@ def read_splits(inputs: dict[str, Path], settings: Settings) -> tuple[list[Examp
 # ---- files of rows ----------------------------------------------------------------------------
 
 
-def read_files(place: Path) -> Iterator[Row]:
+def read_files(place: Path) -> Iterator[PlacedRow]:
     """Yield the rows of one file, or of all data files of a folder in the order of their names."""
     found = data_files(place)
     if not found:
@@ -125,12 +131,12 @@ def data_files(place: Path) -> list[Path]:
     return [path for path in paths if path.suffix in READERS and not path.name.startswith(".")]
 
 
-def read_json_lines(path: Path) -> Iterator[Row]:
+def read_json_lines(path: Path) -> Iterator[PlacedRow]:
     """Yield one row per line that is not blank."""
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                yield json_row(line, f"{path}:{number}")
+                yield (where := f"{path}:{number}"), json_row(line, where)
 
 
 def json_row(text: str, where: str) -> Row:
@@ -144,7 +150,7 @@ def json_row(text: str, where: str) -> Row:
     return row
 
 
-def read_json(path: Path) -> Iterator[Row]:
+def read_json(path: Path) -> Iterator[PlacedRow]:
     """Yield the objects of a JSON list; many a `.json` holds one object per line instead."""
     text = path.read_text(encoding="utf-8")
     if not text.lstrip().startswith("["):
@@ -155,22 +161,26 @@ def read_json(path: Path) -> Iterator[Row]:
     except ValueError as error:
         raise BadDataError(f"{path} is not JSON: {error}") from error
     for number, row in enumerate(rows, start=1):
-        yield json_row(json.dumps(row), f"{path}, item {number}")
+        yield (where := f"{path}, item {number}"), json_row(json.dumps(row), where)
 
 
-def read_csv(path: Path) -> Iterator[Row]:
+def read_csv(path: Path) -> Iterator[PlacedRow]:
     """Yield the rows below the header line."""
     with path.open(encoding="utf-8-sig", newline="") as lines:
-        yield from csv.DictReader(lines)
+        reader = csv.DictReader(lines)
+        for row in reader:
+            yield f"{path}:{reader.line_num}", row
 
 
-def read_parquet(path: Path) -> Iterator[Row]:
+def read_parquet(path: Path) -> Iterator[PlacedRow]:
     """Yield the rows of all row groups."""
-    for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-        yield from batch.to_pylist()
+    batches = pyarrow.parquet.ParquetFile(path).iter_batches()
+    rows = (row for batch in batches for row in batch.to_pylist())
+    for number, row in enumerate(rows, start=1):
+        yield f"{path}, row {number}", row
 
 
-READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+READERS: dict[str, Callable[[Path], Iterator[PlacedRow]]] = {
     ".jsonl": read_json_lines,
     ".json": read_json,
     ".csv": read_csv,
@@ -178,17 +188,42 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
 }
 
 
-def examples(rows: Iterator[Row], place: Path, settings: Settings) -> Iterator[Example]:
-    """Yield text and label of every row; a row that lacks one is an error with its number."""
-    for number, row in enumerate(rows, start=1):
-        values = []
+def examples(rows: Iterator[PlacedRow], place: Path, settings: Settings) -> Iterator[Example]:
+    """Yield text and label of every row; a row that lacks one is an error that says where."""
+    for where, row in rows:
         for column in (settings.text, settings.label):
             if column not in row:
                 raise BadDataError(missing_column(column, list(row), place, settings))
             if row[column] is None or row[column] == "":
-                raise BadDataError(f"row {number} of `{place}` has nothing in column `{column}`")
-            values.append(str(row[column]))
-        yield Example(text=values[0], label=values[1])
+                raise BadDataError(f"{where} has nothing in column `{column}`")
+        text, label = row[settings.text], row[settings.label]
+        if not isinstance(text, str):
+            raise BadDataError(wrong_kind(where, settings.text, text, "a text"))
+        if not isinstance(label, str | int):  # true and false are whole numbers to Python
+            raise BadDataError(wrong_kind(where, settings.label, label, "a name or a whole number"))
+        yield Example(text=text, label=str(label), where=where)
+
+
+def wrong_kind(where: str, column: str, value: object, expected: str) -> str:
+    """Return the sentence about a value that a column cannot hold."""
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return f"{where} has {shown} in column `{column}`, where {expected} is expected"
+
+
+def check_test_labels(train: list[Example], test: list[Example]) -> None:
+    """Refuse labels to test on that nothing was there to learn from."""
+    known = {row.label for row in train}
+    strange = next((row for row in test if row.label not in known), None)
+    if strange is None:
+        return
+    near = difflib.get_close_matches(strange.label, known, n=1, cutoff=0.5)
+    guess = f"; did it mean `{near[0]}`?" if near else "."
+    shown = ", ".join(label_order(known)[:20])
+    raise BadDataError(
+        f"{strange.where} has the label `{strange.label}`, which no row to train on has{guess} "
+        f"One of these is expected: {shown}"
+    )
 
 
 def missing_column(column: str, present: list[str], place: Path, settings: Settings) -> str:
@@ -213,11 +248,11 @@ def read_source(folder: Path, settings: Settings) -> tuple[list[Example], list[E
             f"the data set has no split `{settings.train_split}`, it has: {', '.join(splits)}; "
             "choose with data.options.train_split=NAME"
         )
-    train = list(examples(named_rows(splits[settings.train_split], settings), folder, settings))
+    train = list(examples(named_rows(splits, settings.train_split, settings), folder, settings))
     wanted = [settings.test_split] if settings.test_split else ["test", "validation", "dev"]
     for name in wanted:
         if name in splits and has_labels(splits[name], settings):
-            return train, list(examples(named_rows(splits[name], settings), folder, settings))
+            return train, list(examples(named_rows(splits, name, settings), folder, settings))
     if settings.test_split:
         raise BadDataError(f"split `{settings.test_split}` is not there, or has no labels")
     return train, []
@@ -238,14 +273,14 @@ def load_source(folder: Path, settings: Settings) -> Any:
             raise BadDataError(f"`datasets` cannot load `{folder}`: {error}") from error
 
 
-def named_rows(split: Any, settings: Settings) -> Iterator[Row]:
+def named_rows(splits: Any, name: str, settings: Settings) -> Iterator[PlacedRow]:
     """Yield the rows with the names of their labels, where the data set knows them."""
-    kind = split.features.get(settings.label)
-    for row in split:
+    kind = splits[name].features.get(settings.label)
+    for place, row in enumerate(splits[name], start=1):
         if isinstance(kind, datasets.ClassLabel):
             number = row[settings.label]
             row = {**row, settings.label: kind.int2str(number) if number >= 0 else None}  # noqa: PLW2901
-        yield row
+        yield f"row {place} of split `{name}`", row
 
 
 def has_labels(split: Any, settings: Settings) -> bool:
@@ -262,7 +297,10 @@ def split_by_hash(rows: list[Example], percent: int) -> tuple[list[Example], lis
     for row in rows:
         number = int(hashlib.sha256(row.text.encode()).hexdigest()[:8], 16)
         sides[number % 100 < percent].append(row)
-    return sides
+    train, test = sides
+    known = {row.label for row in train}  # a rare label may have come to one side as a whole
+    train += [row for row in test if row.label not in known]
+    return train, [row for row in test if row.label in known]
 
 
 def write(out: Path, splits: dict[str, list[Example]]) -> None:
@@ -289,6 +327,11 @@ def label_names(labels: set[str]) -> list[str]:
     """Return the classes in order: numbers as numbers, so that 10 comes after 9."""
     if len(labels) < 2:
         raise BadDataError(f"there is one label only ({', '.join(labels)}): nothing to learn")
+    return label_order(labels)
+
+
+def label_order(labels: set[str]) -> list[str]:
+    """Return names by the alphabet, and numbers as numbers."""
     if all(label.lstrip("-").isdigit() for label in labels):
         return sorted(labels, key=int)
     return sorted(labels)

@@ -122,8 +122,20 @@ def test_a_missing_column_is_told_with_the_nearest_that_is_there(
         ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": ', "a.jsonl:2 is not JSON"),
         ("a.jsonl", "[1, 2]\n", "is not an object with columns"),
         ("a.json", "[{]", "is not JSON"),
-        ("a.jsonl", '{"text": "x", "label": null}\n', "row 1 of"),
-        ("a.csv", "text,label\nx,y\nonly\n", "row 2 of"),
+        ("a.jsonl", '{"text": "x", "label": null}\n', "a.jsonl:1 has nothing in"),
+        ("a.csv", "text,label\nx,y\nonly\n", "a.csv:3 has nothing in column `label`"),
+        (
+            "a.jsonl",
+            '{"text": "x", "label": "y"}\n\n{"text": 7, "label": "y"}\n',
+            "a.jsonl:3 has 7 in column `text`, where a text is expected",
+        ),
+        (
+            "a.jsonl",
+            '{"text": "x", "label": ["y"]}\n',
+            "a.jsonl:1 has ['y'] in column `label`, where a name or a whole number is expected",
+        ),
+        ("a.jsonl", '{"text": "x", "label": 0.5}\n', "a.jsonl:1 has 0.5 in column `label`"),
+        ("a.json", '[{"text": {"a": 1}, "label": "y"}]', "a.json, item 1 has {'a': 1} in column"),
         ("a.parquet", "no parquet at all", "is no .parquet file"),
         ("a.jsonl", "", "there are no rows to train on"),
         ("a.jsonl", '{"text": "x", "label": "y"}\n' * 3, "there is one label only (y)"),
@@ -199,3 +211,21 @@ def test_a_single_file_as_source_is_divided(tmp_path: Path, build: Any) -> None:
     data = build("test_percent=30", data_source=folder)
     assert len(data["train"]) + len(data["test"]) == len(ROWS)
     assert len(data["test"]) > 0
+
+
+def test_a_label_to_test_on_that_was_never_trained_is_refused(tmp_path: Path, build: Any) -> None:
+    write_jsonl(tmp_path / "a.jsonl", ROWS)
+    write_jsonl(tmp_path / "b.jsonl", [ROWS[0], {"text": "z", "label": "yess"}])
+    told = refusal(build, data_train=tmp_path / "a.jsonl", data_test=tmp_path / "b.jsonl")
+    assert "b.jsonl:2 has the label `yess`" in told
+    assert "did it mean `yes`?" in told
+    assert told.endswith("One of these is expected: no, yes")
+
+
+def test_a_rare_label_is_trained_on_wherever_its_hash_falls(tmp_path: Path, build: Any) -> None:
+    rows = [*ROWS, *({"text": f"rare {i}", "label": f"rare {i}"} for i in range(30))]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    data = build("test_percent=50", data_train=tmp_path / "a.jsonl")
+    assert len(data["test"]) > 0
+    assert set(data["test"]["label"]) <= set(data["train"]["label"])
+    assert len(data["train"]) + len(data["test"]) == len(rows)
