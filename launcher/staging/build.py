@@ -26,6 +26,7 @@ __all__ = ["BuildFetcher"]
 log = logging.getLogger(__name__)
 
 _PROGRESS = re.compile(r"PROGRESS\s+(\d+)\s+(\d+)(?:\s+(\S+))?\s*")
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|Errno (28|122)\b", re.I)
 _BYTE_UNITS = ("B", "bytes")
 
 
@@ -95,8 +96,9 @@ def _argv(program: Path, workspace: Workspace) -> list[str]:
 
 
 def _failure(workspace: Workspace, program: Path, exit_code: int, tail: str) -> StagingError:
-    if "No space left on device" in tail or "Disk quota exceeded" in tail:
-        return disk_full(workspace.item, where=workspace.files, needs_bytes=None, detail=tail)
+    full = [line.strip() for line in tail.splitlines() if _DISK_FULL.search(line)]
+    if full:  # where in the program it happened helps nobody
+        return disk_full(workspace.item, where=workspace.files, needs_bytes=None, detail=full[-1])
     how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with {exit_code}"
     return StagingError(
         f"`{workspace.item.name}` could not be built: `{program}` {how}",

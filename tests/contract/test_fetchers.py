@@ -595,6 +595,21 @@ def test_a_build_that_fails_shows_its_last_lines(tmp_path: Path) -> None:
     assert "a column is missing" in caught.value.context
 
 
+def test_a_build_that_fills_the_disk_says_only_that(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import errno, os\n"
+        "def write():\n"
+        "    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'rows.arrow')\n"
+        "try:\n    write()\nfinally:\n    print('tidied up')\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(StagingError, match="disk full: `data` needs more") as caught:
+        staging.stage([StageItem(name="data", uri=f"build://{program}")], root=tmp_path / "root")
+    assert caught.value.context == "OSError: [Errno 28] No space left on device: 'rows.arrow'"
+    assert caught.value.exit_code == 4
+
+
 def test_another_build_program_is_another_snapshot(tmp_path: Path) -> None:
     rig = build_rig(tmp_path)
     first = staging.stage([rig.item], root=tmp_path / "root")["model"]
