@@ -20,6 +20,8 @@ from launcher.specs import RunLayout
 
 _ENDED = (RunState.DONE, RunState.SAVED, RunState.STOPPED, RunState.FAILED, RunState.LOST)
 _EVERY_S = 1.0
+_QUEUE_EVERY_S = 5.0
+"""While only the batch system knows more: asking it is work for the whole cluster."""
 
 
 def main(invocation: Invocation) -> int:
@@ -39,7 +41,7 @@ def main(invocation: Invocation) -> int:
         ticker.show(block=text(status, told), line=line(status, told))
         if status.state in _ENDED:
             return 0
-        time.sleep(_EVERY_S)
+        time.sleep(_EVERY_S if status.supervisor_alive else _QUEUE_EVERY_S)
         status, _, told = _look(layout)
 
 

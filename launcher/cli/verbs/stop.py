@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from launcher import runs, slurm
-from launcher.cli import batch, typed
+from launcher.cli import batch, failure, typed
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import run_folder, storage_root
+from launcher.errors import PreflightError
 from launcher.specs import RunLayout
 
 
@@ -14,19 +15,22 @@ def main(invocation: Invocation) -> int:
     layout = run_folder(invocation)
     status = runs.read_status(layout)
     where = typed.storage_override(str(storage_root(invocation)))
-    cancelled = _cancel_waiting(layout, running=status.supervisor_alive)
     if not status.supervisor_alive:
-        if not cancelled:
+        if not _end_jobs(layout):
             print(f"{layout.run_id} is not running: it is {status.state}")
         return 0
     runs.request_stop(layout)
     print(f"asked {layout.run_id} to save and leave ({status.supervisor})")
+    try:
+        _end_jobs(layout, waiting_only=True)
+    except PreflightError as error:  # what runs was asked, by the folder alone
+        failure.say(f"warning: whether other jobs of it wait is not known: {error.message}")
     print(f"watch it:  {typed.of_run('status', layout.run_id, where)} --follow")
     print(f"go on:     {typed.of_run('resume', layout.run_id, where)}")
     return 0
 
 
-def _cancel_waiting(layout: RunLayout, *, running: bool) -> bool:
+def _end_jobs(layout: RunLayout, *, waiting_only: bool = False) -> bool:
     """Take the run's batch jobs out of the queue, and end one that runs but supervises nothing yet.
 
     Tasks of an array that do supervise are runs of their own, and are asked as such.
@@ -38,7 +42,7 @@ def _cancel_waiting(layout: RunLayout, *, running: bool) -> bool:
         if task and not job.waiting and runs.is_alive(runs.read_supervisor(task)):
             runs.request_stop(task)
             print(f"asked {task.run_id} to save and leave")
-        elif job.waiting or not running:
+        elif job.waiting or not waiting_only:
             slurm.cancel(job.job_id)
             print(f"cancelled {job}")
     return found

@@ -230,6 +230,19 @@ def test_stop_asks_a_run_that_is_supervised_and_cancels_only_what_waits(
     assert runs.read_stop(run) is not None
 
 
+def test_a_run_that_trains_is_stopped_from_a_machine_without_slurm(
+    types: Any, slurm: Any, run: RunLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm("RUNNING")
+    types(*SCRIPT)
+    supervised(run)
+    monkeypatch.setenv("PATH", "/nowhere")
+    said = types("stop", "r")
+    assert said.code == 0
+    assert runs.read_stop(run) is not None
+    assert "whether other jobs of it wait is not known" in said.err
+
+
 def test_the_tasks_of_an_array_are_stopped_each_in_its_way(
     types: Any, command: Callable[..., Path], run: RunLayout
 ) -> None:
