@@ -57,9 +57,9 @@ def _rewrite_one(override: str) -> tuple[str, ...]:
         return (override,)
     if key in SOURCES and _names_a_place(value) and not _sweeps(value):
         return (f"{key}=uri", f"{key}.source={_as_text(value)}")
-    if key in _LISTS:
-        return (f"{key}={_LISTS[key](value)}",)
-    if key in _OPTIONS or (key in _TEXTS and not _sweeps(value)):
+    if key in _EXACT:
+        return (f"{key}={_EXACT[key](value)}",)
+    if key in _TEXTS and not _sweeps(value):
         return (f"{key}={_as_text(value)}",)
     if free_prefix(key):
         return (f"++{override}",)
@@ -77,6 +77,11 @@ def _as_text(value: str) -> str:
 def _sweeps(value: str) -> bool:
     """A comma outside quotes asks for a sweep; which this is only in `-m`, but never plain text."""
     return "," in value and not _WRITTEN_IN_GRAMMAR.search(value)
+
+
+def _exact_text(value: str) -> str:
+    """Quote an option of sbatch, in which brackets and commas mean something to Slurm alone."""
+    return value if not value or re.search(r"""['"\\]|\$\{""", value) else quoted(value)
 
 
 def _exact_list(value: str) -> str:
@@ -97,10 +102,11 @@ def _host_list(value: str) -> str:
     return "[" + ",".join(quoted(host) for host in hosts) + "]"
 
 
-_LISTS: Mapping[str, Callable[[str], str]] = MappingProxyType(
+_EXACT: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
         "args": _exact_list,
         "cluster.slurm.extra": _exact_list,
+        **dict.fromkeys(_OPTIONS, _exact_text),
         **dict.fromkeys(
             ("cluster.hosts", "cluster.include", "cluster.exclude", "cluster.spares"), _host_list
         ),
