@@ -13,6 +13,7 @@ import pytest
 from launcher import config, launch, supervise
 from launcher.config import LaunchConfig
 from launcher.errors import SavedForRequeue
+from launcher.runs import events
 from launcher.staging.progress import NoProgress
 from tests.unit.slurm.conftest import command
 
@@ -98,6 +99,22 @@ def test_only_outside_of_a_job_one_is_submitted(
     assert not launch.submits(load())
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert not launch.submits(load("cluster=slurm"))
+
+
+def test_a_later_job_is_warned_by_how_long_saves_took(
+    load: Callable[..., LaunchConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    chosen = load("cluster=slurm", "run_id=r", "supervise.grace_s=20")
+    first = launch.submission(chosen)
+    assert "--signal=B:USR1@60" in first.script
+    attempt = first.layout.attempt(1)
+    attempt.path.mkdir(parents=True)
+    attempt.metrics.write_text('{"step": 5, "at": 100.0}\n')
+    events.append(attempt.events, events.Committed(at=200.0, step=5))
+    second = launch.submission(chosen)
+    assert "--signal=B:USR1@330" in second.script
+    assert "grace_s: 300.0" in second.config
 
 
 def test_the_runs_of_a_sweep_have_the_same_names_at_each_start_of_their_job(
