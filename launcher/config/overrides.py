@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from launcher.config.keys import all_keys, free_prefix, sections
+from launcher.config.quoting import as_list, as_text, takes_list, takes_text, without_stray_quotes
 from launcher.config.rewrite import SOURCES
 from launcher.errors import ConfigError, UnknownNameError, nearest
 
@@ -107,25 +108,25 @@ def _quoting_hint(text: str) -> str:
     key, _, value = text.partition("=")
     if not key.strip("+~").replace(".", "").replace("_", "").replace("/", "").isalnum():
         return "write it as `key=value`, without spaces around `=`"
-    bare = value.strip("'\"")
-    if bare.startswith(("[", "{")):
-        example = shlex.quote(f"{key}=[a,b]")
-        return f"close every bracket and quote, and quote it for the shell: {example}"
-    mark = "'" if '"' in bare else '"'
-    example = shlex.quote(f"{key}={mark}{bare}{mark}")
-    return f"quote the value, once for Hydra and once for the shell: {example}"
+    bare = without_stray_quotes(value)
+    text = f"quote the value, once for Hydra and once for the shell: {as_text(key, bare)}"
+    if not bare.startswith(("[", "{")) or not takes_list(key):
+        return text
+    brackets = "close every bracket and quote, and quote it for the shell"
+    one_text = f"; for one text {as_text(key, bare)}" if takes_text(key) else ""
+    return f"{brackets}: {as_list(key, 'a,b')}{one_text}"
 
 
 def _check_no_sweep(override: Override) -> None:
     if not override.is_sweep_override():
         return
     key, _, value = str(override.input_line).partition("=")
-    as_list, as_text = shlex.quote(f"{key}=[{value}]"), shlex.quote(f'{key}="{value}"')
-    raise ConfigError(
-        f"`{override.input_line}` names several values",
-        hint=f"to run each one after another add `-m`; for a list write {as_list}; "
-        f"for one text {as_text}",
-    )
+    ways = ["to run each one after another add `-m`"]
+    if takes_list(key):
+        ways.append(f"for a list write {as_list(key, value)}")
+    if takes_text(key):
+        ways.append(f"for one text write {as_text(key, value)}")
+    raise ConfigError(f"`{override.input_line}` names several values", hint="; ".join(ways))
 
 
 def _check_key(override: Override, groups: Groups) -> None:
