@@ -1,9 +1,8 @@
 """Simulated: an `ssh` that reaches nobody, and the far side of any number of nodes in one process.
 
-The client is a real process per connection, as light as one can be (perl, no modules; about 5 MB
-and 2 ms). It only carries bytes to and fro; the far side, an asyncio loop, knows what a keeper
-says, and says it after the delays of a network. A real client computes more than this one: about
-10 ms for a login.
+The client is a real process per connection (perl, no modules; about 5 MB and 2 ms). It computes for
+as long as a real client does at a login, then carries bytes to and fro. The far side, an asyncio
+loop, knows what a keeper says, and says it after the delays of a network.
 """
 
 from __future__ import annotations
@@ -29,6 +28,9 @@ _TICK_S = 1e-5
 _CLIENT = """#!/usr/bin/perl
 # Simulated ssh: carries bytes between its caller and one process that plays all nodes.
 if ($ARGV[0] eq "-G") { exec "SSH", @ARGV or die }  # what it says depends on no node
+my ($master) = map { /^ControlPath=(.*)/ ? $1 : () } @ARGV;
+unless ($master && -e $master) { while (1) { my ($user, $kernel) = times;
+  last if $user + $kernel >= LOGIN_CPU_S } }
 socket(my $far, 1, 1, 0) or die $!;
 connect($far, pack("S a108", 1, "SOCKET")) or die $!;
 sub put { my ($to, $data) = @_; while (length $data) {
@@ -50,13 +52,14 @@ while (1) {
 """
 
 
-def install(folder: Path, socket: Path) -> None:
+def install(folder: Path, socket: Path, *, login_cpu_s: float) -> None:
     """Put the client into `folder`, which has to stand first on PATH."""
     real = shutil.which("ssh")
     if real is None or not Path("/usr/bin/perl").exists():
         raise SystemExit("needs ssh (for `ssh -G`, which asks nobody) and perl")
     client = folder / "ssh"
-    client.write_text(_CLIENT.replace("SOCKET", str(socket)).replace("SSH", real))
+    text = _CLIENT.replace("SOCKET", str(socket)).replace("LOGIN_CPU_S", f"{login_cpu_s}")
+    client.write_text(text.replace("SSH", real))
     client.chmod(0o755)
 
 
@@ -137,6 +140,7 @@ class _Session(asyncio.Protocol):
         master = next((each for each in argv if each.startswith("ControlPath=")), "")
         if "-O" in argv:
             self._far.seen.masters.discard(master)
+            Path(master.partition("=")[2]).unlink(missing_ok=True)
             self._transport.close()
             return False
         self._log_in(master)
