@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ while True: time.sleep(1)
 class Keeping:
     """A keeper and both ends of its line."""
 
-    def __init__(self, folder: Path, code: str, mark: str, grace_s: str) -> None:
+    def __init__(self, folder: Path, code: str, mark: str, *, grace_s: str, lease_s: float) -> None:
         name, _, value = mark.partition("=")
         command = Command(
             node_rank=0,
@@ -46,7 +47,7 @@ class Keeping:
             cwd=str(folder),
         )
         self.log = folder / "out.log"
-        common = common_job(lost_after_s=600)
+        common = {**common_job(lost_after_s=600), "lease_s": lease_s}
         job = command_job(command, self.log, {})
         self.process = subprocess.Popen(
             keeper_words(sys.executable), stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder
@@ -61,6 +62,11 @@ class Keeping:
             if line.strip():
                 yield json.loads(json.loads(line)["part"])
 
+    def ping(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(b'{"to": null, "ping": true}\n')
+        self.process.stdin.flush()
+
     def end_stdin(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
@@ -73,8 +79,10 @@ class Keeping:
 
 
 @contextlib.contextmanager
-def keeping(folder: Path, code: str, mark: str, grace_s: str = "600") -> Iterator[Keeping]:
-    kept = Keeping(folder, code, mark, grace_s)
+def keeping(
+    folder: Path, code: str, mark: str, *, grace_s: str = "600", lease_s: float = 600
+) -> Iterator[Keeping]:
+    kept = Keeping(folder, code, mark, grace_s=grace_s, lease_s=lease_s)
     try:
         wait_until("the command", kept.is_up)
         yield kept
@@ -105,6 +113,22 @@ def test_a_command_that_does_not_leave_within_its_grace_is_killed(
         assert not marked(mark)
 
 
+def test_after_a_freeze_the_lease_is_over_though_pings_have_arrived(
+    tmp_path: Path, mark: str
+) -> None:
+    with keeping(tmp_path, DEAF, mark, lease_s=3) as kept:
+        kept.process.send_signal(signal.SIGSTOP)
+        frozen = time.monotonic()
+        while time.monotonic() - frozen < 4:  # the freeze itself, not a wait for anything
+            kept.ping()
+            time.sleep(0.5)
+        kept.process.send_signal(signal.SIGCONT)
+        messages = list(kept.messages())
+        assert messages[-2:] == [{"exit": -9}, {"left": []}]
+        assert not kept.was_asked()
+        assert not marked(mark)
+
+
 def test_sigterm_to_the_keeper_goes_to_its_command(tmp_path: Path, mark: str) -> None:
     with keeping(tmp_path, TELLS, mark) as kept:
         kept.process.terminate()
@@ -118,9 +142,7 @@ def test_other_signals_disturb_neither_of_them(
 ) -> None:
     with keeping(tmp_path, TELLS, mark) as kept:
         kept.process.send_signal(number)
-        assert kept.process.stdin is not None
-        kept.process.stdin.write(b'{"to": null, "ping": true}\n')
-        kept.process.stdin.flush()
+        kept.ping()
         assert next(message for message in kept.messages() if "beat" in message)
         assert len(marked(mark)) == 1
 
