@@ -246,9 +246,12 @@ class SuperviseConfig:
     """Show what rank 0 prints."""
 
     def __post_init__(self) -> None:
-        for name in ("max_restarts", "grace_s", "hang_timeout_s", "lost_after_s"):
+        for name in ("max_restarts", "grace_s", "hang_timeout_s"):
             value = getattr(self, name)
             require(f"supervise.{name}", value, ok=value >= 0, reason="it cannot be negative")
+        ok = self.lost_after_s >= 1
+        reason = "a sign of life takes up to a second"
+        require("supervise.lost_after_s", self.lost_after_s, ok=ok, reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)
