@@ -29,7 +29,7 @@ from launcher import (
 from launcher import plan as planning
 from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
-from launcher.errors import ConfigError, SavedForRequeue
+from launcher.errors import ConfigError, PreflightError, SavedForRequeue
 from launcher.preflight.ports import is_free
 from launcher.runs import environment, files
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
@@ -268,9 +268,19 @@ class _Launch:
         return self._plan(self._found(attempt) or self._find(attempt))
 
     def plan_for(self, attempt: int) -> Plan:
-        """Build the plan of an attempt of a run that was started: with the nodes that are left."""
-        at_least = self.config.cluster.min_nodes
-        return self._plan(self._found(attempt) or self._find(attempt, at_least=at_least))
+        """Build the plan of an attempt of a run that was started: with the nodes that are left.
+
+        Raises:
+            SavedForRequeue: they are too few, and another start of our batch job brings others.
+        """
+        found = self._found(attempt)
+        try:
+            found = found or self._find(attempt, at_least=self.config.cluster.min_nodes)
+        except PreflightError as error:
+            if self.job is None:
+                raise
+            raise SavedForRequeue(error.message, context=error.context, hint=error.hint) from error
+        return self._plan(found)
 
     def _found(self, attempt: int) -> _Found | None:
         return self.found if self.found and self.found.attempt == attempt else None
@@ -398,6 +408,7 @@ def _look_request(config: LaunchConfig, attempt: int, *, write: bool) -> preflig
         root=storage.local_root(config.storage.root),
         ports=derived,
         pinned=config.cluster.port,
+        backend=config.backend.name,
         device=config.device.value,
         slots=config.slots if isinstance(config.slots, int) else None,
         min_free_gb=config.preflight.min_free_gb,

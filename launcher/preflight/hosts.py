@@ -19,6 +19,10 @@ FILES_ODD, FILES_BAD = 1024, 256
 TMP_BAD_BYTES = 100 * 10**6
 SHM_PER_RANK = 16 * 2**20
 OLDEST_PYTHON = (3, 11)
+_NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"mpi": ("mpi4py",), "horovod": ("horovod",), "horovod_mpi": ("horovod", "mpi4py")}
+)
+"""Backend -> packages that every node needs for it, beside torch."""
 _BESIDE_THE_MAIN_ONES = ("torch", LAUNCHER)
 
 
@@ -31,6 +35,7 @@ class Wanted:
     code: str
     """Digest of its files there."""
     root: str
+    backend: str = "torchrun"
     device: str = "auto"
     slots: int | None = None
     """Ranks on each node; None where the node's GPUs decide."""
@@ -76,7 +81,7 @@ def _cells(view: _View) -> Mapping[str, Cell]:
         return {"answer": _bad("none", f"it does not answer: {facts.problem}", facts.hint)}
     cells = {"answer": Cell(text=f"{facts.seconds:.1f} s")}
     for name, (question, check) in CHECKS.items():
-        if view.alone and name == "head":
+        if view.alone and name in _BETWEEN_NODES:
             continue
         unknown = facts.problems.get(question)
         cell = _unknown(name, unknown) if unknown else check(view)
@@ -135,7 +140,11 @@ def _launcher(view: _View) -> Cell:
 
 
 def _packages(view: _View) -> Cell:
-    usual = view.usual.packages
+    usual, needed = view.usual.packages, _NEEDED.get(view.wanted.backend, ())
+    missing = [name for name in needed if not view.facts.version(name)]
+    if missing:
+        what = f"backend={view.wanted.backend} needs {' and '.join(missing)}, which is not there"
+        return _bad("missing", what, _install(" and ".join(missing)))
     others = [name for name in usual if name not in _BESIDE_THE_MAIN_ONES]
     odd = [
         f"{name} {view.facts.version(name) or 'missing'} (most have {usual[name] or 'none'})"
@@ -254,6 +263,8 @@ CHECKS: Mapping[str, _Question] = MappingProxyType(
     }
 )
 """Name of a column -> the question of the probe that it needs, and how its answer is judged."""
+_BETWEEN_NODES = frozenset({"head", "network"})
+"""A node that is alone needs neither."""
 _MAY_BE_UNKNOWN = frozenset({"gpus", "head", "packages", "tmp"})
 
 

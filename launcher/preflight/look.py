@@ -32,6 +32,7 @@ class LookRequest:
     """Where the ranks may meet, in the order of preference."""
     pinned: int = 0
     """Where the user wants them to meet, whatever `ports` are; 0 leaves it to us."""
+    backend: str = "torchrun"
     device: str = "auto"
     slots: int | None = None
     min_free_gb: float = 0.0
@@ -144,6 +145,7 @@ def _wanted(request: LookRequest) -> Wanted:
         launcher=packages({"packages": PACKAGES}).get(LAUNCHER, ""),
         code=code({}),
         root=str(request.root),
+        backend=request.backend,
         device=request.device,
         slots=request.slots,
         min_free_bytes=int(request.min_free_gb * 1e9),

@@ -181,7 +181,8 @@ def _read(
     pair: tuple[int, int], answers: Mapping[int, Answer], nodes: Mapping[int, NodeFacts]
 ) -> Link:
     one, other = nodes[pair[0]].name, nodes[pair[1]].name
-    for rank in pair:
+    # Who waits for a silent node is not done in time either: the silent one is the reason.
+    for rank in sorted(pair, key=lambda each: answers[each].value is not None):
         problem = _problem(answers[rank], f"{pair[0]} {pair[1]}")
         if problem:
             return Link(one=one, other=other, problem=f"{nodes[rank].name}: {problem}")
