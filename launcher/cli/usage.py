@@ -63,12 +63,28 @@ def of_verb(name: str, invocation: Invocation) -> str:
     ]
     if name in _CONFIGURED:
         parts.append(_section("What to choose from", _groups(invocation)))
-        parts.append(_section("Keys", _keys(all_keys().values())))
+        parts.append(_every_key() if name == "run" else _most_used_keys(me))
     else:
         keys = [all_keys()[key] for key in ("storage.root", "run_id")]
         text = "RUN is the name of a run or the path of its folder; the newest when left away."
         parts.append(_section("Which run", [*_wrap(text), *_keys(keys)]))
     return "\n\n".join(parts)
+
+
+def _every_key() -> str:
+    return _section("Keys", _keys(all_keys().values()))
+
+
+def _most_used_keys(me: str) -> str:
+    """One page lists every key; the others would repeat it."""
+    used = [all_keys()[name] for name in _NAMES.replace("=", "").split() if name in all_keys()]
+    lines = [line for key in used for line in _row(f"  {key.name + '=':<24}", _in_short(key))]
+    return _section("Keys that are used most", [*lines, "", f"  {me} run --help lists every key"])
+
+
+def _in_short(key: Key) -> str:
+    sentence, dot, _ = key.help.partition(". ")
+    return sentence + dot.strip()
 
 
 def _section(title: str, lines: Iterable[str]) -> str:

@@ -32,6 +32,17 @@ def test_help_of_run_names_every_key_with_its_default(types: Any) -> None:
     assert "  nodes=auto\n" in out
 
 
+@pytest.mark.parametrize("verb", ["plan", "doctor", "stage", "resume"])
+def test_help_of_another_verb_names_the_keys_used_most_and_where_all_are(
+    types: Any, verb: str
+) -> None:
+    out = types(verb, "--help").out
+    for wanted in ("  nodes=", "  storage.root=", "  train.epochs=", "minilm", "run --help lists"):
+        assert wanted in out
+    assert "supervise.max_restarts" not in out
+    assert len(out.splitlines()) < len(types("run", "--help").out.splitlines()) / 2
+
+
 def test_a_users_own_recipe_stands_in_the_help(types: Any, here: Path) -> None:
     (here / "conf" / "recipe").mkdir(parents=True)
     (here / "conf" / "recipe" / "mine.yaml").write_text(
