@@ -14,7 +14,7 @@ from pathlib import Path
 from launcher.specs import Command, Node
 from launcher.transports import Process, Reach, create
 
-LOST_AFTER_S = 3.0
+LOST_AFTER_S = 6.0
 DEAF_TREE = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

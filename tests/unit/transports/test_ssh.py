@@ -391,10 +391,10 @@ def test_a_supervisor_that_says_nothing_for_too_long_has_lost_its_nodes(
 def test_a_supervisor_that_was_stopped_for_a_moment_blames_no_node(
     sshd: LoopbackSshd, tmp_path: Path, mark: str
 ) -> None:
-    with _supervisor(tmp_path, mark, lost_after_s=1) as supervisor:
+    with _supervisor(tmp_path, mark, lost_after_s=4) as supervisor:
         wait_until("the tree", lambda: len(marked(mark)) == 2)
         supervisor.send_signal(signal.SIGSTOP)
-        time.sleep(3)  # longer than `lost_after_s`; the keepers have patience for eleven
+        time.sleep(6)  # longer than `lost_after_s`; the keepers have patience for fourteen
         supervisor.send_signal(signal.SIGCONT)
         looks = _looks(tmp_path)
         wait_until("more looks", lambda: len(_looks(tmp_path)) > len(looks) + 30)
@@ -439,7 +439,7 @@ while True:
 def test_a_frozen_node_is_lost_and_ends_everything_when_it_thaws(
     reaching: Reaching, tmp_path: Path, mark: str
 ) -> None:
-    transport = reaching(node(0), node(1), lost_after_s=2)
+    transport = reaching(node(0), node(1), lost_after_s=5)
     processes = start(transport, tmp_path, DEAF_TREE, 0, 1, mark=mark)
     wait_until("the trees", lambda: len(marked(mark)) == 4)
     keeper = _parent_of(processes[0].pid)
