@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from launcher.backends import BackendRequest, commands
 from launcher.errors import ConfigError
-from launcher.plan import environment
+from launcher.plan import crowding, environment
 from launcher.specs import (
     CheckpointPolicy,
     Cluster,
@@ -157,4 +157,4 @@ def _notes(cluster: Cluster) -> tuple[str, ...]:
     idle = [node.name for node in cluster.nodes if not node.slots]
     if idle:
         notes.append(f"without ranks: {', '.join(idle)}")
-    return tuple(notes)
+    return (*notes, *crowding.notes(cluster))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from launcher.errors import PreflightError
-from launcher.preflight import checkpoints, machine, ports, program, storage, supervisor
+from launcher.preflight import checkpoints, cores, machine, ports, program, storage, supervisor
 from launcher.preflight.check import (
     Check,
     CheckResult,
@@ -27,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     Check(name="program", moments=_BOTH, ask=program.program),
     Check(name="python", moments=_EARLY, ask=machine.python, of_nodes=True),
     Check(name="device", moments=_EARLY, ask=machine.cuda, of_nodes=True),
+    Check(name="cores", moments=_EARLY, ask=cores.enough),
     Check(name="storage", moments=_EARLY, ask=storage.writable),
     Check(name="checkpoints", moments=_EARLY, ask=checkpoints.still_there),
     Check(name="disk", moments=_BOTH, ask=storage.free_space),
