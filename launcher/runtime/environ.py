@@ -171,7 +171,7 @@ class LaunchEnviron:
             run_dir=_path(environ, "LAUNCHER_RUN_DIR"),
             attempt=_number(environ, "LAUNCHER_ATTEMPT", 1),
             node_name=environ.get("LAUNCHER_NODE_NAME", ""),
-            backend=environ.get("LAUNCHER_BACKEND", "torchrun"),
+            backend=environ.get("LAUNCHER_BACKEND") or _engine_of(environ),
             device=environ.get("LAUNCHER_DEVICE", "auto"),
             gpu_shared=environ.get("LAUNCHER_GPU_SHARED") == "1",
             grace_s=float(environ.get("LAUNCHER_GRACE_S", "30")),
@@ -180,6 +180,19 @@ class LaunchEnviron:
             cwd=_path(environ, "LAUNCHER_CWD"),
             frozen_cwd=_path(environ, "LAUNCHER_FROZEN_CWD"),
         )
+
+
+def _engine_of(environ: Mapping[str, str]) -> str:
+    """Return the engine of the launcher that started us, where nobody named one.
+
+    Who says where torch meets wants torch, whatever started the ranks. PMI_RANK alone may also be
+    Slurm's, which brings no MPI of its own.
+    """
+    table = RankEnviron.from_environ(environ).table
+    if table == "horovod":
+        return "horovod"
+    by_mpi = table == "openmpi" or (table == "mpich" and "MPI_LOCALRANKID" in environ)
+    return "mpi" if by_mpi and not environ.get("MASTER_ADDR") else "torchrun"
 
 
 def node_variables(environ: Mapping[str, str], node_rank: int) -> dict[str, str]:

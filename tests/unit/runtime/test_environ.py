@@ -94,6 +94,33 @@ def test_what_we_set_for_torchrun_reads_back_as_the_same_place() -> None:
     assert RankEnviron.from_environ(torchrun_variables(place, group_rank=1, groups=2)) == place
 
 
+@pytest.mark.parametrize(
+    ("table", "engine"),
+    [
+        ("torchrun", "torchrun"),
+        ("horovod", "horovod"),
+        ("openmpi", "mpi"),
+        ("mpich", "mpi"),
+        ("slurm", "torchrun"),
+    ],
+)
+def test_a_bare_launcher_tells_the_engine_unless_one_is_named(table: str, engine: str) -> None:
+    assert LaunchEnviron.from_environ(PLACES[table]).backend == engine
+    named = {**PLACES[table], "LAUNCHER_BACKEND": "horovod_mpi"}
+    if table in ("openmpi", "mpich"):
+        assert LaunchEnviron.from_environ(named).backend == "horovod_mpi"
+
+
+def test_who_says_where_torch_meets_gets_torch_under_mpirun() -> None:
+    meets = {**PLACES["openmpi"], "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "2000"}
+    assert LaunchEnviron.from_environ(meets).backend == "torchrun"
+
+
+def test_slurms_own_pmi_is_no_mpi() -> None:
+    step = {**PLACES["slurm"], "PMI_RANK": "5", "PMI_SIZE": "8"}
+    assert LaunchEnviron.from_environ(step).backend == "torchrun"
+
+
 def test_launch_environment_without_a_run_folder() -> None:
     launch = LaunchEnviron.from_environ({})
     assert (launch.run_dir, launch.attempt, launch.parent_pid) == (None, 1, None)
