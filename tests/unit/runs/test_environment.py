@@ -117,3 +117,14 @@ def test_the_record_is_written_quickly(tmp_path: Path, repository: Path) -> None
     environment.write(layout, code=frozen(repository))
     assert time.monotonic() - started < 1.0  # 15 ms on an idle laptop
     assert json.loads(layout.environment.read_text())["folder"] == str(repository)
+
+
+def test_what_the_nodes_are_made_of_is_kept_and_what_differs_is_listed(tmp_path: Path) -> None:
+    layout = RunLayout.of(tmp_path, "r1")
+    layout.path.mkdir(parents=True)
+    one = {"host": "a", "python": "3.11.7", "packages": {"torch": "2.13.0", "numpy": "2.0"}}
+    other = {"host": "b", "python": "3.11.7", "packages": {"torch": "2.12.0", "numpy": "2.0"}}
+    environment.write(layout, nodes={"gpu1": one, "gpu2": other})
+    found = json.loads(layout.environment.read_text())
+    assert found["nodes"] == {"gpu1": one, "gpu2": other}
+    assert found["differences"] == {"torch": {"gpu1": "2.13.0", "gpu2": "2.12.0"}}
