@@ -47,13 +47,17 @@ def requeue(job: Job, layout: RunLayout) -> Requeue:
 
 
 def starts_in_vain(layout: RunLayout, job: Job) -> int:
-    """Return how many attempts of this job, counted from its last, committed nothing new."""
-    count = 0
+    """Return how many starts of this job, counted from its last, committed nothing new.
+
+    One start of a job may be several attempts: what fails by itself is tried again within it.
+    """
+    in_vain: set[int] = set()
     for started, ended in reversed(list(attempts_of(layout, job))):
+        start = started.job.restarts if started.job else 0
         if ended is None or (ended.committed_step or 0) > (started.resumes_step or 0):
-            break
-        count += 1
-    return count
+            return len(in_vain - {start})
+        in_vain.add(start)
+    return len(in_vain)
 
 
 def _may_ask(state: str, reason: str) -> bool:

@@ -117,6 +117,8 @@ class _Supervisor:
                 return ended
             try:
                 plan, spent = self._next(plan.attempt + 1), {}
+            except SavedForRequeue as error:
+                return self._close(ended, OutcomeState.SAVED, error.exit_code, why=f"{error}")
             except PreflightError as error:
                 why = f"{error}"
                 return self._close(ended, OutcomeState.FAILED, TrainingError.exit_code, why=why)

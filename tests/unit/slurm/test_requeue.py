@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,13 +78,24 @@ def test_three_starts_without_a_new_checkpoint_are_enough(
     called = scontrol("RUNNING")
     attempt(1, resumes=None, committed=40)
     for number in (2, 3):
-        attempt(number, resumes=40, committed=40)
+        attempt(number, job=replace(JOB, restarts=number - 1), resumes=40, committed=40)
     assert requeue(JOB, layout).granted
-    attempt(4, resumes=40, committed=40)
+    attempt(4, job=replace(JOB, restarts=3), resumes=40, committed=40)
     answer = requeue(JOB, layout)
     assert not answer.granted
     assert "3 starts of job 7 in a row brought no new checkpoint" in answer.why
     assert calls(called).count(["requeue", "7"]) == 1
+
+
+def test_what_one_start_of_a_job_tried_again_counts_once(
+    layout: RunLayout, attempt: Callable[..., None]
+) -> None:
+    attempt(1, resumes=None, committed=40)
+    attempt(2, resumes=40, committed=40)
+    assert starts_in_vain(layout, JOB) == 0
+    for number in (3, 4, 5):
+        attempt(number, job=replace(JOB, restarts=1), resumes=40, committed=40)
+    assert starts_in_vain(layout, JOB) == 1
 
 
 def test_other_jobs_and_starts_that_were_cut_off_do_not_count(
@@ -93,7 +105,7 @@ def test_other_jobs_and_starts_that_were_cut_off_do_not_count(
     attempt(2, job=None)
     attempt(3, ended=False)
     assert starts_in_vain(layout, JOB) == 0
-    attempt(4)
+    attempt(4, job=replace(JOB, restarts=1))
     assert starts_in_vain(layout, JOB) == 1
 
 

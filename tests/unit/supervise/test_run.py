@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from launcher import runs
-from launcher.errors import NotRequeueable, PreflightError
+from launcher.errors import NotRequeueable, PreflightError, SavedForRequeue
 from launcher.runs import FailureKind, events, supervisor
 from launcher.runs.events import (
     AttemptEnded,
@@ -360,6 +360,22 @@ def test_a_failure_after_somebody_took_over_is_nobodys_business(
     with pytest.raises(NotRequeueable, match="taken over"):
         scene.run(behaviour)
     assert not scene.layout.result.exists()
+
+
+def test_a_run_without_enough_nodes_waits_for_its_batch_job_to_bring_others(scene: Scene) -> None:
+    plan_for = scene.plan_for
+
+    def with_nodes_once(attempt: int) -> Plan:
+        if attempt > 1:
+            raise SavedForRequeue("1 of 2 nodes is left", hint="another start brings others")
+        plan: Plan = plan_for(attempt)
+        return plan
+
+    scene.plan_for = with_nodes_once
+    outcome = scene.run("commit_then:agent_dies")
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.SAVED, 75)
+    assert outcome.committed_step == 1
+    assert "1 of 2 nodes is left" in scene.recorder.of(RunEnded)[0].why
 
 
 def test_who_loses_the_next_attempt_to_somebody_else_leaves_the_run(scene: Scene) -> None:
