@@ -226,12 +226,13 @@ class _Launch:
         return replace(self, code=self.code.freeze() if self.code else None)
 
     def finished(self) -> supervise.Outcome | None:
-        """Return how the run ended if it is done already and is not to be started over.
+        """Return how the run ended if it is done already, and neither made longer nor started over.
 
         Raises:
             ConfigError: it was started with other values.
         """
-        compare.require_same_run(self.layout.config, self.config)
+        if compare.longer(compare.require_same_run(self.layout.config, self.config)):
+            return None
         done = supervise.finished(self.layout)
         return done if self.config.resume in ("auto", "required") else None
 
@@ -334,8 +335,21 @@ class _Launch:
             if code
             else config.env,
             code=code.frozen if code else None,
-            notes=code.notes if code else (),
+            notes=(*(code.notes if code else ()), *self._longer()),
         )
+
+    def _longer(self) -> tuple[str, ...]:
+        """Return the note on a run that is to go on beyond its end."""
+        if self.config.resume == "never":
+            return ()
+        found = compare.longer(compare.require_same_run(self.layout.config, self.config))
+        if not found:
+            return ()
+        note = (
+            f"the run is made longer: {found}. A learning rate that falls towards the end of "
+            "training is, from here on, that of the longer run"
+        )
+        return (note,)
 
     def preflight_config(self) -> preflight.PreflightConfig:
         return preflight.PreflightConfig(min_free_gb=self.config.preflight.min_free_gb)

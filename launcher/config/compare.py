@@ -1,12 +1,13 @@
 """Whether a run that is there already may go on with another configuration. Pure but for one read.
 
 What changes the meaning of a checkpoint must stay as it was: the loss curve would be that of
-neither configuration. Where the ranks run, how often they save and what is shown may change freely.
+neither configuration. Where the ranks run, how often they save and what is shown may change freely,
+and a run may be made longer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ _FIXED = (
     *("determinism", "logical_shards"),
 )
 """Keys, or sections of keys, that decide what is trained."""
+_LENGTH = ("train.max_steps", "train.epochs")
+"""How long is trained: more may be asked for at any time, less would be in the past already."""
 _FREE = frozenset(
     f"train.{name}"
     for name in (
@@ -52,9 +55,23 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Differ
     """
     old, new = dict(_leaves(then)), dict(_leaves(now))
     return tuple(
-        Difference(key=key, then=old[key], now=new[key], matters=_matters(key, now))
+        Difference(
+            key=key,
+            then=old[key],
+            now=new[key],
+            matters=_matters(key, now) and not _is_longer(key, old[key], new[key]),
+        )
         for key in old.keys() & new.keys()
         if _normal(old[key]) != _normal(new[key])
+    )
+
+
+def longer(found: Iterable[Difference]) -> str:
+    """Return in words by how much more is to be trained than before; empty if it is not."""
+    return ", ".join(
+        f"{each.key} from {each.then} to {each.now}"
+        for each in found
+        if _is_longer(each.key, each.then, each.now)
     )
 
 
@@ -103,6 +120,11 @@ def _told(matter: list[Difference]) -> list[Difference]:
         for each in matter
         if each.key.endswith(".name") or not each.key.startswith(tuple(renamed))
     ]
+
+
+def _is_longer(key: str, then: Any, now: Any) -> bool:
+    """Without a number of steps, which is 0, nobody knows here how many an epoch has."""
+    return key in _LENGTH and 0 < then < now
 
 
 def _matters(key: str, now: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from launcher.runs import metrics, report
 from launcher.runs.files import read_object, replace
 from launcher.runs.ledger import ledger
+from launcher.runs.records import newest_attempt
 from launcher.specs import RunLayout
 from launcher.supervise.outcome import Outcome, OutcomeState
 
@@ -45,11 +46,16 @@ def close_run(layout: RunLayout, outcome: Outcome) -> None:
 
 
 def finished(layout: RunLayout) -> Outcome | None:
-    """Return how the run ended if it is done, as `result.json` has it; else None."""
+    """Return how the run ended if it is done, as `result.json` has it; else None.
+
+    A later attempt without a result of its own, of a run made longer or started over, was killed.
+    """
     found = read_object(layout.result)
+    numbers = {name: each for name, each in found.items() if isinstance(each, int)}
     if found.get("state") != OutcomeState.DONE:
         return None
-    numbers = {name: each for name, each in found.items() if isinstance(each, int)}
+    if numbers.get("attempts", 0) < newest_attempt(layout):
+        return None
     return Outcome(
         run_id=layout.run_id,
         state=OutcomeState.DONE,

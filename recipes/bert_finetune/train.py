@@ -240,7 +240,20 @@ class Trainer:
         """Go on from a checkpoint, if there is one and the configuration wants it."""
         found = self.checkpoints.restore(self.state, resume=self.settings.resume)
         if found:
+            self.renew_rate()
             self.say(f"going on after step {found.step} of {self.total_steps}. {found.note}")
+
+    def renew_rate(self) -> None:
+        """Take the rate of this run's own schedule; that of the checkpoint may have been shorter.
+
+        In an unchanged run it is the same number.
+        """
+        schedule = self.scheduler
+        for group, base, factor in zip(
+            self.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+        ):
+            group["lr"] = base * factor(schedule.last_epoch)
+        schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def save(self) -> None:
         """Start writing a checkpoint; training goes on meanwhile."""

@@ -14,6 +14,7 @@ from launcher import config, launch, supervise
 from launcher.config import LaunchConfig
 from launcher.errors import SavedForRequeue
 from launcher.runs import events
+from launcher.specs import RunLayout
 from launcher.staging.progress import NoProgress
 from tests.unit.slurm.conftest import command
 
@@ -124,3 +125,14 @@ def test_the_runs_of_a_sweep_have_the_same_names_at_each_start_of_their_job(
     assert launch.numbered(chosen, 2).run_id == "script-7-2"
     assert launch.numbered(load("cluster=slurm", "run_id=mine"), 2).run_id == "mine"
     assert launch.numbered(load(), 2).run_id == ""
+
+
+def test_the_plan_of_a_run_made_longer_says_so(load: Callable[..., LaunchConfig]) -> None:
+    short = load("run_id=r", "train.epochs=1")
+    layout = RunLayout.of(short.storage.root, "r")
+    layout.path.mkdir(parents=True)
+    layout.config.write_text(config.dump(short))
+    long = ("run_id=r", "train.epochs=3")
+    (note,) = launch.plan(load(*long)).notes
+    assert "train.epochs from 1 to 3" in note
+    assert launch.plan(short).notes == launch.plan(load(*long, "resume=never")).notes == ()

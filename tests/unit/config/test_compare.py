@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher import config
-from launcher.config.compare import differences, require_same_run
+from launcher.config.compare import differences, longer, require_same_run
 from launcher.config.keys import all_keys
 from launcher.errors import ConfigError
 
@@ -44,8 +44,7 @@ MATTER = [
     *[
         (f"train.{name}={value}",)
         for name, value in {
-            "max_steps": 3,
-            "epochs": 3,
+            "max_steps": 3,  # nobody knows here whether that is more than its epochs have
             "batch_size": 64,
             "lr": 1,
             "head_lr": 1,
@@ -56,6 +55,12 @@ MATTER = [
             "seed": 1,
         }.items()
     ],
+]
+
+
+LONGER = [
+    ("train.max_steps=10", "train.max_steps=11"),
+    ("train.epochs=1", "train.epochs=3"),
 ]
 
 
@@ -85,8 +90,30 @@ def test_what_is_trained_may_not_change(started: Path, changed: tuple[str, ...])
     require_same_run(started, config.load([*BASE, *changed, "resume=never"], cwd=started.parent))
 
 
+@pytest.mark.parametrize(("then", "now"), LONGER)
+def test_a_run_may_be_made_longer_but_not_shorter(tmp_path: Path, then: str, now: str) -> None:
+    (tmp_path / "train.py").write_text("")
+    short, long = (config.load([*BASE, each], cwd=tmp_path) for each in (then, now))
+    file = tmp_path / "config.yaml"
+    file.write_text(config.dump(short))
+    found = require_same_run(file, long)
+    assert longer(found) == f"{then.replace('=', ' from ')} to {now.partition('=')[2]}"
+    assert longer(require_same_run(file, short)) == ""
+    file.write_text(config.dump(long))
+    with pytest.raises(ConfigError) as caught:
+        require_same_run(file, short)
+    assert " now" in caught.value.context
+
+
+def test_a_longer_run_of_another_kind_is_refused_all_the_same(started: Path) -> None:
+    now = config.load([*BASE, "train.epochs=3", "train.seed=7"], cwd=started.parent)
+    with pytest.raises(ConfigError) as caught:
+        require_same_run(started, now)
+    assert caught.value.context == "train.seed: 42 then, 7 now"
+
+
 def test_every_key_of_training_is_in_one_of_the_two_tables() -> None:
-    told = {text.partition("=")[0] for each in (*HARMLESS, *MATTER) for text in each}
+    told = {text.partition("=")[0] for each in (*HARMLESS, *MATTER, *LONGER) for text in each}
     assert {key for key in all_keys() if key.startswith("train.")} <= told
 
 

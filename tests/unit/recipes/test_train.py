@@ -237,6 +237,25 @@ def test_a_run_that_was_done_is_only_evaluated_again(trainer: Any) -> None:
     assert again.ctx.result["samples_per_s"] == 0.0
 
 
+def test_a_run_made_longer_goes_on_with_the_rates_of_the_longer_schedule(trainer: Any) -> None:
+    first = trainer()
+    first.train()
+    first.finish({})
+    assert {group["lr"] for group in first.optimizer.param_groups} == {0.0}
+
+    longer = trainer(attempt=2, epochs=4)
+    longer.restore()
+    assert {group["lr"] for group in longer.optimizer.param_groups} == {0.5e-3, 2.5e-3}
+    assert longer.scheduler.get_last_lr()[0] == 0.5e-3
+    before = [p.clone() for p in longer.model.parameters()]
+    longer.step()
+    after = longer.model.parameters()
+    assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True) if b.any())
+    longer.train()
+    assert sorted(longer.ctx.losses) == [7, 8, 9, 10, 11, 12]
+    longer.finish({})
+
+
 def test_max_steps_ends_before_the_epochs_do_and_may_go_beyond(trainer: Any) -> None:
     assert trainer().total_steps == 6
     assert trainer(max_steps=2).total_steps == 2
