@@ -71,6 +71,7 @@ class Watch:
         self._exit_codes: dict[int, int] = {}
         self._records: list[RankRecord] = []
         self._failed: set[int] = set()
+        self._lost = False
         self._joined = False
         self._committed: int | None = None
         self._hangs = HangDetector(policy.hang_timeout_s)
@@ -167,7 +168,9 @@ class Watch:
             if code is None or node_rank in self._exit_codes:
                 continue
             self._exit_codes[node_rank] = code
-            if process.lost:
+            # A connection that breaks off while we end what is left says nothing of its node.
+            if process.lost and not (self._lost and self._stopping.stage is Stage.KILLED):
+                self._lost = True
                 self._note_loss(node_rank, process.lost)
             else:
                 self._note_exit(node_rank, code)
