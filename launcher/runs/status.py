@@ -13,7 +13,7 @@ from launcher.errors import UnknownNameError
 from launcher.runs import events
 from launcher.runs.events import AttemptStarted, Event, RunEnded, StopRequested
 from launcher.runs.files import read_lines, read_object
-from launcher.runs.phases import phase_of
+from launcher.runs.phases import PROGRAM, phase_of
 from launcher.runs.records import attempts, newest_attempt, read_plan, read_ranks
 from launcher.runs.supervisor import is_alive, read_supervisor
 from launcher.specs import Node, Plan, RankRecord, RankState, RunLayout
@@ -105,12 +105,13 @@ def read_status(layout: RunLayout, *, now: float | None = None) -> RunStatus:
     told = events.read(layout.attempt(attempt).events) if attempt else []
     leader = records[0] if records else None
     step, total = _steps(records)
+    recipe = plan.recipe if plan else ""
     rate = leader.samples_per_s if leader else None
     return RunStatus(
         run_id=layout.run_id,
-        state=_state(told, records, alive=alive, attempt=attempt),
+        state=_state(told, records, alive=alive, attempt=attempt, recipe=recipe),
         attempt=attempt,
-        recipe=plan.recipe if plan else "",
+        recipe=recipe,
         step=step,
         total_steps=total,
         loss=leader.loss if leader else None,
@@ -174,7 +175,12 @@ _WORST_FIRST = (
 
 
 def _state(
-    told: Sequence[Event], records: Sequence[RankRecord], *, alive: bool, attempt: int
+    told: Sequence[Event],
+    records: Sequence[RankRecord],
+    *,
+    alive: bool,
+    attempt: int,
+    recipe: str,
 ) -> RunState:
     ended = next((event for event in reversed(told) if isinstance(event, RunEnded)), None)
     if ended is not None:
@@ -183,7 +189,8 @@ def _state(
         return RunState.LOST if attempt else RunState.STAGING
     if any(isinstance(event, StopRequested) for event in told):
         return RunState.STOPPING
-    return RunState.RUNNING if any(record.step for record in records) else RunState.STARTING
+    runs = any(record.step or phase_of(record, recipe) == PROGRAM for record in records)
+    return RunState.RUNNING if runs else RunState.STARTING
 
 
 def _node(node: Node, records: Sequence[RankRecord], *, recipe: str, now: float) -> NodeStatus:

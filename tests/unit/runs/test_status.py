@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from launcher.errors import UnknownNameError
 from launcher.runs import RunState, read_status, supervisor
 from launcher.runs.status import remaining_s
-from launcher.specs import RankState, RunLayout
+from launcher.specs import RankState, RunLayout, to_json
 
 if TYPE_CHECKING:
     RunFolder = Any
@@ -80,3 +81,14 @@ def test_an_unknown_run_offers_the_nearest(folder: RunFolder) -> None:
 def test_the_time_left_is_unknown_without_a_total_or_a_step() -> None:
     assert remaining_s([], 1, 10) is None
     assert remaining_s([{"step": 1, "step_time_s": 1.0}], 1, 0) is None
+
+
+def test_a_script_that_takes_no_steps_is_running_once_its_program_is(folder: RunFolder) -> None:
+    folder.begin(nodes=1)
+    supervisor.beat(folder.layout, attempt=1)
+    plan = replace(folder.plan(), recipe="script")
+    folder.layout.attempt(1).plan.write_text(to_json(plan))
+    folder.rank(0, step=0, phase="start", state=RankState.STARTING)
+    assert read_status(folder.layout).state is RunState.STARTING
+    folder.rank(0, step=0, phase="start")
+    assert read_status(folder.layout).state is RunState.RUNNING
