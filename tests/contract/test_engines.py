@@ -229,5 +229,36 @@ def test_every_engine_keeps_the_contract(found: Any, check: str) -> None:
     assert [rank[check] for rank in ranks] == [""] * len(ranks)
 
 
+def test_a_bare_mpirun_gives_its_ranks_the_engine_of_mpi(tmp_path: Path) -> None:
+    from launcher.runtime import mpirun
+
+    try:
+        require("mpi")
+    except EngineMissingError as error:
+        pytest.skip(error.message)
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from launcher import runtime\n"
+        "ctx = runtime.init()\n"
+        "print('rank', ctx.rank, 'of', ctx.world_size, 'through', ctx.engine.name, flush=True)\n"
+    )
+    ours = ("LAUNCHER_", "MASTER_", "RANK", "WORLD_SIZE")
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    done = subprocess.run(
+        [
+            *(mpirun.find("mpirun", os.environ), "-np", "2"),
+            *(sys.executable, "-m", "launcher.runtime", "--", str(program)),
+        ],
+        env={**bare, **FLAVOURS, "CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = sorted(line for line in done.stdout.splitlines() if line.startswith("rank"))
+    assert lines == ["rank 0 of 2 through mpi", "rank 1 of 2 through mpi"]
+
+
 if __name__ == "__main__":
     run_checks()
