@@ -57,7 +57,9 @@ def test_a_spare_takes_the_place_of_a_lost_host_which_is_used_again_when_it_is_b
     run: Training,
 ) -> None:
     supervisor = run.start(
-        "head", "cluster.hosts=[host1,host2,host3]", "nodes=2", "cluster.spares=[host3]", steps=60
+        "head",
+        *("cluster.hosts=[host1,host2,host3]", "nodes=2", "cluster.spares=[host3]"),
+        slow=[1, 2],
     )
     run.wait_until_step(7)
     run.lab.crash("host2")

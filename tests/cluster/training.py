@@ -35,6 +35,7 @@ state = checkpoint.TrainingState(
     model=model, optimizer=optimizer, cursor=checkpoint.DataCursor(seed=1)
 )
 steps = options.get("steps", 40)
+slow = options.get("slow", [1])  # attempts in which something is going to happen
 seen = (ctx.run_dir / "seen" / f"{ctx.attempt}-{ctx.rank}.jsonl")
 seen.parent.mkdir(exist_ok=True)
 with checkpoint.Checkpointer(
@@ -53,7 +54,7 @@ with checkpoint.Checkpointer(
             file.write(json.dumps({"step": state.step, "ids": mine}) + "\\n")
             numbers = dict(epoch=0.0, loss=1.0, lr=0.1, samples=12, step_time_s=0.1)
             ctx.log_step(step=state.step, total_steps=steps, **numbers)
-            time.sleep(0.1)
+            time.sleep(0.3 if ctx.attempt in slow else 0.03)
             stop = ctx.should_stop() and ctx.rank not in options.get("deaf", [])
             if state.step % 5 == 0 or stop:
                 saver.save(state)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from launcher.runs.supervisor import STALE_S, beat, is_alive, leave, read_supervisor, rival
+from launcher.runs.supervisor import (
+    STALE_S,
+    beat,
+    is_alive,
+    leave,
+    read_supervisor,
+    refusal,
+    rival,
+)
 from launcher.specs import RunLayout, to_json
 
 
@@ -45,6 +53,19 @@ def test_on_another_host_the_heartbeat_counts(layout: RunLayout) -> None:
     other = replace(found, host="elsewhere", boot_id="x", heartbeat_at=now)
     assert is_alive(other, now=now + STALE_S - 1)
     assert not is_alive(other, now=now + STALE_S + 1)
+
+
+def test_who_comes_too_early_on_another_host_is_told_how_long_to_wait(layout: RunLayout) -> None:
+    beat(layout, attempt=1)
+    found = read_supervisor(layout)
+    assert found is not None
+    what, hint = refusal(found, layout)
+    assert found.name in what
+    assert "repeat" not in hint
+    other = replace(found, host="elsewhere", heartbeat_at=time.time() + 60)  # its clock is ahead
+    what, hint = refusal(other, layout)
+    assert what.endswith("on elsewhere, as it said 0 s ago")
+    assert f"if elsewhere is down, repeat this in {STALE_S:.0f} s" in hint
 
 
 def test_only_its_own_word_is_taken_back(layout: RunLayout) -> None:

@@ -260,6 +260,28 @@ def test_without_a_run_folder_output_stays_where_it_was(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["prog.py"]
 
 
+def test_a_program_stands_where_it_is_told_to_or_in_the_frozen_counterpart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "copy"):
+        (tmp_path / name).mkdir()
+
+    def stands(cwd: str) -> tuple[str, str]:
+        monkeypatch.setenv("LAUNCHER_CWD", str(tmp_path / cwd))
+        folder = tmp_path / f"run in {cwd}"
+        folder.mkdir()
+        program = Shimmed(folder, "import os; print('stands in', os.path.basename(os.getcwd()))")
+        assert program.wait() == 0
+        said = program.log
+        return said.partition("stands in ")[2].strip(), said
+
+    monkeypatch.setenv("LAUNCHER_FROZEN_CWD", str(tmp_path / "copy" / "ignored"))
+    assert stands("here")[0] == "here"
+    folder, said = stands("nowhere")
+    assert folder == "copy"  # of the folder itself there is no copy
+    assert f"{tmp_path}/nowhere is not on this node" in said
+
+
 def test_the_shim_imports_no_torch() -> None:
     code = "import sys, launcher.runtime.shim; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

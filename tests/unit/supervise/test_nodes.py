@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from launcher import runs
 from launcher.errors import PreflightError
 from launcher.runs import FailureKind
-from launcher.runs.events import Killed, NodeExited, NodeLost, NodesChanged, RunEnded
+from launcher.runs.events import Killed, NodeExited, NodeLost, NodesChanged, RunEnded, StopRequested
 from launcher.specs import Command, Plan, RankRecord
 from launcher.supervise import OutcomeState
 from launcher.supervise.journal import Journal
@@ -108,7 +108,10 @@ def test_a_lost_node_ends_the_attempt_and_is_told_with_its_reason(scene: Scene) 
     (lost,) = scene.recorder.of(NodeLost)
     assert (lost.node_rank, lost.node, lost.why) == (1, "local1", "no sign of life for 21 s")
     assert {each.node_rank for each in scene.recorder.of(NodeExited)} == {0, 2}
-    assert len(scene.recorder.of(Killed)) == 1  # the deaf one
+    (asked,) = scene.recorder.of(StopRequested)
+    assert asked.by == "the supervisor"
+    (killed,) = scene.recorder.of(Killed)  # the deaf one
+    assert killed.reason == "not gone after the first failure"
     assert end.exit_codes[1] == -signal.SIGKILL
     failure = runs.first_failure(scene.layout, 1)
     assert failure is not None
