@@ -1,0 +1,239 @@
+"""One launch: a configuration with its run folder, its batch job, its code and its nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from launcher import capsule, preflight, slurm, staging, storage, supervise
+from launcher import plan as planning
+from launcher.checkpoint import next_generation
+from launcher.config import CodeChoice, LaunchConfig, compare, dump
+from launcher.errors import ConfigError, PreflightError, SavedForRequeue
+from launcher.launch.nodes import PORT_TRIES, Found, find
+from launcher.runs import environment, files
+from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What the steps share."""
+
+    config: LaunchConfig
+    layout: RunLayout
+    job: Job | None
+    """The batch job that all this happens in."""
+    code: capsule.Code | None
+    """None runs the program where it lies."""
+    found: Found | None = None
+    """The nodes of the first attempt; later ones look again."""
+
+    @classmethod
+    def of(cls, config: LaunchConfig) -> Launch:
+        root = storage.local_root(config.storage.root)
+        job = own_job(config)
+        run_id = slurm.run_id_of(job, config.run_id, config.recipe.name) if job else config.run_id
+        config = replace(
+            config,
+            run_id=run_id or new_run_id(config.recipe.name),
+            storage=replace(config.storage, root=str(root)),
+        )
+        layout = RunLayout.of(root, config.run_id)
+        if job:
+            config = replace(config, resume=slurm.resume_of(layout, job, config.resume))
+        return cls(
+            config=config,
+            layout=layout,
+            job=job,
+            code=_code(config, layout, root),
+        )
+
+    def freeze(self) -> Launch:
+        """Copy the code, before anything takes long enough to edit it meanwhile."""
+        return replace(self, code=self.code.freeze() if self.code else None)
+
+    def finished(self) -> supervise.Outcome | None:
+        """Return how the run ended if it is done already, and neither made longer nor started over.
+
+        Raises:
+            ConfigError: it was started with other values.
+        """
+        if compare.longer(compare.require_same_run(self.layout.config, self.config)):
+            return None
+        done = supervise.finished(self.layout)
+        return done if self.config.resume in ("auto", "required") else None
+
+    def submission(self) -> slurm.Submission:
+        """Return the batch job that runs this as the configuration says now."""
+        config = self.config
+        options = config.cluster.slurm
+        early = slurm.early_warning(self.layout, options, grace_s=config.supervise.grace_s)
+        patient = replace(config.supervise, grace_s=early.grace_s)
+        return slurm.prepare(
+            self.layout,
+            options=options,
+            nodes=config.nodes if isinstance(config.nodes, int) else 1,
+            signal_s=early.signal_s,
+            python=config.cluster.python or sys.executable,
+            config=dump(replace(config, supervise=patient)),
+        )
+
+    def start_again(self) -> slurm.Requeue | None:
+        """Ask Slurm for the next start of the job that we are in; None if it is not to be asked."""
+        if self.job is None or not self.config.cluster.slurm.requeue:
+            return None
+        # Slurm ends the job to start it again: all is saved, and the last words are still to come.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return slurm.requeue(self.job, self.layout)
+
+    def with_nodes(self, attempt: int) -> Launch:
+        """Find the nodes of the next attempt, and have them write in the storage root."""
+        at_least = None if attempt == 1 else self.config.cluster.min_nodes
+        return replace(self, found=find(self.config, attempt, write=True, at_least=at_least))
+
+    def next_plan(self) -> Plan:
+        attempt = next_generation(self.layout.checkpoints)
+        return self._plan(self._found(attempt) or find(self.config, attempt))
+
+    def plan_for(self, attempt: int) -> Plan:
+        """Build the plan of an attempt of a run that was started: with the nodes that are left.
+
+        Raises:
+            SavedForRequeue: they are too few, and another start of our batch job brings others.
+        """
+        found = self._found(attempt)
+        try:
+            found = found or find(self.config, attempt, at_least=self.config.cluster.min_nodes)
+        except PreflightError as error:
+            if self.job is None:
+                raise
+            raise SavedForRequeue(error.message, context=error.context, hint=error.hint) from error
+        return self._plan(found)
+
+    def _found(self, attempt: int) -> Found | None:
+        return self.found if self.found and self.found.attempt == attempt else None
+
+    def _plan(self, found: Found) -> Plan:
+        """Build a plan whose ranks meet at a port that is free, unless the user pinned one."""
+        request = self._request(found.attempt, found.nodes)
+        for port_try in range(PORT_TRIES):
+            made = planning.build(replace(request, port_try=port_try))
+            meet = made.rendezvous
+            if meet.pinned or found.is_free(meet.address, meet.port):
+                break
+        return made
+
+    def _request(self, attempt: int, nodes: Cluster) -> planning.PlanRequest:
+        config, code = self.config, self.code
+        program = _program(config)
+        return planning.PlanRequest(
+            run_id=config.run_id,
+            attempt=attempt,
+            storage_root=config.storage.root,
+            cluster=nodes,
+            backend=config.backend.name,
+            program=replace(program, path=str(code.program)) if code else program,
+            python=config.cluster.python or sys.executable,
+            cwd=str(code.packages if code else Path.cwd()),
+            checkpoint=CheckpointPolicy(
+                every_steps=config.checkpoint.every_steps,
+                keep=config.checkpoint.keep,
+                resume=config.resume,
+            ),
+            stage=staging.items(config.model, config.data),
+            port=config.cluster.port or None,
+            grace_s=config.supervise.grace_s,
+            logical_shards=config.fixed_shards,
+            env=code.variables(config.env, os.environ.get("PYTHONPATH", ""))
+            if code
+            else config.env,
+            code=code.frozen if code else None,
+            notes=(*(code.notes if code else ()), *self._longer()),
+        )
+
+    def _longer(self) -> tuple[str, ...]:
+        """Return the note on a run that is to go on beyond its end."""
+        if self.config.resume == "never":
+            return ()
+        found = compare.longer(compare.require_same_run(self.layout.config, self.config))
+        if not found:
+            return ()
+        note = (
+            f"the run is made longer: {found}. A learning rate that falls towards the end of "
+            "training is, from here on, that of the longer run"
+        )
+        return (note,)
+
+    def preflight_config(self) -> preflight.PreflightConfig:
+        return preflight.PreflightConfig(min_free_gb=self.config.preflight.min_free_gb)
+
+    def supervise_policy(self) -> supervise.SupervisePolicy:
+        chosen = self.config.supervise
+        return supervise.SupervisePolicy(
+            max_restarts=chosen.max_restarts,
+            grace_s=chosen.grace_s,
+            hang_timeout_s=chosen.hang_timeout_s,
+            lost_after_s=chosen.lost_after_s,
+        )
+
+    def write_run_folder(self, staged: dict[str, StagedItem]) -> None:
+        """Write what the ranks and the read-side verbs need before the first rank starts."""
+        self.layout.path.mkdir(parents=True, exist_ok=True)
+        config = self.config
+        if config.code is CodeChoice.new:  # once: who goes on later keeps what was new now
+            config = replace(config, code=CodeChoice.frozen)
+        files.replace(self.layout.config, dump(config))
+        folders = {name: item.path for name, item in staged.items()}
+        files.replace(self.layout.staged, json.dumps(folders, indent=2))
+        if self.job:
+            slurm.note_own(self.layout, self.job)
+        if self.code:
+            self.code.record()
+        environment.write(
+            self.layout,
+            code=self.code.frozen if self.code else None,
+            nodes=self.found.environment() if self.found else None,
+        )
+
+
+def new_run_id(recipe: str) -> str:
+    """Return a name for a run that sorts by time and that nobody else chose."""
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return f"{recipe}-{stamp}-{secrets.token_hex(2)}"
+
+
+def own_job(config: LaunchConfig) -> Job | None:
+    """Return the batch job that the run happens in."""
+    return Job.from_environ(os.environ) if config.cluster.name == "slurm" else None
+
+
+def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> capsule.Code | None:
+    if config.code is CodeChoice.shared:
+        return None
+    return capsule.Code.of(
+        Path(_program(config).path),
+        layout=layout,
+        storage_root=root,
+        cwd=Path.cwd(),
+        anew=config.code is CodeChoice.new or config.resume == "never",
+    )
+
+
+def _program(config: LaunchConfig) -> Program:
+    path = config.script or config.recipe.program
+    if not path:
+        raise ConfigError(
+            f"recipe={config.recipe.name} needs a program",
+            hint="give `script=PATH`, or set `recipe.program` in the recipe's file",
+        )
+    return Program(
+        path=str(Path(path).expanduser().absolute()),
+        args=config.args,
+        recipe=config.recipe.name,
+    )
