@@ -81,7 +81,7 @@ Slurm step leaves both sets."""
 _BY_BACKEND: Mapping[str, tuple[str, ...]] = {
     "torchrun": ("torchrun",),
     "horovod": ("horovod",),
-    "horovod_mpi": ("openmpi", "mpich"),
+    "horovod_mpi": ("openmpi", "mpich", "slurm"),
     "mpi": ("openmpi", "mpich", "slurm"),
 }
 
@@ -114,8 +114,7 @@ class RankEnviron:
         """
         names = _BY_BACKEND.get(environ.get("LAUNCHER_BACKEND", ""), tuple(TABLES))
         for name in names:
-            variables = TABLES[name]
-            if environ.get(variables.rank) and environ.get(variables.world_size):
+            if _tells(name, environ) and not _is_slurms(name, environ):
                 return cls._from_table(name, environ)
         return cls(rank=0, world_size=1, local_rank=0, local_world_size=1, node_rank=0, table="")
 
@@ -185,13 +184,17 @@ class LaunchEnviron:
 def _engine_of(environ: Mapping[str, str]) -> str:
     """Return the engine of the launcher that started us, where nobody named one.
 
-    Who says where torch meets wants torch, whatever started the ranks. PMI_RANK alone may also be
-    Slurm's, which brings no MPI of its own.
+    Who says where torch meets wants torch, whatever started the ranks. Slurm brings no MPI of its
+    own: only `srun --mpi=pmix` says that its ranks are of MPI. PMI_RANK alone does not.
     """
     table = RankEnviron.from_environ(environ).table
     if table == "horovod":
         return "horovod"
-    by_mpi = table == "openmpi" or (table == "mpich" and "MPI_LOCALRANKID" in environ)
+    by_mpi = (
+        table == "openmpi"
+        or (table == "mpich" and "MPI_LOCALRANKID" in environ)
+        or (table == "slurm" and environ.get("PMIX_NAMESPACE", "").startswith("slurm."))
+    )
     return "mpi" if by_mpi and not environ.get("MASTER_ADDR") else "torchrun"
 
 
@@ -222,6 +225,19 @@ def torchrun_variables(place: RankEnviron, *, group_rank: int, groups: int) -> d
         "ROLE_RANK": str(place.rank),
         "ROLE_WORLD_SIZE": str(place.world_size),
     }
+
+
+def _tells(name: str, environ: Mapping[str, str]) -> bool:
+    variables = TABLES[name]
+    return bool(environ.get(variables.rank) and environ.get(variables.world_size))
+
+
+def _is_slurms(name: str, environ: Mapping[str, str]) -> bool:
+    """Return whether Slurm set what looks like MPICH's: `srun --mpi=pmi2` does, in part.
+
+    It tells rank and size so, but the place on the node by its own names alone.
+    """
+    return name == "mpich" and "MPI_LOCALRANKID" not in environ and _tells("slurm", environ)
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:

@@ -116,9 +116,61 @@ def test_who_says_where_torch_meets_gets_torch_under_mpirun() -> None:
     assert LaunchEnviron.from_environ(meets).backend == "torchrun"
 
 
-def test_slurms_own_pmi_is_no_mpi() -> None:
+# What `srun --mpi=pmix -N2 -n3` of Slurm 22.05 gives its last rank, recorded.
+UNDER_PMIX = {
+    "PMIX_HOSTNAME": "host2",
+    "PMIX_NAMESPACE": "slurm.pmix.1.0",
+    "PMIX_RANK": "2",
+    "PMIX_SECURITY_MODE": "munge,native",
+    "PMIX_SERVER_URI4": "pmix-server.36;tcp4://127.0.0.1:38081",
+    "PMIX_VERSION": "4.2.2rc2",
+    "SLURM_GTIDS": "2",
+    "SLURM_LOCALID": "0",
+    "SLURM_MPI_TYPE": "pmix",
+    "SLURM_NNODES": "2",
+    "SLURM_NODEID": "1",
+    "SLURM_NTASKS": "3",
+    "SLURM_PROCID": "2",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_NODES": "2",
+    "SLURM_STEP_NUM_TASKS": "3",
+    "SLURM_STEP_TASKS_PER_NODE": "2,1",
+    "SLURM_TASKS_PER_NODE": "2,1",
+}
+
+
+def test_srun_with_pmix_gives_the_engine_of_mpi_and_the_place_by_slurms_packing() -> None:
+    assert LaunchEnviron.from_environ(UNDER_PMIX).backend == "mpi"
+    place = RankEnviron.from_environ(UNDER_PMIX)
+    assert (place.table, place.rank, place.world_size) == ("slurm", 2, 3)
+    assert (place.node_rank, place.local_rank, place.local_world_size) == (1, 0, 1)
+
+
+def test_who_says_where_torch_meets_gets_torch_under_srun_with_pmix() -> None:
+    meets = {**UNDER_PMIX, "MASTER_ADDR": "host1", "MASTER_PORT": "2000"}
+    assert LaunchEnviron.from_environ(meets).backend == "torchrun"
+
+
+@pytest.mark.parametrize("backend", ["mpi", "horovod_mpi"])
+def test_a_named_engine_of_mpi_finds_its_place_under_srun(backend: str) -> None:
+    named = {**UNDER_PMIX, "LAUNCHER_BACKEND": backend}
+    assert RankEnviron.from_environ(named).world_size == 3
+
+
+def test_mpirun_inside_a_step_with_pmix_is_what_counts() -> None:
+    inner = {**UNDER_PMIX, **PLACES["openmpi"], "PMIX_NAMESPACE": "2518089729", "PMIX_RANK": "5"}
+    assert RankEnviron.from_environ(inner).table == "openmpi"
+
+
+def test_slurms_own_pmi_is_no_mpi_and_tells_no_place_on_the_node() -> None:
     step = {**PLACES["slurm"], "PMI_RANK": "5", "PMI_SIZE": "8"}
     assert LaunchEnviron.from_environ(step).backend == "torchrun"
+    assert RankEnviron.from_environ(step).local_rank == 1
+
+
+def test_mpich_inside_a_slurm_step_is_what_counts() -> None:
+    both = {**PLACES["slurm"], "SLURM_PROCID": "0", **PLACES["mpich"]}
+    assert RankEnviron.from_environ(both).table == "mpich"
 
 
 def test_launch_environment_without_a_run_folder() -> None:
