@@ -19,10 +19,12 @@ def main(argv: list[str]) -> int:
         sys.stderr.write("usage: python -m launcher.runtime -- program.py [args ...]\n")
         return 2
     try:
-        return shim.run(words[0], words[1:])
+        code = shim.run(words[0], words[1:])
     except LauncherError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+    shim.leave_without_finalize(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ saying how it ended, so a guard writes that down; and they take no grace period.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import sys
@@ -68,24 +67,8 @@ def _be_rank(place: RankEnviron, words: Sequence[str]) -> int:
         groups = max(1, sum(1 for count in slots if count))
         os.environ.update(torchrun_variables(place, group_rank=before, groups=groups))
     code = shim.run(words[0], words[1:])
-    if code and _speaks_mpi():
-        _leave_without_finalize(code)
+    shim.leave_without_finalize(code)
     return code
-
-
-def _speaks_mpi() -> bool:
-    return "mpi4py.MPI" in sys.modules or "horovod.torch" in sys.modules
-
-
-def _leave_without_finalize(code: int) -> None:
-    """End here: MPI_Finalize, called when the interpreter ends, would wait for the other ranks.
-
-    They wait for us in a collective, so neither would ever end.
-    """
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code & 0xFF)
 
 
 def _be_guard(child: Child, launch: LaunchEnviron, wake: Wake) -> int:

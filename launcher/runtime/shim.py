@@ -7,6 +7,7 @@ status file and the stop signals of `launcher.runtime.process`.
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import signal
@@ -22,7 +23,10 @@ from launcher.runtime.failure import clean, describe, exit_code_of
 from launcher.runtime.process import RankProcess, begin
 from launcher.specs import RankState
 
-__all__ = ["run"]
+__all__ = ["leave_without_finalize", "run"]
+
+_MPI = frozenset({"mpi4py.MPI", "horovod.torch"})
+"""Modules that start MPI, or may."""
 
 
 def run(program: str, args: Sequence[str]) -> int:
@@ -35,6 +39,20 @@ def run(program: str, args: Sequence[str]) -> int:
     _wait_for_threads()
     _record_end(process, code)
     return code
+
+
+def leave_without_finalize(code: int) -> None:
+    """End a process that speaks MPI here, if it failed.
+
+    MPI_Finalize, called when the interpreter ends, would wait for the other ranks. They wait for us
+    in a collective, so neither would ever end.
+    """
+    if code == 0 or not _MPI.intersection(sys.modules):
+        return
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code & 0xFF)
 
 
 def _stand_where_the_person_stood(launch: LaunchEnviron) -> None:
