@@ -229,24 +229,18 @@ def test_every_engine_keeps_the_contract(found: Any, check: str) -> None:
     assert [rank[check] for rank in ranks] == [""] * len(ranks)
 
 
-def test_a_bare_mpirun_gives_its_ranks_the_engine_of_mpi(tmp_path: Path) -> None:
+def bare_mpirun(program: Path, lines: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of `lines` on two ranks, as a person who has only mpirun would."""
     from launcher.runtime import mpirun
 
     try:
         require("mpi")
     except EngineMissingError as error:
         pytest.skip(error.message)
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import pathlib\n"
-        "from launcher import runtime\n"
-        "ctx = runtime.init()\n"
-        "found = f'{ctx.world_size} {ctx.engine.name}'\n"
-        "pathlib.Path(__file__).with_name(f'{ctx.rank}.txt').write_text(found)\n"
-    )
+    program.write_text(lines)
     ours = ("LAUNCHER_", "MASTER_", "RANK", "WORLD_SIZE")
     bare = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    done = subprocess.run(
+    return subprocess.run(
         [
             *(mpirun.find("mpirun", os.environ), "-np", "2"),
             *(sys.executable, "-m", "launcher.runtime", "--", str(program)),
@@ -257,8 +251,31 @@ def test_a_bare_mpirun_gives_its_ranks_the_engine_of_mpi(tmp_path: Path) -> None
         timeout=100,
         check=False,
     )
+
+
+def test_a_bare_mpirun_gives_its_ranks_the_engine_of_mpi(tmp_path: Path) -> None:
+    done = bare_mpirun(
+        tmp_path / "program.py",
+        "import pathlib\n"
+        "from launcher import runtime\n"
+        "ctx = runtime.init()\n"
+        "found = f'{ctx.world_size} {ctx.engine.name}'\n"
+        "pathlib.Path(__file__).with_name(f'{ctx.rank}.txt').write_text(found)\n",
+    )
     assert done.returncode == 0, done.stderr
     assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["2 mpi", "2 mpi"]
+
+
+def test_a_rank_of_a_bare_mpirun_that_fails_ends_those_that_wait_for_it(tmp_path: Path) -> None:
+    done = bare_mpirun(
+        tmp_path / "program.py",
+        "from mpi4py import MPI\n"
+        "if MPI.COMM_WORLD.rank == 1:\n"
+        "    raise ValueError('this rank fails')\n"
+        "MPI.COMM_WORLD.barrier()\n",
+    )
+    assert done.returncode == 1
+    assert "ValueError: this rank fails" in done.stderr
 
 
 if __name__ == "__main__":
