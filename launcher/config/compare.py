@@ -16,6 +16,8 @@ from launcher.config.build import plain
 from launcher.config.saved import read_saved
 from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
+from launcher.runs.hints import command
+from launcher.specs import RunLayout
 
 _FIXED = (
     *("recipe.name", "args", "model", "data", "params", "train"),
@@ -91,23 +93,22 @@ def require_same_run(file: Path, config: LaunchConfig) -> tuple[Difference, ...]
     if config.resume == "never":
         matter = [each for each in matter if each.key == "recipe.name"]
     if matter:
-        raise _refusal(config, matter)
+        raise _refusal(config, matter, command("resume", RunLayout(file.parent)))
     return tuple(found)
 
 
-def _refusal(config: LaunchConfig, matter: list[Difference]) -> ConfigError:
+def _refusal(config: LaunchConfig, matter: list[Difference], resume: str) -> ConfigError:
     run_id = config.run_id
     if any(each.key == "recipe.name" for each in matter):
         first = next(each for each in matter if each.key == "recipe.name")
         return ConfigError(
             f"run `{run_id}` is one of recipe `{first.then}`, not `{first.now}`",
-            hint="give another run_id, or go on with the old one: "
-            f"`python -m launcher resume {run_id}`",
+            hint=f"give another run_id, or go on with the old one: `{resume}`",
         )
     return ConfigError(
         f"run `{run_id}` was started with other values, and its checkpoints belong to those",
         context="\n".join(str(each) for each in _told(matter)),
-        hint=f"go on with the old ones: `python -m launcher resume {run_id}`; "
+        hint=f"go on with the old ones: `{resume}`; "
         "or give another run_id; or add resume=never to start this run over",
     )
 

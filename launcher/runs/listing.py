@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.errors import UnknownNameError
+from launcher.errors import ConfigError, UnknownNameError
 from launcher.specs import RunLayout
 
 
@@ -18,12 +18,14 @@ def latest(root: Path) -> RunLayout:
     """Return the newest run.
 
     Raises:
-        UnknownNameError: there is none.
+        ConfigError: there is none.
     """
     found = list_runs(root)
     if not found:
-        raise UnknownNameError(
-            "run", "latest", (), context=f"looked in {root / 'runs'}", hint="start one first"
+        raise ConfigError(
+            "there is no run yet",
+            context=f"looked in {root / 'runs'}",
+            hint="start one, or say where the runs are: storage.root=/shared/me/outputs",
         )
     return found[-1]
 
@@ -33,6 +35,7 @@ def find(root: Path, run_id: str) -> RunLayout:
 
     Raises:
         UnknownNameError: there is no such run; offers the nearest one.
+        ConfigError: the newest is asked for, and there is none at all.
     """
     if not run_id or run_id == "latest":
         return latest(root)

@@ -21,6 +21,7 @@ class NextCommands:
 
     resume: str
     repeat: str
+    """The same once more as a new run; empty for a run that was gone on with."""
     why: str
 
 
@@ -85,7 +86,7 @@ def _places(outcome: Outcome, layout: RunLayout, cwd: Path) -> list[tuple[str, s
 
 def _next(outcome: Outcome, commands: NextCommands) -> list[tuple[str, str]]:
     if outcome.state is OutcomeState.DONE:
-        return [("repeat", commands.repeat)]
+        return [("repeat", commands.repeat)] if commands.repeat else []
     if outcome.state is OutcomeState.FAILED:  # the incident report ends with what to do
         return [] if outcome.why else [("why", commands.why)]
     if outcome.requeued:

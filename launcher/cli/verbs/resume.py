@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from launcher import checkpoint, config
-from launcher.cli import typed
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import config_dirs, run_folder, storage_root
 from launcher.cli.verbs.run import start
@@ -27,7 +26,7 @@ def main(invocation: Invocation) -> int:
         # does so silently.
         commits = checkpoint.list_commits(layout.checkpoints)
         chosen = dataclasses.replace(chosen, resume="required" if commits else "auto")
-    return start(chosen, repeat=typed.command(invocation))
+    return start(chosen, repeat="")
 
 
 def _without_run(invocation: Invocation) -> list[str]:

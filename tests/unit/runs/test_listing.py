@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.errors import UnknownNameError
+from launcher.errors import ConfigError, UnknownNameError
 from launcher.runs import find, latest, list_runs, records
 
 
@@ -37,7 +37,7 @@ def test_an_unknown_run_offers_the_nearest(root: Path) -> None:
 
 
 def test_without_any_run_the_latest_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="there is no run at all"):
+    with pytest.raises(ConfigError, match="there is no run yet"):
         latest(tmp_path)
 
 
