@@ -7,4 +7,5 @@ import signal
 # A shell ignores Ctrl-C for what it starts in the background, `nohup` the end of the terminal, and
 # so would every process that a test starts and then signals.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+for number in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
