@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher import launch, runs, slurm
-from launcher.cli import failure, typed
+from launcher.cli import ending, failure, typed
 from launcher.cli.display import RunDisplay, open_surface
 from launcher.cli.display.standing import line, text
 from launcher.cli.display.ticker import Ticker
 from launcher.config import LaunchConfig
 from launcher.errors import ConfigError, Interrupted, PreflightError, SavedForRequeue, TrainingError
-from launcher.runs import RunState
+from launcher.runs import RunState, RunStatus
 from launcher.runs.logs import last_lines
-from launcher.slurm import JobInfo, Submitted
+from launcher.runs.records import newest_attempt
+from launcher.slurm import JobInfo, JobRecord, Submitted
 from launcher.specs import RunLayout
 
 _LAST_WORDS = 12
@@ -71,50 +72,80 @@ def submit(chosen: LaunchConfig) -> HandedIn:
     return HandedIn(exit_code=code, run_id=done.run_id, job_id=done.record.job_id)
 
 
-def jobs_of(layout: RunLayout) -> tuple[JobInfo, ...]:
-    """Return the jobs of the run that are not over, as Slurm sees them.
+@dataclass(frozen=True, kw_only=True)
+class Jobs:
+    """How the jobs of a run are."""
 
-    Raises:
-        PreflightError: Slurm's commands are not here, or do not answer.
-    """
-    return look(layout)[0]
+    going_on: tuple[JobInfo, ...] = ()
+    told: tuple[str, ...] = ()
+    """In words; when all are over, how the newest one ended, and where its log is."""
+    advice: tuple[ending.Row, ...] = ()
+    """Why the newest one came to nothing and what to do, by name."""
+    state: RunState | None = None
+    """What the run is if no attempt tells: the folder cannot know how its job ended."""
+
+    def refine(self, status: RunStatus) -> RunStatus:
+        """Return what the folder says of the run, with what only the batch system knows."""
+        if any(job.waiting for job in self.going_on):
+            return replace(status, state=RunState.QUEUED)
+        if self.state and status.state is RunState.STAGING:
+            return replace(status, state=self.state)
+        return status
 
 
-def look(layout: RunLayout) -> tuple[tuple[JobInfo, ...], tuple[str, ...]]:
-    """Return the jobs of the run that are not over, and in words how they are.
-
-    When all are over, the words tell how the newest one ended, and where its log is.
+def look(layout: RunLayout) -> Jobs:
+    """Return how the jobs of the run are, as Slurm sees them.
 
     Raises:
         PreflightError: Slurm's commands are not here, or do not answer.
     """
     records = slurm.read(layout)[-_NEWEST:]
-    jobs = [(each, info) for each in records for info in slurm.look(each.job_id)]
-    going_on = tuple(info for _, info in jobs if not info.over)
-    if going_on or not jobs:
-        return going_on, tuple(str(info) for info in going_on)
-    record, info = jobs[-1]
-    return (), (f"{info}, {record.log}" if record.log else str(info),)
+    seen = [(each, slurm.look(each.job_id)) for each in records]
+    going_on = tuple(info for _, infos in seen for info in infos if not info.over)
+    if going_on or not seen:
+        return Jobs(going_on=going_on, told=tuple(str(info) for info in going_on))
+    return _ended(layout, *seen[-1])
+
+
+def _ended(layout: RunLayout, record: JobRecord, infos: tuple[JobInfo, ...]) -> Jobs:
+    log = ending.log_of(record)
+    if infos:
+        return Jobs(
+            told=(f"{infos[-1]}, {log}" if log else str(infos[-1]),),
+            advice=ending.advice(layout, record, infos[-1]),
+            state=ending.state_of(infos),
+        )
+    if record.array or newest_attempt(layout):  # forgotten, but the folder tells
+        return Jobs()
+    words = f"job {record.job_id}: over, Slurm has forgotten how it ended"
+    return Jobs(
+        told=(f"{words}, {log}" if log else words,),
+        advice=ending.advice(layout, record, None),
+        state=RunState.LOST,
+    )
 
 
 def _follow(submitted: Submitted, layout: RunLayout) -> int:
     ticker = Ticker()
-    said, info = "", None
+    record, said, info = submitted.record, "", None
     try:
-        for info in slurm.follow(submitted.record.job_id):
+        for info in slurm.follow(record.job_id):
             if str(info) != said:
                 said = str(info)
                 ticker.say(said)
             if not info.waiting:
-                status = runs.read_status(layout)
+                jobs = _ended(layout, record, (info,)) if info.over else Jobs(going_on=(info,))
+                status = jobs.refine(runs.read_status(layout))
                 ticker.show(block=text(status), line=line(status))
     except KeyboardInterrupt:
-        failure.say(f"job {submitted.record.job_id} goes on without being watched")
+        failure.say(f"job {record.job_id} goes on without being watched")
         raise
     code = _exit_code(info, layout)
-    if code:
-        ticker.say(f"{'log':<12}{submitted.record.log}")
-        ticker.say(_last_words(layout, Path(submitted.record.log)))
+    for name, value in ending.advice(layout, record, info) if code else ():
+        ticker.say(f"{name:<12}{value}")
+    if code and ending.log_of(record):
+        ticker.say(f"{'log':<12}{record.log}")
+        ticker.say(_last_words(layout, Path(record.log)))
     return code
 
 

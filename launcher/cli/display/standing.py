@@ -12,10 +12,13 @@ from launcher.runs import NodeStatus, RunState, RunStatus
 _OVER = (RunState.QUEUED, RunState.DONE, RunState.SAVED, RunState.STOPPED, RunState.FAILED)
 
 
-def text(status: RunStatus, jobs: Sequence[str] = ()) -> str:
-    """Return a status as a few lines and a table."""
+def text(
+    status: RunStatus, jobs: Sequence[str] = (), advice: Sequence[tuple[str, str]] = ()
+) -> str:
+    """Return a status as a few lines and a table; `advice` is about the jobs, by name."""
     rows = [("run", f"{status.run_id}: {status.state}")]
     rows += [("job", job.removeprefix("job ")) for job in jobs]
+    rows += advice
     if status.attempt:
         rows.append(("attempt", f"{status.attempt}, recipe {status.recipe}"))
     rows += _progress(status)
@@ -29,7 +32,7 @@ def text(status: RunStatus, jobs: Sequence[str] = ()) -> str:
                 ", ".join(f"{key} {units.value(each)}" for key, each in status.result.items()),
             )
         )
-    if status.state is RunState.FAILED:
+    if status.state is RunState.FAILED and status.attempt:
         rows.append(("why", f"`{typed.program()} why {status.run_id}` tells what broke first"))
     lines = [f"{name:<12}{value}" for name, value in rows]
     return "\n".join([*lines, *_nodes(status)])

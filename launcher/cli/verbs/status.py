@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
 
 from launcher import runs
 from launcher.cli import batch
 from launcher.cli.arguments import Invocation
+from launcher.cli.batch import Jobs
 from launcher.cli.display.standing import line, text
 from launcher.cli.display.ticker import Ticker
 from launcher.cli.folders import run_folder
 from launcher.errors import PreflightError
 from launcher.runs import RunState, RunStatus
-from launcher.slurm import JobInfo
 from launcher.specs import RunLayout
 
 _ENDED = (RunState.DONE, RunState.SAVED, RunState.STOPPED, RunState.FAILED, RunState.LOST)
@@ -28,35 +27,33 @@ def main(invocation: Invocation) -> int:
     """Print it once, or with `--follow` until the run has ended."""
     layout = run_folder(invocation)
     if invocation.has("json"):
-        status, jobs, _ = _look(layout)
-        shown = [dataclasses.asdict(job) for job in jobs]
+        status, jobs = _look(layout)
+        shown = [dataclasses.asdict(job) for job in jobs.going_on]
         print(json.dumps({**dataclasses.asdict(status), "jobs": shown}, indent=2))
         return 0
-    status, _, told = _look(layout)
+    status, jobs = _look(layout)
     if not invocation.has("follow"):
-        print(text(status, told))
+        print(text(status, jobs.told, jobs.advice))
         return 0
     ticker = Ticker()
     while True:
-        ticker.show(block=text(status, told), line=line(status, told))
+        ticker.show(block=text(status, jobs.told, jobs.advice), line=line(status, jobs.told))
         if status.state in _ENDED:
             return 0
         time.sleep(_EVERY_S if status.supervisor_alive else _QUEUE_EVERY_S)
-        status, _, told = _look(layout)
+        status, jobs = _look(layout)
 
 
-def _look(layout: RunLayout) -> tuple[RunStatus, Sequence[JobInfo], Sequence[str]]:
-    """Return the status, the jobs of the run that are not over, and in words how its jobs are.
+def _look(layout: RunLayout) -> tuple[RunStatus, Jobs]:
+    """Return the status, and how the jobs of the run are.
 
     Slurm is only asked while nobody supervises the run: then only it knows what comes next.
     """
     status = runs.read_status(layout)
     if status.supervisor_alive or status.state is RunState.DONE:
-        return status, (), ()
+        return status, Jobs()
     try:
-        jobs, told = batch.look(layout)
+        jobs = batch.look(layout)
     except PreflightError as error:  # the folder still tells the rest
-        return status, (), (error.message,)
-    if any(job.waiting for job in jobs):
-        status = dataclasses.replace(status, state=RunState.QUEUED)
-    return status, jobs, told
+        return status, Jobs(told=(error.message,))
+    return jobs.refine(status), jobs

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from launcher import runs, slurm
 from launcher.cli import batch, failure, typed
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import run_folder, storage_root
 from launcher.errors import PreflightError
+from launcher.slurm import JobInfo
 from launcher.specs import RunLayout
 
 
@@ -16,13 +19,15 @@ def main(invocation: Invocation) -> int:
     status = runs.read_status(layout)
     where = typed.storage_override(str(storage_root(invocation)))
     if not status.supervisor_alive:
-        if not _end_jobs(layout):
-            print(f"{layout.run_id} is not running: it is {status.state}")
+        jobs = batch.look(layout)
+        _end_jobs(layout, jobs.going_on)
+        if not jobs.going_on:
+            print(f"{layout.run_id} is not running: it is {jobs.refine(status).state}")
         return 0
     runs.request_stop(layout)
     print(f"asked {layout.run_id} to save and leave ({status.supervisor})")
     try:
-        _end_jobs(layout, waiting_only=True)
+        _end_jobs(layout, [job for job in batch.look(layout).going_on if job.waiting])
     except PreflightError as error:  # what runs was asked, by the folder alone
         failure.say(f"warning: whether other jobs of it wait is not known: {error.message}")
     print(f"watch it:  {typed.of_run('status', layout.run_id, where)} --follow")
@@ -30,19 +35,16 @@ def main(invocation: Invocation) -> int:
     return 0
 
 
-def _end_jobs(layout: RunLayout, *, waiting_only: bool = False) -> bool:
-    """Take the run's batch jobs out of the queue, and end one that runs but supervises nothing yet.
+def _end_jobs(layout: RunLayout, jobs: Sequence[JobInfo]) -> None:
+    """Take batch jobs out of the queue, and end one that runs but supervises nothing yet.
 
     Tasks of an array that do supervise are runs of their own, and are asked as such.
     """
-    found = False
-    for job in batch.jobs_of(layout):
-        found = True
+    for job in jobs:
         task = RunLayout(layout.path.with_name(f"{layout.run_id}-{job.task}")) if job.task else None
         if task and not job.waiting and runs.is_alive(runs.read_supervisor(task)):
             runs.request_stop(task)
             print(f"asked {task.run_id} to save and leave")
-        elif job.waiting or not waiting_only:
+        else:
             slurm.cancel(job.job_id)
             print(f"cancelled {job}")
-    return found

@@ -193,12 +193,85 @@ def test_a_waiting_run_is_queued_and_says_why(types: Any, slurm: Any) -> None:
     assert found["jobs"][0]["reason"] == "Priority"
 
 
-def test_a_job_that_ended_before_it_began_is_told(types: Any, slurm: Any) -> None:
+def test_a_job_that_ended_before_the_launcher_started_is_failed_with_its_cause(
+    types: Any, slurm: Any, here: Path
+) -> None:
     slurm("FAILED", reason="JobLaunchFailure")
     types(*SCRIPT)
-    said = types("status", "r")
-    assert "41: FAILED (JobLaunchFailure)" in said.out
-    assert "slurm-41.log" in said.out
+    log = here / "outputs/runs/r/jobs/submitted-0001/slurm-41.log"
+    cause = "the job ended before the launcher started in it; its nodes could not write the log"
+    assert types("status", "r").out.splitlines() == [
+        "run         r: failed",
+        "job         41: FAILED (JobLaunchFailure)",
+        f"cause       {cause} {log}:",
+        f"            do they see storage.root={here / 'outputs'}?",
+        "next        submit it with storage.root= on storage that the nodes see;",
+        "            if they see this one, `launcher resume r` submits it again",
+    ]
+
+
+def test_who_waits_for_a_job_that_never_started_hears_the_cause_and_of_no_log(
+    types: Any, slurm: Any
+) -> None:
+    slurm("FAILED", reason="JobLaunchFailure")
+    said = types(*SCRIPT, "cluster.wait=true")
+    watched = said.out.split("job 41: FAILED (JobLaunchFailure)\n")[1].splitlines()
+    assert watched[0] == "r: failed"
+    assert watched[1].startswith("cause       the job ended before the launcher started in it")
+    assert all(line.strip() for line in watched)
+    assert not any(line.startswith("log ") for line in watched)
+
+
+def test_a_job_in_which_the_launcher_failed_before_any_attempt_is_failed_and_names_its_log(
+    types: Any, slurm: Any, run: RunLayout
+) -> None:
+    slurm("FAILED", reason="NonZeroExitCode", code=3)
+    types(*SCRIPT)
+    log = run.jobs / "submitted-0001" / "slurm-41.log"
+    log.write_text("error: no GPU\n")
+    assert types("status", "r").out.splitlines() == [
+        "run         r: failed",
+        f"job         41: FAILED (NonZeroExitCode), {log}",
+    ]
+
+
+def test_a_run_whose_waiting_job_was_cancelled_is_stopped_and_says_how_to_go_on(
+    types: Any, slurm: Any, here: Path
+) -> None:
+    slurm("CANCELLED")
+    elsewhere = f"storage.root={here / 'other'}"
+    types(*SCRIPT, elsewhere)
+    assert types("status", "r", elsewhere).out.splitlines() == [
+        "run         r: stopped",
+        "job         41: CANCELLED",
+        f"next        `launcher resume r {elsewhere}` submits it again",
+    ]
+    assert json.loads(types("status", "r", "--json", elsewhere).out)["state"] == "stopped"
+    assert "it is stopped" in types("stop", "r", elsewhere).out
+
+
+def test_a_run_whose_job_slurm_has_forgotten_is_not_staging_for_ever(
+    types: Any, slurm: Any, command: Callable[..., Path]
+) -> None:
+    slurm()
+    types(*SCRIPT)
+    command("scontrol", err="slurm_load_jobs error: Invalid job id specified\n", code=1)
+    assert types("status", "r").out.splitlines() == [
+        "run         r: lost",
+        "job         41: over, Slurm has forgotten how it ended",
+        "cause       the job ended before the launcher started in it",
+        "next        `launcher resume r` submits it again",
+    ]
+
+
+def test_a_cancelled_job_leaves_the_state_of_a_run_that_has_attempts_alone(
+    types: Any, slurm: Any, run: RunLayout
+) -> None:
+    slurm("CANCELLED")
+    types(*SCRIPT)
+    run.attempt(1).path.mkdir(parents=True)
+    events.append(run.attempt(1).events, events.RunEnded(at=1.0, state="saved", exit_code=75))
+    assert types("status", "r").out.startswith("run         r: saved\n")
 
 
 def test_status_needs_no_slurm(types: Any, slurm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
