@@ -86,12 +86,17 @@ class NodesChanged(Event):
     @property
     def sentence(self) -> str:
         """What that means, in words."""
+        return f"goes on {self.change}"
+
+    @property
+    def change(self) -> str:
+        """On what the run goes on: the end of a sentence."""
         lost, joined = ", ".join(self.lost), ", ".join(self.joined)
         if lost and joined:
-            return f"goes on with {joined} in place of {lost}: {_nodes(self.nodes)}"
+            return f"with {joined} in place of {lost}: {_nodes(self.nodes)}"
         if lost:
-            return f"goes on with {self.nodes} of {_nodes(self.before)}: without {lost}"
-        return f"goes on with {joined} as well: {_nodes(self.nodes)}"
+            return f"with {self.nodes} of {_nodes(self.before)}: without {lost}"
+        return f"with {joined} as well: {_nodes(self.nodes)}"
 
 
 def _nodes(count: int) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import textwrap
 import time
+from collections.abc import Iterator
 
 from launcher.runs import events
+from launcher.runs.abandoned import Abandoned, abandoned
 from launcher.runs.blame import first_failure
 from launcher.runs.failure import FailureKind, FirstFailure
 from launcher.runs.hints import command
-from launcher.runs.records import newest_attempt, read_plan, read_ranks
+from launcher.runs.records import attempts, newest_attempt, read_plan, read_ranks
 from launcher.runs.status import RunState, RunStatus, read_status
 from launcher.specs import RunLayout
 
@@ -25,30 +27,98 @@ _MOST_REASONS = 8
 def why(layout: RunLayout, attempt: int = 0) -> str:
     """Return the incident report of `attempt` (0: the newest) as plain text, at most 40 lines.
 
+    If that has not failed, it tells so, and then of the newest one before it that did.
+
     Raises:
         UnknownNameError: there is no such run.
     """
     status = read_status(layout)
     number = attempt or newest_attempt(layout)
-    failure = first_failure(layout, number)
-    if failure is None:
-        return "\n".join([_headline(layout, status, number), "", *_nothing_failed(layout, status)])
-    before = [_headline(layout, status, number), "", f"FIRST FAILURE{_where(layout, failure)}"]
-    before += _wrap(failure.sentence)
+    head = [_headline(layout, status, number)]
+    told = _failed(layout, number)
+    if told is not None:
+        after = [*_not_again(layout, number), *_going_on(layout, status, told)]
+        return _screen(layout, number, told, head, after)
+    earlier = next(_failed_before(layout, number), None)
+    if earlier is None:
+        return "\n".join([*head, "", "Nothing failed."])
+    before, told = earlier
+    head += [f"attempt {number} has not failed"]
+    head += [f"attempt {before} failed, {_went_on(layout, before)}"]
+    return _screen(layout, before, told, head, _going_on(layout, status))
+
+
+def _failed(layout: RunLayout, number: int) -> FirstFailure | Abandoned | None:
+    if not number:
+        return None
+    failure, gone = first_failure(layout, number), abandoned(layout, number)
+    if gone is not None and (failure is None or gone.explains(failure)):
+        return gone
+    return failure
+
+
+def _failed_before(
+    layout: RunLayout, number: int
+) -> Iterator[tuple[int, FirstFailure | Abandoned]]:
+    """Find the attempts before `number` that failed, newest first."""
+    for each in reversed(attempts(layout)):
+        told = _failed(layout, each) if each < number else None
+        if told is not None:
+            yield each, told
+
+
+def _went_on(layout: RunLayout, number: int) -> str:
+    """Tell what came after an attempt that failed and was not the last one."""
+    for event in events.read(layout.attempt(number + 1).events):
+        if isinstance(event, events.NodesChanged):
+            return f"the run went on {event.change}"
+    ended = events.read(layout.attempt(number).events)
+    if any(isinstance(event, events.AttemptEnded) and event.restarting for event in ended):
+        return "the run was restarted on the same nodes"
+    return "the run was resumed"
+
+
+def _screen(
+    layout: RunLayout,
+    number: int,
+    told: FirstFailure | Abandoned,
+    head: list[str],
+    after: list[str],
+) -> str:
+    if isinstance(told, Abandoned):
+        body = [*head, "", *_launcher_gone(layout, number, told)]
+        return "\n".join([*body, *_earlier(layout, number), *after])
+    before = [*head, "", f"FIRST FAILURE{_where(layout, told)}", *_wrap(told.sentence)]
     after = [
-        *_others(failure),
+        *_others(told),
         "",
         "WHAT TO DO",
-        *_wrap(failure.next_step),
-        *_places(layout, failure),
-    ]
-    after += [
+        *_wrap(told.next_step),
+        *_places(layout, told),
         *_earlier(layout, number),
-        *_not_again(layout, number),
-        *_going_on(layout, status, failure),
+        *after,
     ]
     room = MOST_LINES - len(before) - len(after) - 1
-    return "\n".join([*before, *_detail(failure, room), *after])
+    return "\n".join([*before, *_detail(told, room), *after])
+
+
+def _launcher_gone(layout: RunLayout, number: int, gone: Abandoned) -> list[str]:
+    """Tell of a launcher that died, and that what the ranks say came of it."""
+    who = f"the launcher ({gone.name})" if gone.name else "the launcher"
+    when = time.strftime("%H:%M:%S", time.localtime(gone.at))
+    failure = first_failure(layout, number)
+    others = ["", "THE OTHERS", *_wrap(f"{failure.sentence} - a consequence")] if failure else []
+    return [
+        f"FIRST FAILURE  the launcher, last sign {when}",
+        *_wrap(f"{who} died: the supervisor is gone, because it was killed or its host went down"),
+        *others,
+        "",
+        "WHAT TO DO",
+        *_wrap(
+            "find out who ended it: `kill -9`, the kernel for lack of memory "
+            "(`dmesg | grep -i oom`), a closed session, or the host"
+        ),
+    ]
 
 
 def _headline(layout: RunLayout, status: RunStatus, number: int) -> str:
@@ -62,15 +132,6 @@ def _headline(layout: RunLayout, status: RunStatus, number: int) -> str:
         else (f"last commit at step {status.committed_step}")
     )
     return f"run {layout.run_id}, attempt {number}: {status.state}, step {step}{of}, {saved}"
-
-
-def _nothing_failed(layout: RunLayout, status: RunStatus) -> list[str]:
-    if status.state is RunState.LOST:
-        return [
-            "No rank failed, but the supervisor is gone: it was killed, or its host went down.",
-            f"Go on with: {command('resume', layout)}",
-        ]
-    return ["Nothing failed."]
 
 
 def _where(layout: RunLayout, failure: FirstFailure) -> str:
@@ -126,11 +187,13 @@ def _not_again(layout: RunLayout, number: int) -> list[str]:
     return ["", "IT CANNOT GO ON", *(f"  {line}"[:WIDTH] for line in lines[:_MOST_REASONS])]
 
 
-def _going_on(layout: RunLayout, status: RunStatus, failure: FirstFailure) -> list[str]:
+def _going_on(
+    layout: RunLayout, status: RunStatus, told: FirstFailure | Abandoned | None = None
+) -> list[str]:
     if status.state in (RunState.RUNNING, RunState.STARTING, RunState.DONE):
         return []
     again = command("resume", layout)
-    if failure.kind is FailureKind.NO_CHECKPOINT:
+    if isinstance(told, FirstFailure) and told.kind is FailureKind.NO_CHECKPOINT:
         return [
             "",
             "Go on when the files are back with:",

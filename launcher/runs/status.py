@@ -11,7 +11,14 @@ from typing import Any
 
 from launcher.errors import UnknownNameError
 from launcher.runs import events
-from launcher.runs.events import AttemptStarted, Event, RunEnded, StopRequested
+from launcher.runs.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    NodesChanged,
+    RunEnded,
+    StopRequested,
+)
 from launcher.runs.files import read_lines, read_object
 from launcher.runs.phases import PROGRAM, phase_of
 from launcher.runs.records import attempts, newest_attempt, read_plan, read_ranks
@@ -81,6 +88,8 @@ class RunStatus:
     supervisor: str
     """`pid 123 on host`, empty if there never was one."""
     nodes: tuple[NodeStatus, ...]
+    restarted: str
+    """How often it was, since somebody started it, and on what it goes on; empty if never."""
     result: dict[str, object]
     """What the program reported at its end."""
 
@@ -123,6 +132,7 @@ def read_status(layout: RunLayout, *, now: float | None = None) -> RunStatus:
         supervisor_alive=alive,
         supervisor=found.name if found else "",
         nodes=node_statuses(plan, records, now=now),
+        restarted=_restarted(layout),
         result=_result(layout),
     )
 
@@ -219,6 +229,22 @@ def _eta(layout: RunLayout, attempt: int, step: int, total: int) -> float | None
     if not attempt or step >= total:
         return None
     return remaining_s(read_lines(layout.attempt(attempt).metrics), step, total)
+
+
+def _restarted(layout: RunLayout) -> str:
+    times, change, restarting = 0, "", False
+    for event in events.history(layout):
+        match event:
+            case AttemptEnded():
+                restarting = event.restarting
+            case AttemptStarted():
+                times, change = (times + 1, change) if restarting else (0, "")
+                restarting = False
+            case NodesChanged():
+                change = f", goes on {event.change}"
+    if not times:
+        return ""
+    return f"{'once' if times == 1 else f'{times} times'}{change}"
 
 
 def _result(layout: RunLayout) -> dict[str, object]:

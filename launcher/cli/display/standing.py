@@ -21,6 +21,9 @@ def text(
     rows += advice
     if status.attempt:
         rows.append(("attempt", f"{status.attempt}, recipe {status.recipe}"))
+    if status.restarted:
+        told = f"`{typed.program()} why {status.run_id}` tells why"
+        rows.append(("restarted", f"{status.restarted} ({told})"))
     rows += _progress(status)
     if status.supervisor:
         alive = "alive" if status.supervisor_alive else "gone"

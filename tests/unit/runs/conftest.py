@@ -177,6 +177,27 @@ class RunFolder:
         )
         return self.tell(events.RunEnded(at=T0 + at, state=state, exit_code=5))
 
+    def restarts(self, *, at: float = 15.0) -> RunFolder:
+        return self.tell(
+            events.AttemptEnded(
+                at=T0 + at,
+                attempt=self.attempt,
+                cause="node lost",
+                step=7,
+                committed_step=None,
+                seconds=at,
+                restarting=True,
+                why="",
+            )
+        )
+
+    def changed(self, lost: str) -> RunFolder:
+        return self.tell(
+            events.NodesChanged(
+                at=T0, nodes=self.nodes, before=self.nodes + 1, lost=(lost,), joined=()
+            )
+        )
+
     def metrics(self, lines: list[dict[str, Any]]) -> RunFolder:
         text = "".join(json.dumps(line) + "\n" for line in lines)
         self.layout.attempt(self.attempt).metrics.write_text(text)

@@ -92,3 +92,20 @@ def test_a_script_that_takes_no_steps_is_running_once_its_program_is(folder: Run
     assert read_status(folder.layout).state is RunState.STARTING
     folder.rank(0, step=0, phase="start")
     assert read_status(folder.layout).state is RunState.RUNNING
+
+
+def test_a_run_that_lost_a_node_and_was_restarted_says_so(folder: RunFolder) -> None:
+    folder.begin(nodes=3).lost(2, "no sign of life").restarts()
+    assert read_status(folder.layout).restarted == ""
+    folder.begin(nodes=2, attempt=2).changed("local2").restarts()
+    assert read_status(folder.layout).restarted == "once, goes on with 2 of 3 nodes: without local2"
+    folder.begin(nodes=2, attempt=3)
+    told = "2 times, goes on with 2 of 3 nodes: without local2"
+    assert read_status(folder.layout).restarted == told
+
+
+def test_a_run_that_somebody_resumed_counts_its_restarts_anew(folder: RunFolder) -> None:
+    folder.begin(nodes=3).restarts()
+    folder.begin(nodes=2, attempt=2).changed("local2").ended("stopped")
+    folder.begin(nodes=3, attempt=3)
+    assert read_status(folder.layout).restarted == ""

@@ -30,6 +30,7 @@ def status(plan_of: Any, record: Any, state: RunState, now: float) -> RunStatus:
         supervisor_alive=False,
         supervisor="",
         nodes=node_statuses(plan, records, now=now),
+        restarted="",
         result={},
     )
 
@@ -53,3 +54,12 @@ def test_the_last_sign_of_a_run_that_is_over_does_not_grow_older(
 
 def test_an_unchanged_script_is_in_its_program(plan_of: Any, record: Any) -> None:
     assert "running   program" in text(status(plan_of, record, RunState.RUNNING, 1_700_000_001.0))
+
+
+def test_a_run_that_goes_on_with_fewer_nodes_says_so_in_one_line(plan_of: Any, record: Any) -> None:
+    found = status(plan_of, record, RunState.RUNNING, 1_700_000_001.0)
+    assert "restarted" not in text(found)
+    found = replace(found, restarted="once, goes on with 2 of 3 nodes: without host2")
+    shown = [line for line in text(found).splitlines() if line.startswith("restarted ")]
+    assert len(shown) == 1
+    assert "once, goes on with 2 of 3 nodes: without host2" in shown[0]
