@@ -10,6 +10,7 @@ from launcher.capsule import place
 from launcher.capsule.imports import imports_of
 from launcher.capsule.place import Capsule
 from launcher.capsule.project import project_of
+from launcher.capsule.roots import FOLDER
 from launcher.errors import ConfigError
 from launcher.runs.files import replace
 from launcher.specs import FrozenCode, RunLayout, from_json, short, to_json
@@ -52,9 +53,7 @@ def freeze(look: Look, *, storage_root: Path) -> FrozenCode:
     """
     digest = place.publish(look.capsule, storage_root).digest
     name = look.capsule.tree.name
-    return dataclasses.replace(
-        look.code, digest=digest, place=f"{place.FOLDER}/{short(digest)}/{name}"
-    )
+    return dataclasses.replace(look.code, digest=digest, place=f"{FOLDER}/{short(digest)}/{name}")
 
 
 def record(code: FrozenCode, layout: RunLayout) -> None:

@@ -21,14 +21,12 @@ from pathlib import Path
 from launcher.capsule import tree
 from launcher.capsule.names import Listed
 from launcher.capsule.project import Project
+from launcher.capsule.roots import FOLDER, MARKER
 from launcher.capsule.tree import Item, Tree
 from launcher.errors import StagingError
 from launcher.specs import from_json, short, to_json
 from launcher.storage.disk import DiskProblem, classify, sync_folder, write_atomic
 
-FOLDER = "code"
-"""Below the storage root."""
-_MARKER = "capsule.json"
 _ABANDONED_S = 24 * 3600.0
 
 
@@ -73,7 +71,7 @@ def publish(capsule: Capsule, storage_root: Path) -> Tree:
         StagingError: it cannot be written, or the copy that is there has been changed.
     """
     folder = storage_root / capsule.folder_name
-    if (folder / _MARKER).exists():
+    if (folder / MARKER).exists():
         require_whole(folder)
         return capsule.tree
     try:
@@ -88,7 +86,7 @@ def publish(capsule: Capsule, storage_root: Path) -> Tree:
 def read_marker(folder: Path) -> Marker | None:
     """Return what is in the copy at `folder`, None when there is none that is complete."""
     try:
-        return from_json(Marker, (folder / _MARKER).read_bytes())
+        return from_json(Marker, (folder / MARKER).read_bytes())
     except (OSError, ValueError):
         return None
 
@@ -143,7 +141,7 @@ def _publish(capsule: Capsule, parent: Path) -> Tree:
             at=time.time(),
             items=copies.items,
         )
-        write_atomic(beside / _MARKER, to_json(marker).encode())
+        write_atomic(beside / MARKER, to_json(marker).encode())
         beside.chmod(0o755)  # others may share the storage, and `mkdtemp` allows only us
         _rename(beside, parent / short(copies.digest))
     except BaseException:
@@ -156,7 +154,7 @@ def _rename(beside: Path, target: Path) -> None:
     try:
         beside.rename(target)
     except OSError:
-        if not (target / _MARKER).exists():
+        if not (target / MARKER).exists():
             raise
         shutil.rmtree(beside, ignore_errors=True)  # somebody else was faster
     sync_folder(target.parent)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from launcher.capsule import git
 from launcher.capsule.names import Listed, is_noise, prints_to, state_of
+from launcher.capsule.roots import StorageRoots
 from launcher.capsule.size import Size
 
 DATA_BYTES = 1_000_000
@@ -34,7 +35,7 @@ class Project:
 
 
 def project_of(program: Path, *, storage_root: Path) -> Project:
-    """Return the project of `program`, which exists; `storage_root` never belongs to it.
+    """Return the project of `program`, which exists; no storage root ever belongs to it.
 
     Raises:
         ConfigError: it is too large to be code.
@@ -66,7 +67,8 @@ def _in_checkout(program: Path, storage_root: Path) -> Project | None:
     found = git.checkout(top)
     relative = str(program.relative_to(top))
     size = Size(top)
-    names = sorted(_of_checkout(top, "", found, storage_root, size), key=lambda each: each.path)
+    roots = StorageRoots(top, program, storage_root)
+    names = sorted(_of_checkout(top, "", found, roots, size), key=lambda each: each.path)
     if Listed(path=relative) not in names:  # ignored: a checkout only lies around it
         return None
     size.require_code()
@@ -76,21 +78,21 @@ def _in_checkout(program: Path, storage_root: Path) -> Project | None:
 
 
 def _of_checkout(
-    top: Path, prefix: str, found: git.Checkout, storage_root: Path, size: Size
+    top: Path, prefix: str, found: git.Checkout, roots: StorageRoots, size: Size
 ) -> Iterator[Listed]:
     for name in found.sources:
         path = top / prefix / name
         state = state_of(path)
-        if state is None or path.is_relative_to(storage_root):
+        if state is None or roots.hold(path):
             continue
         if not stat.S_ISDIR(state.st_mode):
             yield _listed(f"{prefix}{name}", state, size, is_code=True)
         elif (path / ".git").exists():  # a submodule, or a checkout that nobody tracks
             inner = git.checkout(path)
-            yield from _of_checkout(top, f"{prefix}{name}/", inner, storage_root, size)
+            yield from _of_checkout(top, f"{prefix}{name}/", inner, roots, size)
     for name in found.ignored:
         path = top / prefix / name
-        if not is_noise(path) and not path.is_relative_to(storage_root):
+        if not is_noise(path) and not roots.hold(path):
             yield Listed(path=f"{prefix}{name}", is_link=True)
 
 
@@ -103,17 +105,18 @@ def _listed(name: str, state: os.stat_result, size: Size, *, is_code: bool) -> L
 
 def _in_folder(folder: Path, program: Path, storage_root: Path | None) -> Project:
     size = Size(folder)
-    names = sorted(_walk(folder, folder, size, storage_root), key=lambda each: each.path)
+    roots = StorageRoots(folder, program, storage_root)
+    names = sorted(_walk(folder, folder, size, roots), key=lambda each: each.path)
     size.require_code()
     return Project(folder=folder, program=str(program.relative_to(folder)), names=tuple(names))
 
 
-def _walk(top: Path, folder: Path, size: Size, storage_root: Path | None) -> Iterator[Listed]:
+def _walk(top: Path, folder: Path, size: Size, roots: StorageRoots) -> Iterator[Listed]:
     """List a folder without git: hidden folders are left out, hidden and large files linked."""
     for entry in _entries(folder):
         path = Path(entry.path)
         name = str(path.relative_to(top))
-        if size.is_beyond or is_noise(path) or path == storage_root:
+        if size.is_beyond or is_noise(path) or roots.hold(path):
             continue
         hidden = entry.name.startswith(".")
         state = state_of(path)
@@ -124,7 +127,7 @@ def _walk(top: Path, folder: Path, size: Size, storage_root: Path | None) -> Ite
         elif (path / ".git").exists():
             yield Listed(path=name, is_link=True)
         elif not hidden:
-            yield from _walk(top, path, size, storage_root)
+            yield from _walk(top, path, size, roots)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
