@@ -18,22 +18,28 @@ _READ_AT_ONCE = 1 << 16
 _END_WITHIN_S = 2.0
 
 
-class _Parts:
-    """Puts messages together again; whatever else stands between them is noise."""
+class Parts:
+    """Puts messages together again; whatever else stands between them is noise.
+
+    A message of which a part did not arrive whole never arrives: better than one with a hole.
+    """
 
     def __init__(self) -> None:
-        self._parts: dict[str, str] = {}
+        self._parts: dict[str, list[str]] = {}
 
     def add(self, line: bytes) -> tuple[str, Message] | None:
         """Return (node, message) when `line` completes one."""
         try:
             value = json.loads(line)
-            node = str(value["node"])
-            text = self._parts.pop(node, "") + value["part"]
-            if value["rest"]:
-                self._parts[node] = text
+            node, number, of = str(value["node"]), int(value["number"]), int(value["of"])
+            parts = self._parts.setdefault(node, [])
+            if number != len(parts):
+                parts.clear()
+            if number == len(parts):
+                parts.append(value["part"])
+            if len(parts) < of:
                 return None
-            return node, json.loads(text)
+            return node, json.loads("".join(self._parts.pop(node)))
         except (ValueError, TypeError, KeyError):
             return None
 
@@ -64,7 +70,7 @@ class Link:
         self._lock = threading.Lock()
         self._waiting = bytearray(first)
         self._line = b""
-        self._parts = _Parts()
+        self._parts = Parts()
         self._words = ""
         self._closed = False
 
@@ -142,7 +148,7 @@ class Link:
 
 def last_messages(output: bytes) -> dict[str, Message]:
     """Return the last message of each node in `output`, but not the word that it is there."""
-    parts = _Parts()
+    parts = Parts()
     found = (parts.add(line) for line in output.split(b"\n"))
     return {node: message for node, message in filter(None, found) if "here" not in message}
 

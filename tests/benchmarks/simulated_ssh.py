@@ -198,7 +198,7 @@ class _Session(asyncio.Protocol):
     # --- what is said
 
     def _tell(self, **message: object) -> None:
-        value = {"node": self._name, "part": json.dumps(message), "rest": False}
+        value = {"node": self._name, "part": json.dumps(message), "number": 0, "of": 1}
         text = f"\n{json.dumps(value)}\n".encode()
         self._after(self._far.latency_s, lambda: self._transport.write(text))
 

@@ -154,16 +154,16 @@ from tests.cluster.transport_driver import nodes_of
 nodes = nodes_of(sys.argv[1:])
 transport = create("srun", Reach(nodes=nodes, python=sys.executable))
 source = "import json; print(json.dumps({'text': chr(34) * 100_000 + chr(92) * 100_000}))"
-answers = transport.ask(source, dict.fromkeys(range(len(nodes)), {}), timeout_s=30)
+answers = transport.ask(source, dict.fromkeys(range(len(nodes)), {}), timeout_s=100)
 transport.close()
 wanted = {"text": chr(34) * 100_000 + chr(92) * 100_000}
-print([answer.value == wanted for answer in answers.values()])
+print([answer.problem or answer.value == wanted for answer in answers.values()])
 """
 
 
 def test_large_answers_of_several_nodes_do_not_mix(slurm_lab: Lab) -> None:
     words = [*ALLOCATION, sys.executable, "-c", LARGE, *HOSTS]
-    done = slurm_lab.run("head", words, cwd=str(REPOSITORY), timeout_s=120)
+    done = slurm_lab.run("head", words, cwd=str(REPOSITORY), timeout_s=400)
     assert done.stdout == "[True, True, True]\n"
 
 

@@ -54,11 +54,11 @@ class Voice:
     def tell(self, **message: object) -> None:
         """Send one message, in as many lines as it takes."""
         text = json.dumps(message)
-        for first in range(0, len(text), _LONGEST_PART):
-            rest = first + _LONGEST_PART < len(text)
-            part = text[first : first + _LONGEST_PART]
+        parts = [text[at : at + _LONGEST_PART] for at in range(0, len(text), _LONGEST_PART)]
+        for number, part in enumerate(parts):
+            told = {"node": self.name, "part": part, "number": number, "of": len(parts)}
             # The first newline ends whatever a login script has printed.
-            _write(f"\n{json.dumps({'node': self.name, 'part': part, 'rest': rest})}\n".encode())
+            _write(f"\n{json.dumps(told)}\n".encode())
 
 
 def _write(data: bytes) -> None:
