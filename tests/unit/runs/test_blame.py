@@ -82,6 +82,19 @@ CORPUS = [
         others=1,
     ),
     Case(
+        "a peer that waited in a barrier of ours",
+        lambda f: f.signalled(1, 9, at=11).raised(
+            0,
+            "launcher.errors.TrainingError",
+            "the ranks did not meet at all\nrank 0 waited in a barrier",
+            at=10.0,
+        ),
+        Kind.OUT_OF_MEMORY,
+        1,
+        "SIGKILL",
+        others=1,
+    ),
+    Case(
         "a segmentation fault",
         lambda f: peers_lose(f.signalled(1, 11, at=10.5), 0, 2, 3),
         Kind.SEGFAULT,
