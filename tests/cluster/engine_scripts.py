@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from launcher.engines import require
+from launcher.errors import EngineMissingError
+
 WHO = """
 import json, os, pathlib, socket
 {engine}
@@ -52,12 +55,27 @@ def _without(*modules: str) -> bool:
     return any(importlib.util.find_spec(name) is None for name in modules)
 
 
+def _missing(engine: str) -> bool:
+    try:
+        require(engine)
+    except EngineMissingError:
+        return True
+    return False
+
+
 ENGINES = {
     "torchrun": pytest.param("torchrun", TORCH),
     "horovod": pytest.param(
         "horovod",
         HOROVOD,
         marks=pytest.mark.skipif(_without("horovod"), reason="horovod is not installed"),
+    ),
+    "horovod_mpi": pytest.param(
+        "horovod_mpi",
+        HOROVOD,
+        marks=pytest.mark.skipif(
+            _missing("horovod_mpi"), reason="horovod with the mpi controller is not installed"
+        ),
     ),
     "mpi": pytest.param(
         "mpi",
