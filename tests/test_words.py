@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import words
 
@@ -40,6 +42,15 @@ def test_the_words_are_plain_in(part: str) -> None:
     hits = [hit for file in PARTS[part] for hit in words.find(file)]
     lines = [str(hit).removeprefix(f"{ROOT}/") for hit in hits]
     assert not hits, f"{len(hits)} in {part}\n" + "\n".join(lines)
+
+
+def test_the_commit_hook_checks_the_same_files() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    (hook,) = (hook for hook in config["repos"][0]["hooks"] if hook["id"] == "words")
+    checked = [str(file.relative_to(ROOT)) for files in PARTS.values() for file in files]
+    assert [name for name in checked if not re.search(hook["files"], name)] == []
+    for other in ("docs/adr/0001-x.md", "tests/words.py", "launcher/data.json"):
+        assert not re.search(hook["files"], other)
 
 
 @pytest.mark.parametrize(
