@@ -7,6 +7,7 @@ The built-in `forbidden` type needs a list of all other rooms, which nobody keep
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
@@ -41,8 +42,8 @@ class OnlyImporters(AllowList):
     """Only `importers` may import `imported` directly; `imported` may import itself."""
 
     type_name = "only_importers"
-    imported = fields.ListField(subfield=fields.StringField())
-    importers = fields.ListField(subfield=fields.StringField())
+    imported: Any = fields.ListField(subfield=fields.StringField())
+    importers: Any = fields.ListField(subfield=fields.StringField())
 
     def forbidden(self, graph: ImportGraph) -> Iterator[Edge]:
         """Yield each import of `imported` from elsewhere."""
@@ -59,9 +60,9 @@ class OnlyImports(AllowList):
     """
 
     type_name = "only_imports"
-    modules = fields.ListField(subfield=fields.StringField())
-    may_import = fields.ListField(subfield=fields.StringField())
-    libraries = fields.ListField(subfield=fields.StringField(), required=False)
+    modules: Any = fields.ListField(subfield=fields.StringField())
+    may_import: Any = fields.ListField(subfield=fields.StringField())
+    libraries: Any = fields.ListField(subfield=fields.StringField(), required=False)
 
     def forbidden(self, graph: ImportGraph) -> Iterator[Edge]:
         """Yield each import that is on neither list."""

@@ -296,7 +296,7 @@ def over_gloo(group: Any, folder: Path, training: Any, rendezvous: str) -> Any:
             return found
 
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    store = dist.FileStore(rendezvous, group.world_size)
+    store = dist.FileStore(rendezvous, group.world_size)  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=store, rank=group.rank, world_size=group.world_size)
     program = training()
     program.state.model = torch.nn.parallel.DistributedDataParallel(program.model)
