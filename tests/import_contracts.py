@@ -56,22 +56,28 @@ class OnlyImporters(AllowList):
 class OnlyImports(AllowList):
     """`modules` may import only themselves and `may_import`.
 
-    Other libraries are free, unless `libraries` lists the only ones that are allowed.
+    The single modules in `without` are neither checked nor free to import, unless `may_import`
+    lists them. Other libraries are free, unless `libraries` lists the only ones that are allowed.
     """
 
     type_name = "only_imports"
     modules: Any = fields.ListField(subfield=fields.StringField())
+    without: Any = fields.ListField(subfield=fields.StringField(), required=False)
     may_import: Any = fields.ListField(subfield=fields.StringField())
     libraries: Any = fields.ListField(subfield=fields.StringField(), required=False)
 
     def forbidden(self, graph: ImportGraph) -> Iterator[Edge]:
-        """Yield each import that is on neither list."""
-        ours = [*existing(graph, self.modules), *existing(graph, self.may_import)]
+        """Yield each import that no list allows."""
+        checked = existing(graph, self.modules)
+        allowed = existing(graph, self.may_import)
+        without = existing(graph, self.without or ())
         for importer, imported in edges(graph):
-            if not within(importer, self.modules) or within(imported, ours):
+            if not within(importer, checked) or importer in without or within(imported, allowed):
                 continue
-            is_free = graph.is_module_squashed(imported) and self.libraries is None
-            if not is_free and not within(imported, self.libraries or ()):
+            is_own = within(imported, checked) and imported not in without
+            is_library = graph.is_module_squashed(imported)
+            is_free = is_library and (self.libraries is None or within(imported, self.libraries))
+            if not is_own and not is_free:
                 yield importer, imported
 
 

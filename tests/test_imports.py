@@ -15,6 +15,7 @@ LAYERS = "One way through"
 HYDRA = "Only config and the command line import Hydra"
 FSSPEC = "Only storage imports fsspec"
 PURE = "Planning is pure"
+SOURCES = "Sources of nodes import only specs and errors"
 RUNTIME = "Runtime imports only specs and errors"
 CHECKPOINT = "Checkpoint imports only specs and errors"
 RECIPES = "Recipes import only runtime, checkpoint and errors"
@@ -61,6 +62,9 @@ def test_the_copy_keeps_all_contracts(tree: Path) -> None:
         ("launcher/checkpoint", "from launcher.storage import uri", {CHECKPOINT}),
         ("launcher/checkpoint", "import launcher.runtime", {CHECKPOINT}),
         ("launcher/plan", "import os", {PURE}),
+        ("launcher/engines", "from launcher.engines import install", {PURE}),
+        ("launcher/nodes", "from launcher import transports", {SOURCES}),
+        ("launcher/nodes", "from launcher.nodes.probe import ask", {SOURCES}),
         ("launcher/specs", "from launcher import plan", {LAYERS}),
         ("launcher/storage", "import recipes.bert_finetune", {NO_RECIPE}),
         ("recipes/bert_finetune", "import launcher.launch", {RECIPES}),
@@ -79,7 +83,7 @@ def test_a_forbidden_import_breaks_its_contract(
 
 @pytest.mark.parametrize("line", ["import subprocess", "import socket", "import torch"])
 def test_an_engine_that_does_more_than_name_its_commands_is_found(tree: Path, line: str) -> None:
-    (tree / "launcher/backends/planted.py").write_text(line)
+    (tree / "launcher/engines/planted.py").write_text(line)
     assert check(tree)[0] == {PURE}
 
 
