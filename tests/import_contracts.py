@@ -1,6 +1,6 @@
-"""Contract types for import-linter that name who is allowed, so a new room is covered at once.
+"""Import-linter contracts that name who is allowed, so they cover a new room from its first day.
 
-The built-in `forbidden` type needs a list of all other rooms, which nobody keeps complete.
+The built-in `forbidden` type needs a list of all other rooms, and such a list is soon incomplete.
 `pyproject.toml` says which rules hold; `tests/test_imports.py` plants imports that break them.
 """
 
@@ -16,7 +16,7 @@ Edge = tuple[str, str]
 
 
 class AllowList(Contract):
-    """A contract that finds forbidden imports one by one."""
+    """A contract that finds forbidden imports in the import graph."""
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         """Find the forbidden imports, with the lines that make them."""
