@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import launcher
 from launcher.cli.verbs import VERBS
 from launcher.config import catalog, paths
 from launcher.config.keys import all_keys
@@ -81,31 +82,12 @@ CHOICES = {
 
 HEAVY = {"torch", "transformers", "datasets", "s3fs", "horovod", "mpi4py", "pyarrow", "pandas"}
 
-ROOMS = [
-    *(
-        "backends",
-        "capsule",
-        "checkpoint",
-        "cli",
-        "cluster",
-        "config",
-        "errors",
-        "launch",
-        "plan",
-        "preflight",
-    ),
-    *(
-        "runs",
-        "runtime",
-        "slurm",
-        "specs",
-        "staging",
-        "storage",
-        "supervise",
-        "survey",
-        "transports",
-    ),
-]
+LAUNCHER = Path(launcher.__file__).parent
+ROOMS = sorted(
+    path.stem
+    for path in LAUNCHER.iterdir()
+    if path.name == "errors.py" or (path / "__init__.py").is_file()
+)
 
 
 @pytest.mark.parametrize("module", EXPORTED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from launcher.cli import typed
+from launcher.cli import commands
 from launcher.cli.display import units
 from launcher.runs import NodeStatus, RunState, RunStatus
 
@@ -22,7 +22,7 @@ def text(
     if status.attempt:
         rows.append(("attempt", f"{status.attempt}, recipe {status.recipe}"))
     if status.restarted:
-        told = f"`{typed.program()} why {status.run_id}` tells why"
+        told = f"`{commands.program()} why {status.run_id}` tells why"
         rows.append(("restarted", f"{status.restarted} ({told})"))
     rows += _progress(status)
     if status.supervisor:
@@ -36,7 +36,7 @@ def text(
             )
         )
     if status.state is RunState.FAILED and status.attempt:
-        rows.append(("why", f"`{typed.program()} why {status.run_id}` tells what broke first"))
+        rows.append(("why", f"`{commands.program()} why {status.run_id}` tells what broke first"))
     lines = [f"{name:<12}{value}" for name, value in rows]
     return "\n".join([*lines, *_nodes(status)])
 

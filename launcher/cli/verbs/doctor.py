@@ -7,19 +7,19 @@ import sys
 from collections.abc import Iterator
 
 from launcher import config, launch
-from launcher.cli import failure, typed
+from launcher.cli import commands, failure
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import config_dirs
 from launcher.errors import PreflightError
-from launcher.preflight import Diagnosis, Mark, Row
-from launcher.survey.links import rate
+from launcher.nodes import Diagnosis, Mark, Row
+from launcher.nodes.bandwidth import rate
 
 _STYLES = {Mark.GOOD: "", Mark.ODD: "yellow", Mark.BAD: "bold red"}
 
 
 def main(invocation: Invocation) -> int:
     """Print what was found; 0 when every node can be used, 3 otherwise."""
-    typed.no_words(invocation)
+    commands.no_words(invocation)
     chosen = config.load(
         invocation.overrides, config_dirs=config_dirs(invocation), require_recipe=False
     )

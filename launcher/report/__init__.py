@@ -1,0 +1,5 @@
+"""`report.html`: one file that shows a run in any browser, without a network."""
+
+from launcher.report.page import render, write
+
+__all__ = ["render", "write"]

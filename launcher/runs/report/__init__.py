@@ -1,5 +1,0 @@
-"""`report.html`: one file that shows a run in any browser, without a network."""
-
-from launcher.runs.report.page import render, write
-
-__all__ = ["render", "write"]

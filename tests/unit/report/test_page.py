@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import html.parser
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from launcher import report
+from launcher.report.gather import gather
+from launcher.runs import events
+from launcher.specs import RankState
+
+if TYPE_CHECKING:
+    RunFolder = Any
+
+VOID = {"meta", "line", "polyline", "br"}
+
+
+class Balanced(html.parser.HTMLParser):
+    """Fails on tags that do not match; collects what would be loaded from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.outside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.outside += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def steps(first: int, last: int, **changes: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": step,
+            "loss": 2.0 / step,
+            "lr": 1e-4 * step,
+            "samples": 32,
+            "at": 1.0 * step,
+            "step_time_s": 0.5,
+            **changes,
+        }
+        for step in range(first, last + 1)
+    ]
+
+
+def page_of(folder: RunFolder) -> str:
+    report.write(folder.layout)
+    text: str = folder.layout.report.read_text(encoding="utf-8")
+    parser = Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    assert parser.outside == []
+    assert "http://" not in text
+    assert "https://" not in text
+    return text
+
+
+def test_a_run_that_has_just_begun_has_a_page_already(folder: RunFolder) -> None:
+    text = page_of(folder.begin())
+    assert "nothing was measured" in text
+    assert "r1" in text
+
+
+def test_the_page_has_curves_times_attempts_and_settings(folder: RunFolder) -> None:
+    folder.layout.path.mkdir(parents=True)
+    folder.layout.config.write_text("train: {lr: 0.0002}\nparams: {}\n")
+    folder.begin(attempt=1).metrics(steps(1, 60)).ended(cause="rank 1 was killed")
+    folder.begin(attempt=2, spent=9.0).metrics(
+        [
+            *steps(41, 100),
+            {"step": 50, "eval": {"accuracy": 0.4}},
+            {"step": 100, "eval": {"accuracy": 0.8}},
+        ]
+    )
+    for rank in range(4):
+        folder.rank(rank, state=RankState.DONE, step=100, phase_seconds={"train": 7.0})
+    folder.ended("done")
+    text = page_of(folder)
+    for expected in ("attempt 2", "Accuracy", "train.lr", "0.0002", "staging", "lost work"):
+        assert expected in text
+    assert "rank 1 was killed" in text
+    assert "First failure" not in text
+    assert "params" not in text
+
+
+def test_the_first_failure_stands_on_the_page(folder: RunFolder) -> None:
+    folder.begin().raised(2, "ValueError", "bad <b>label</b>").ended()
+    text = page_of(folder)
+    assert "First failure" in text
+    assert "bad &lt;b&gt;label&lt;/b&gt;" in text
+    assert "<b>label</b>" not in text
+
+
+def test_what_comes_from_outside_is_escaped_everywhere(folder: RunFolder) -> None:
+    evil = "<script>alert(1)</script>'\""
+    folder.layout.path.mkdir(parents=True)
+    folder.layout.config.write_text(json.dumps({"evil": evil, evil: 1}))
+    folder.layout.environment.write_text(json.dumps({"host": evil, "git": {"diff": evil}}))
+    folder.begin().metrics([{"step": 1, "eval": {evil: 1.0}}, {"step": 2, "eval": {evil: 2.0}}])
+    folder.tell(events.RankFailed(at=1.0, rank=0, node=evil, what=evil))
+    folder.ended(cause=evil)
+    assert "<script>alert" not in page_of(folder)
+
+
+def test_losses_that_are_no_numbers_are_counted_and_do_not_break_the_curve(
+    folder: RunFolder,
+) -> None:
+    bad = steps(3, 3, loss=math.nan) + steps(4, 4, loss=math.inf)
+    folder.begin().metrics(steps(1, 2) + bad)
+    text = page_of(folder)
+    assert "2 steps without a number" in text
+    assert "nan" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
+
+
+def test_a_single_point_and_a_flat_line_can_be_drawn(folder: RunFolder) -> None:
+    folder.begin().metrics(steps(1, 1))
+    page_of(folder)
+    folder.metrics(steps(1, 5, loss=1.0))
+    page_of(folder)
+    folder.metrics(steps(1, 5, loss=0.0))
+    page_of(folder)
+
+
+def test_very_many_steps_still_make_a_small_page(folder: RunFolder) -> None:
+    folder.begin().metrics(steps(1, 20_000))
+    assert len(page_of(folder)) < 400_000
+
+
+def test_restarts_are_marked_where_the_newer_attempt_took_over(folder: RunFolder) -> None:
+    folder.begin(attempt=1).metrics(steps(1, 60))
+    folder.begin(attempt=2).metrics(steps(41, 80))
+    folder.begin(attempt=3).metrics(steps(71, 90))
+    assert gather(folder.layout).restarts == ((40, 2), (70, 3))
+
+
+def test_settings_that_are_no_text_do_not_keep_the_page_from_being_made(folder: RunFolder) -> None:
+    folder.layout.path.mkdir(parents=True)
+    folder.layout.config.write_bytes(b"train: {lr: \xff\xfe}\n")
+    assert "r1" in page_of(folder.begin())
