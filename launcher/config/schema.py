@@ -278,7 +278,7 @@ class LaunchConfig:
     """Arguments of the program, as a list: 'args=[--x,1]'."""
     code: CodeChoice = CodeChoice.frozen
     """frozen runs the code snapshot of the run's first start; new takes a new snapshot and resumes
-    with that; shared runs the code in place, where all nodes must see it (docs/code-snapshot.md)."""
+    with it; shared runs the code in place, where all nodes must see it (docs/code-snapshot.md)."""
     nodes: int | str = "auto"
     """How many nodes; auto takes all of a hostfile or an allocation. On one machine they share its
     cores and GPUs, and auto is 1."""
