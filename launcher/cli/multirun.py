@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from launcher import config, launch
+from launcher import config, launch, units
 from launcher.cli import batch, failure, typed
 from launcher.cli.arguments import Invocation
-from launcher.cli.display import units
 from launcher.cli.folders import config_dirs
 from launcher.cli.verbs.run import run
 from launcher.config import catalog, paths, sweep

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from launcher.runs import metrics, report
+from launcher import report
+from launcher.runs import metrics
 from launcher.runs.files import read_object, replace
 from launcher.runs.ledger import ledger
 from launcher.runs.records import newest_attempt

@@ -79,7 +79,10 @@ CHOICES = {
     "recipe": ("bert_finetune", "script"),
 }
 
-HEAVY = {"torch", "transformers", "datasets", "s3fs", "horovod", "mpi4py", "pyarrow", "pandas"}
+HEAVY = {
+    *("torch", "transformers", "datasets", "s3fs", "horovod", "mpi4py", "pyarrow", "pandas"),
+    "jinja2",
+}
 
 ROOMS = [
     *(
@@ -95,6 +98,7 @@ ROOMS = [
         "preflight",
     ),
     *(
+        "report",
         "runs",
         "runtime",
         "slurm",
@@ -104,6 +108,7 @@ ROOMS = [
         "supervise",
         "survey",
         "transports",
+        "units",
     ),
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from launcher.cli.display import units
+from launcher import units
 from launcher.cli.display.items import ItemView
 from launcher.cli.display.view import RunView
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from launcher.cli.display import units
+from launcher import units
 from launcher.cli.display.items import ItemView
 from launcher.cli.display.surface import Surface
 from launcher.cli.display.view import Pace, view

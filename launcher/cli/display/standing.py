@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from launcher import units
 from launcher.cli import typed
-from launcher.cli.display import units
 from launcher.runs import NodeStatus, RunState, RunStatus
 
 _OVER = (RunState.QUEUED, RunState.DONE, RunState.SAVED, RunState.STOPPED, RunState.FAILED)

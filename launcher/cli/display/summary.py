@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.cli.display import units
+from launcher import units
 from launcher.runs import FailureKind
 from launcher.specs import RunLayout
 from launcher.supervise import Outcome, OutcomeState

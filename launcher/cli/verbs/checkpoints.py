@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from launcher import checkpoint
+from launcher import checkpoint, units
 from launcher.cli.arguments import Invocation
-from launcher.cli.display import units
 from launcher.cli.folders import run_folder
 from launcher.errors import ConfigError, UnknownNameError
 from launcher.runs.files import read_object

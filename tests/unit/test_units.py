@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.cli.display import units
+from launcher import units
 
 
 def test_sizes_have_three_digits_that_matter() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,20 +29,6 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttemptRow:
-    """One attempt as the table shows it."""
-
-    number: int
-    started_at: float
-    nodes: int
-    ranks: int
-    resumes_step: int | None
-    step: int | None
-    seconds: float | None
-    ending: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class ReportData:
     """Everything on the page."""
 
@@ -60,7 +45,8 @@ class ReportData:
     restarts: tuple[tuple[int, int], ...]
     """Step at which an attempt after the first took over, and its number."""
     seconds: dict[str, float]
-    attempts: tuple[AttemptRow, ...]
+    attempts: tuple[tuple[AttemptStarted, AttemptEnded | None], ...]
+    """Start and end of each; no end while it runs, or if its supervisor was killed."""
     events: tuple[Event, ...]
     failure: FirstFailure | None
     config: tuple[tuple[str, str], ...]
@@ -72,7 +58,7 @@ def gather(layout: RunLayout) -> ReportData:
     """Read the run folder."""
     lines = metrics.history(layout)
     steps = metrics.steps(lines)
-    told = events.history(layout)
+    history = events.history(layout)
     status = read_status(layout)
     attempt = newest_attempt(layout)
     failed = status.state in (RunState.FAILED, RunState.LOST)
@@ -88,19 +74,13 @@ def gather(layout: RunLayout) -> ReportData:
         not_finite=sum(1 for line in steps if not _finite(line.get("loss"))),
         restarts=_restarts(steps),
         seconds=ledger(layout),
-        attempts=_attempts(told),
-        events=tuple(told),
+        attempts=_attempts(history),
+        events=tuple(history),
         failure=first_failure(layout, attempt) if failed else None,
         config=_config(layout),
         environment=read_object(layout.environment),
         result=read_object(layout.attempt(attempt).result) if attempt else {},
     )
-
-
-def median_rate(data: ReportData) -> float | None:
-    """Return the usual number of samples per second, over all ranks."""
-    values = [value for _, value in data.rate.points]
-    return statistics.median(values) if values else None
 
 
 def _finite(value: object) -> bool:
@@ -138,28 +118,10 @@ def _restarts(lines: Sequence[dict[str, Any]]) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _attempts(told: Sequence[Event]) -> tuple[AttemptRow, ...]:
-    ended = {event.attempt: event for event in told if isinstance(event, AttemptEnded)}
-    return tuple(
-        AttemptRow(
-            number=event.attempt,
-            started_at=event.at,
-            nodes=event.nodes,
-            ranks=event.world_size,
-            resumes_step=event.resumes_step,
-            step=end.step if (end := ended.get(event.attempt)) else None,
-            seconds=end.seconds if end else None,
-            ending=_ending(end),
-        )
-        for event in told
-        if isinstance(event, AttemptStarted)
-    )
-
-
-def _ending(end: AttemptEnded | None) -> str:
-    if end is None:
-        return "goes on, or its supervisor was killed"
-    return f"{end.cause}; started again: {end.why}" if end.restarting else end.cause
+def _attempts(history: Sequence[Event]) -> tuple[tuple[AttemptStarted, AttemptEnded | None], ...]:
+    ended = {event.attempt: event for event in history if isinstance(event, AttemptEnded)}
+    started = (event for event in history if isinstance(event, AttemptStarted))
+    return tuple((event, ended.get(event.attempt)) for event in started)
 
 
 def _config(layout: RunLayout) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,5 @@
+"""Run folders made by hand."""
+
+from tests.unit.runs.conftest import folder
+
+__all__ = ["folder"]
