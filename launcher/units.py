@@ -11,7 +11,7 @@ def number(value: float) -> str:
     """Return a number with about four significant digits: `12,400`, `0.0312`, `3.1e-5`."""
     if value != value or abs(value) == float("inf"):  # noqa: PLR0124 - NaN differs from itself
         return str(value)
-    if value == int(value) or abs(value) >= 1000:
+    if value == int(value) or abs(value) >= 999.95:
         return f"{value:,.0f}"
     if abs(value) >= 100:
         return f"{value:.1f}"

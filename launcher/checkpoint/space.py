@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import math
 from pathlib import Path
 
+from launcher import units
 from launcher.checkpoint.files import Files
 from launcher.errors import CheckpointError
 
@@ -50,7 +50,7 @@ def explain(
         return full(folder, step=step, needed=needed, free=files.free_bytes(folder.parent))
     what = "the quota is used up" if error.errno == errno.EDQUOT else "a limit on file sizes is hit"
     return CheckpointError(
-        f"disk full: the checkpoint of step {step} needs {human(needed)}, but {what}",
+        f"disk full: the checkpoint of step {step} needs {units.size(needed)}, but {what}",
         context=str(folder),
         hint=HINT,
     )
@@ -59,20 +59,8 @@ def explain(
 def full(folder: Path, *, step: int, needed: int, free: int) -> CheckpointError:
     """Return the error for a disk that has only `free` of the `needed` bytes."""
     return CheckpointError(
-        f"disk full: the checkpoint of step {step} needs {human(needed)}, {human(free)} is free",
+        f"disk full: the checkpoint of step {step} needs {units.size(needed)}, "
+        f"{units.size(free)} is free",
         context=str(folder),
         hint=HINT,
     )
-
-
-def human(size_bytes: float) -> str:
-    """Return a size as people say it.
-
-    >>> human(1536)
-    '1.5 KiB'
-    """
-    if size_bytes < 1024:
-        return f"{size_bytes:.0f} B"
-    units = ("KiB", "MiB", "GiB", "TiB")
-    power = min(int(math.log(size_bytes, 1024)), len(units))
-    return f"{size_bytes / 1024**power:.1f} {units[power - 1]}"

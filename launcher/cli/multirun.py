@@ -69,10 +69,12 @@ def _one(invocation: Invocation, overrides: tuple[str, ...], number: int) -> tup
 
 
 def _print_table(differing: list[str], rows: list[tuple[int, str, str]]) -> None:
-    width = max(len(what) for what in differing)
-    run_width = max([len(run_id) for _, run_id, _ in rows] + [3])
-    print(f"\n{'':{width}}  exit  {'run':<{run_width}}  result")
+    from launcher.cli.display import tables
+
+    table = tables.table("", "exit", "run", "result", right=("exit",))
     for what, (code, run_id, shown) in zip(differing, rows, strict=False):
-        print(f"{what:<{width}}  {code:>4}  {run_id:<{run_width}}  {shown}")
+        tables.add(table, what, code, run_id, shown)
     for what in differing[len(rows) :]:
-        print(f"{what:<{width}}     -  {'-':<{run_width}}  not started")
+        tables.add(table, what, "-", "-", "not started")
+    print()
+    tables.show(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from launcher import units
 from launcher.specs import Cluster, Node
 
 _NAMED = 3
@@ -39,7 +40,7 @@ def notes(cluster: Cluster) -> tuple[str, ...]:
 
 def shared(slots: int, cpus: int) -> str:
     """Return who shares what, in words."""
-    return f"{slots} ranks share {cpus} core{'s' if cpus > 1 else ''}"
+    return f"{slots} ranks share {units.count(cpus, 'core')}"
 
 
 def _names(names: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from launcher import units
 from launcher.specs import Command, Plan
 from launcher.specs.secrets import mask, redact
 
@@ -41,8 +42,7 @@ def _code(plan: Plan) -> str:
 
 
 def _nodes(plan: Plan) -> str:
-    many = len(plan.cluster.nodes)
-    return f"{many} nodes" if many > 1 else "1 node"
+    return units.count(len(plan.cluster.nodes), "node")
 
 
 def checkpoint_rule(plan: Plan) -> str:
@@ -55,11 +55,14 @@ def checkpoint_rule(plan: Plan) -> str:
 
 
 def _cluster(plan: Plan) -> str:
-    lines = [f"{'node':<12}{'role':<8}{'address':<18}{'slots':<7}devices"]
+    nodes = plan.cluster.nodes
+    name = max([12, *(len(node.name) + 2 for node in nodes)])
+    address = max([18, *(len(node.address) + 2 for node in nodes)])
+    lines = [f"{'node':<{name}}{'role':<8}{'address':<{address}}{'slots':<7}devices"]
     lines += [
-        f"{node.name:<12}{node.role:<8}{node.address:<18}{node.slots:<7}"
+        f"{node.name:<{name}}{node.role:<8}{node.address:<{address}}{node.slots:<7}"
         + (f"GPU {','.join(node.gpus)}" if node.gpus else f"{node.cpus} CPU")
-        for node in plan.cluster.nodes
+        for node in nodes
     ]
     return "\n".join(lines)
 

@@ -69,7 +69,7 @@ def _bars(items: list[ItemView], width: int) -> RenderableType:
             f"  {item.name}",
             bar,
             _amount(item),
-            f"{units.size(rate)}/s" if rate and item.unit == "B" else "",
+            units.bandwidth(rate) if rate and item.unit == "B" else "",
             f"{units.clock(item.left_s)} left" if item.left_s is not None else "",
         )
     return table

@@ -123,7 +123,7 @@ class RunDisplay:
 def _summary(plan: Plan) -> list[tuple[str, str]]:
     nodes = plan.cluster.nodes
     workers = len(nodes) - 1
-    role = f"head and {workers} worker{'s' if workers > 1 else ''}" if workers else "one node"
+    role = f"head and {units.count(workers, 'worker')}" if workers else "one node"
     rows = [
         ("run", f"{plan.run_id}, attempt {plan.attempt}"),
         ("recipe", f"{plan.recipe}: {shlex.join((plan.source, *plan.program.args))}"),

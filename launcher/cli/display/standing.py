@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from launcher import units
@@ -68,16 +67,17 @@ def _progress(status: RunStatus) -> list[tuple[str, str]]:
 def _nodes(status: RunStatus) -> list[str]:
     if not status.nodes:
         return []
-    lines = ["", f"{'node':<16}{'ranks':>7}  {'state':<10}{'phase':<10}{'step':>8}  last sign"]
+    from launcher.cli.display import tables
+
+    titles = ("node", "ranks", "state", "phase", "step", "last sign")
+    table = tables.table(*titles, right=("ranks", "step"))
     for node in status.nodes:
         ranks = (
             str(node.ranks) if node.reporting == node.ranks else f"{node.reporting}/{node.ranks}"
         )
-        lines.append(
-            f"{node.node:<16}{ranks:>7}  {node.state:<10}{node.phase:<10}{node.step:>8}  "
-            f"{_sign(node, status.state)}"
-        )
-    return lines
+        sign = _sign(node, status.state)
+        tables.add(table, node.node, ranks, node.state, node.phase, node.step, sign)
+    return ["", tables.plain(table)]
 
 
 def _sign(node: NodeStatus, state: RunState) -> str:
@@ -85,5 +85,5 @@ def _sign(node: NodeStatus, state: RunState) -> str:
     if node.heartbeat_at is None or node.heartbeat_age_s is None:
         return "never"
     if state in _OVER:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(node.heartbeat_at))
+        return units.moment(node.heartbeat_at)
     return f"{units.duration(node.heartbeat_age_s)} ago"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +25,8 @@ def main(invocation: Invocation) -> int:
 
 
 def _ls(layout: RunLayout, invocation: Invocation) -> int:
+    from launcher.cli.display import tables
+
     commits = checkpoint.list_commits(layout.checkpoints)
     if invocation.has("json"):
         rows = [
@@ -46,12 +47,13 @@ def _ls(layout: RunLayout, invocation: Invocation) -> int:
     if not commits:
         print(f"{layout.run_id} has no checkpoint yet")
         return 0
-    print(f"{'step':>8}  {'attempt':>7}  {'written':<19}  {'ranks':>5}  {'size':>8}")
+    titles = ("step", "attempt", "written", "ranks", "size", "")
+    table = tables.table(*titles, right=("step", "attempt", "ranks", "size"))
     for each in commits:
-        written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.created_at))
+        written, size = units.moment(each.created_at), units.size(each.size_bytes)
         note = each.problem or ("left behind by a restart" if each.superseded else "")
-        line = f"{each.step:>8}  {each.generation:>7}  {written}  {each.world_size:>5}  "
-        print(f"{line}{units.size(each.size_bytes):>8}  {note}".rstrip())
+        tables.add(table, each.step, each.generation, written, each.world_size, size, note)
+    tables.show(table)
     return 0
 
 
