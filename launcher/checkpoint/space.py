@@ -1,4 +1,4 @@
-"""A full disk, in words."""
+"""Errors for a full disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from launcher.checkpoint.files import Files
 from launcher.errors import CheckpointError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_RECORDS_BYTES = 2**20  # what manifests and the commit take, generously
+_RECORDS_BYTES = 2**20  # more than the manifests and the commit need
 HINT = (
     "free space there, keep fewer checkpoints (checkpoint.keep=2) or use another storage.root=; "
     "earlier checkpoints are untouched"
@@ -22,8 +22,8 @@ def check(files: Files, folder: Path, *, total_bytes: int, step: int) -> None:
 
     Args:
         files: where `folder` is.
-        folder: the data folder of this save; what other ranks have written there already counts as
-            written.
+        folder: the data folder of this save. What other ranks have already written there is
+            subtracted.
         total_bytes: what all ranks together will write.
         step: for the message.
 
@@ -39,7 +39,7 @@ def check(files: Files, folder: Path, *, total_bytes: int, step: int) -> None:
 def explain(
     error: OSError, files: Files, folder: Path, *, needed: int, step: int
 ) -> CheckpointError:
-    """Turn an error of the file system into one for people."""
+    """Return the error to show for an error of the file system."""
     if error.errno not in _FULL:
         return CheckpointError(
             f"the checkpoint of step {step} cannot be written",

@@ -1,4 +1,4 @@
-"""`-m`: every combination of the values, one run after another."""
+"""`-m`: one run for every combination of the values, one at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from launcher.errors import LauncherError
 from launcher.supervise import OutcomeState
 
 _STOPS = (75, 130)
-"""Exit codes after which the person or the machine wants no further run."""
+"""Exit codes that end the sweep: the user or the machine stopped the run."""
 
 
 def expanded(invocation: Invocation) -> list[tuple[str, ...]]:
@@ -22,7 +22,7 @@ def expanded(invocation: Invocation) -> list[tuple[str, ...]]:
 
 
 def main(invocation: Invocation) -> int:
-    """Run them all; a failure does not keep the others from running.
+    """Run them all. A failed run does not stop the others.
 
     Returns:
         The exit code of the first that failed, else 0.
@@ -42,7 +42,7 @@ def main(invocation: Invocation) -> int:
 
 
 def _what(texts: tuple[str, ...]) -> str:
-    """What tells a run from the others; its name has a column of its own."""
+    """The overrides that differ between runs; `run_id` has a column of its own."""
     return " ".join(text for text in texts if not text.startswith("run_id=")) or "-"
 
 

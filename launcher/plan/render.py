@@ -1,4 +1,4 @@
-"""The plan as text for people. Quoting happens here: every line can be pasted in a shell."""
+"""The plan as text. Commands are quoted here, so that every line can be pasted in a shell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from launcher.specs.secrets import mask, redact
 
 
 def render(plan: Plan) -> str:
-    """Return everything that `plan` will execute, as text."""
+    """Return everything that `plan` executes, as text."""
     parts = [_summary(plan), _cluster(plan), _staging(plan)]
     parts += [_commands(plan.commands)] if plan.commands else []
     parts += [f"note: {note}" for note in plan.notes]
@@ -46,10 +46,10 @@ def _nodes(plan: Plan) -> str:
 
 
 def checkpoint_rule(plan: Plan) -> str:
-    """Return in words when checkpoints are written and how many stay."""
+    """Return when checkpoints are written and how many are kept."""
     policy = plan.checkpoint
     if plan.recipe == "script":
-        return "what the script saves through launcher.checkpoint, or by itself"
+        return "managed by your script"
     when = f"every {policy.every_steps} steps" if policy.every_steps else "at the end"
     return f"{when}, the newest {policy.keep} are kept, resume={policy.resume}"
 
@@ -75,7 +75,7 @@ def _staging(plan: Plan) -> str:
 
 
 def _commands(commands: tuple[Command, ...]) -> str:
-    """Return the commands as shell lines: what all share once, then what is each one's own."""
+    """Return the commands as shell lines: first the shared variables, then each command."""
     envs = [mask(command.env) for command in commands]
     shared = {
         name: value

@@ -1,4 +1,4 @@
-"""What a chart consists of. The template draws it, as SVG with HTML labels beside it."""
+"""The data of a chart. The template draws it as SVG with HTML labels beside it."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ PHASES: Mapping[str, tuple[str, str]] = {
     "eval": ("evaluating", "eval"),
     "save": ("saving", "save"),
     "other": ("other", "other"),
-    "end": ("leaving", "end"),
+    "end": ("exiting", "end"),
     "lost": ("lost work", "lost"),
 }
 """Label and colour of each phase."""

@@ -1,4 +1,4 @@
-"""What the page shows, as one value, so that drawing needs no file."""
+"""Reads the run folder into one value, so that drawing needs no file."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class ReportData:
     lr: Series
     evals: tuple[Series, ...]
     not_finite: int
-    """Training steps whose loss was no number."""
+    """Number of training steps whose loss is missing, NaN or infinite."""
     restarts: tuple[tuple[int, int], ...]
-    """Step at which an attempt after the first took over, and its number."""
+    """Last step before each later attempt, and the number of that attempt."""
     seconds: dict[str, float]
     attempts: tuple[tuple[AttemptStarted, AttemptEnded | None], ...]
     """Start and end of each; no end while it runs, or if its supervisor was killed."""

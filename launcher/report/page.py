@@ -1,4 +1,4 @@
-"""From the run folder to the page: what the template shows, in words."""
+"""Prepares what the template shows, and renders it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN_ANYWAY = ("loss", "steps", "samples per s")
 
 
 def write(layout: RunLayout) -> Path:
-    """Write the run's `report.html` anew and return its path."""
+    """Write the run's `report.html`, replacing an older one, and return its path."""
     replace(layout.report, render(gather(layout)))
     return layout.report
 
@@ -82,7 +82,7 @@ def _results(data: ReportData) -> list[tuple[str, float]]:
 
 
 def _small_charts(data: ReportData) -> list[tuple[str, str, Chart | None]]:
-    """Return title, note and chart of each evaluation, and of a learning rate that changes."""
+    """Return title, note and chart of each evaluation, and of the learning rate if it changes."""
     charts: list[tuple[str, str, Chart | None]] = []
     for series in data.evals:
         if len(series.points) > 1:
@@ -110,8 +110,8 @@ def _attempts(data: ReportData) -> Iterable[tuple[object, ...]]:
 
 def _ending(end: events.AttemptEnded | None) -> str:
     if end is None:
-        return "goes on, or its supervisor was killed"
-    return f"{end.cause}; started again: {end.why}" if end.restarting else end.cause
+        return "still running, or its supervisor was killed"
+    return f"{end.cause}; restarted: {end.why}" if end.restarting else end.cause
 
 
 def _nodes(data: ReportData) -> Iterable[tuple[object, ...]]:
@@ -148,9 +148,9 @@ def _sentence(event: Event) -> str:  # noqa: C901, PLR0911 - one line per kind o
             nodes, ranks = units.count(event.nodes, "node"), units.count(event.world_size, "rank")
             return f"attempt {event.attempt} started on {nodes}, {ranks}"
         case events.NodeStarted():
-            return f"{event.node} started, process {event.pid}"
+            return f"{event.node} started, PID {event.pid}"
         case events.NodeExited():
-            return f"{event.node} ended with code {event.exit_code}"
+            return f"{event.node} exited with code {event.exit_code}"
         case events.RanksJoined():
             return f"all {units.count(event.ranks, 'rank')} reported"
         case events.RankFailed():
@@ -161,9 +161,9 @@ def _sentence(event: Event) -> str:  # noqa: C901, PLR0911 - one line per kind o
             silent = units.duration(event.silent_s)
             return f"rank {event.rank} silent for {silent} in {event.phase}"
         case events.StopRequested():
-            return f"asked to save and leave by {event.by}: {event.reason}"
+            return f"{event.by} requested a stop: {event.reason}"
         case events.Killed():
-            return f"everything left was killed: {event.reason}"
+            return f"the remaining processes were killed: {event.reason}"
         case events.AttemptEnded():
             return f"attempt {event.attempt} ended at step {event.step}: {event.cause}"
         case events.RunEnded():

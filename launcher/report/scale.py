@@ -1,4 +1,4 @@
-"""From numbers to places on a chart, and the round numbers to write beside it."""
+"""Maps numbers to places on a chart, and chooses the round numbers beside it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _round_step(rough: float) -> float:
 
 
 def smooth(points: Sequence[Point]) -> list[Point]:
-    """Return a centred moving average that reaches over about a fortieth of the points."""
+    """Return the centred moving average over about a fortieth of the points."""
     reach = max(1, len(points) // 80)
     sums = [0.0]
     for _, y in points:
@@ -70,7 +70,7 @@ def smooth(points: Sequence[Point]) -> list[Point]:
 
 
 def thin(points: Sequence[Point], most: int) -> list[Point]:
-    """Return at most about `most` points that look the same: lowest and highest of each stretch."""
+    """Return about `most` points that look the same: the lowest and highest of each stretch."""
     if len(points) <= most:
         return list(points)
     width = math.ceil(len(points) / (most / 2))

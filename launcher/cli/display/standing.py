@@ -1,4 +1,4 @@
-"""How a run stands, as a few lines and a table, or as one line."""
+"""The status of a run, as a few lines and a table, or as one line."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _OVER = (RunState.QUEUED, RunState.DONE, RunState.SAVED, RunState.STOPPED, RunSt
 def text(
     status: RunStatus, jobs: Sequence[str] = (), advice: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """Return a status as a few lines and a table; `advice` is about the jobs, by name."""
+    """Return a few lines and a table of nodes. `advice` is about the jobs: name and sentence."""
     rows = [("run", f"{status.run_id}: {status.state}")]
     rows += [("job", job.removeprefix("job ")) for job in jobs]
     rows += advice
     if status.attempt:
         rows.append(("attempt", f"{status.attempt}, recipe {status.recipe}"))
     if status.restarted:
-        told = f"`{typed.program()} why {status.run_id}` tells why"
-        rows.append(("restarted", f"{status.restarted} ({told})"))
+        why = f"why: `{typed.program()} why {status.run_id}`"
+        rows.append(("restarted", f"{status.restarted} ({why})"))
     rows += _progress(status)
     if status.supervisor:
         alive = "alive" if status.supervisor_alive else "gone"
@@ -35,13 +35,13 @@ def text(
             )
         )
     if status.state is RunState.FAILED and status.attempt:
-        rows.append(("why", f"`{typed.program()} why {status.run_id}` tells what broke first"))
+        rows.append(("why", f"root cause: `{typed.program()} why {status.run_id}`"))
     lines = [f"{name:<12}{value}" for name, value in rows]
     return "\n".join([*lines, *_nodes(status)])
 
 
 def line(status: RunStatus, jobs: Sequence[str] = ()) -> str:
-    """Return what a log needs of it."""
+    """Return one line for a log."""
     parts = [*jobs, *(f"{name} {value}" for name, value in _progress(status))]
     return f"{status.run_id}: {status.state}  {'  '.join(parts)}".rstrip()
 
@@ -81,7 +81,7 @@ def _nodes(status: RunStatus) -> list[str]:
 
 
 def _sign(node: NodeStatus, state: RunState) -> str:
-    """Return how long ago a node was heard; of a run that is over, when: nobody waits for more."""
+    """Return how long ago the node gave a sign of life, or when, if the run is over."""
     if node.heartbeat_at is None or node.heartbeat_age_s is None:
         return "never"
     if state in _OVER:

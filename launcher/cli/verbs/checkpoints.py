@@ -16,7 +16,7 @@ from launcher.specs import RunLayout
 
 
 def main(invocation: Invocation) -> int:
-    """Do what the first word says, with the run that the second one names."""
+    """Run the command named by the first word, on the run named by the second."""
     what, *rest = invocation.words or ("ls",)
     if what not in _ACTIONS:
         raise UnknownNameError("checkpoints command", what, _ACTIONS)
@@ -60,12 +60,14 @@ def _ls(layout: RunLayout, invocation: Invocation) -> int:
 def _verify(layout: RunLayout, invocation: Invocation) -> int:
     commits = checkpoint.list_commits(layout.checkpoints)
     if not commits:
-        raise ConfigError(f"{layout.run_id} has no checkpoint yet", hint="nothing can be verified")
+        raise ConfigError(
+            f"{layout.run_id} has no checkpoint yet", hint="verify it after the first save"
+        )
     step = invocation.number("step")
     findings = checkpoint.verify(layout.checkpoints, step)
     if not findings:
-        which = f"step {step}" if step is not None else f"all {len(commits)}"
-        print(f"verified {which}: every byte is as it was written")
+        which = f"step {step}" if step is not None else units.count(len(commits), "checkpoint")
+        print(f"{which} verified, no corruption found")
         return 0
     for finding in findings:
         print(finding)
@@ -76,18 +78,18 @@ def _export(layout: RunLayout, invocation: Invocation) -> int:
     where = (*invocation.values("to"), "")[0]
     if not where:
         raise ConfigError(
-            "`checkpoints export` needs a place to write to",
+            "`checkpoints export` needs a folder to write to",
             hint=f"`python -m launcher checkpoints export {layout.run_id} --to ./model`",
         )
     destination = Path(where).expanduser().absolute()
     step = invocation.number("step")
     checkpoint.export(layout.checkpoints, step, destination, template=_staged_model(layout))
-    print(f"exported to {destination}: `from_pretrained` reads it")
+    print(f"exported to {destination}; load it with `from_pretrained`")
     return 0
 
 
 def _staged_model(layout: RunLayout) -> Path | None:
-    """The folder that the model came from: its tokenizer belongs to what is exported."""
+    """The folder of the original model: an export includes its tokenizer."""
     folder = read_object(layout.staged).get("model")
     return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
 

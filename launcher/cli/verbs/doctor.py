@@ -17,7 +17,7 @@ _STYLES = {Mark.GOOD: "", Mark.ODD: "yellow", Mark.BAD: "bold red"}
 
 
 def main(invocation: Invocation) -> int:
-    """Print what was found; 0 when every node can be used, 3 otherwise."""
+    """Print the findings. Return 0 if every node can be used, else 3."""
     typed.no_words(invocation)
     chosen = config.load(
         invocation.overrides, config_dirs=config_dirs(invocation), require_recipe=False

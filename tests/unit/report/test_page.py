@@ -72,9 +72,9 @@ def page_of(folder: RunFolder) -> str:
     return text
 
 
-def test_a_run_that_has_just_begun_has_a_page_already(folder: RunFolder) -> None:
+def test_a_run_that_has_just_started_has_a_page(folder: RunFolder) -> None:
     text = page_of(folder.begin())
-    assert "nothing was measured" in text
+    assert "no data yet" in text
     assert "r1" in text
 
 
@@ -100,7 +100,7 @@ def test_the_page_has_curves_times_attempts_and_settings(folder: RunFolder) -> N
     assert "params" not in text
 
 
-def test_the_first_failure_stands_on_the_page(folder: RunFolder) -> None:
+def test_the_page_shows_the_first_failure(folder: RunFolder) -> None:
     folder.begin().raised(2, "ValueError", "bad <b>label</b>").ended()
     text = page_of(folder)
     assert "First failure" in text
@@ -143,13 +143,13 @@ def test_hostile_names_are_shown_as_text_everywhere(tmp_path: Path) -> None:
     assert sum(HOSTILE in text for text in page.texts) > 20
 
 
-def test_losses_that_are_no_numbers_are_counted_and_do_not_break_the_curve(
+def test_losses_that_are_not_finite_are_counted_and_do_not_break_the_curve(
     folder: RunFolder,
 ) -> None:
     bad = steps(3, 3, loss=math.nan) + steps(4, 4, loss=math.inf)
     folder.begin().metrics(steps(1, 2) + bad)
     text = page_of(folder)
-    assert "2 steps without a number" in text
+    assert "no finite loss in 2 steps" in text
     assert "nan" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
 
 
@@ -167,14 +167,14 @@ def test_very_many_steps_still_make_a_small_page(folder: RunFolder) -> None:
     assert len(page_of(folder)) < 400_000
 
 
-def test_restarts_are_marked_where_the_newer_attempt_took_over(folder: RunFolder) -> None:
+def test_restarts_are_marked_where_the_newer_attempt_resumes(folder: RunFolder) -> None:
     folder.begin(attempt=1).metrics(steps(1, 60))
     folder.begin(attempt=2).metrics(steps(41, 80))
     folder.begin(attempt=3).metrics(steps(71, 90))
     assert gather(folder.layout).restarts == ((40, 2), (70, 3))
 
 
-def test_settings_that_are_no_text_do_not_keep_the_page_from_being_made(folder: RunFolder) -> None:
+def test_a_config_that_is_not_text_does_not_prevent_the_page(folder: RunFolder) -> None:
     folder.layout.path.mkdir(parents=True)
     folder.layout.config.write_bytes(b"train: {lr: \xff\xfe}\n")
     assert "r1" in page_of(folder.begin())
