@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Self
 
 from launcher.checkpoint import protocol, retention, rng, space
-from launcher.checkpoint.arena import Arena
 from launcher.checkpoint.blocks import DamagedError
 from launcher.checkpoint.files import Files, PosixFiles
 from launcher.checkpoint.generations import claim_generation, next_generation, read_generation
@@ -31,6 +30,7 @@ from launcher.checkpoint.plan import Piece, TensorSpec, in_file_order, share_out
 from launcher.checkpoint.restoring import Restored, Restorer
 from launcher.checkpoint.retention import KeepLast, RetentionPolicy
 from launcher.checkpoint.shards import describe
+from launcher.checkpoint.staging_buffer import Arena
 from launcher.checkpoint.state import Snapshot, TrainingState, collect, specs, state_bytes
 from launcher.checkpoint.verification import open_commit
 from launcher.errors import CheckpointError, LauncherError

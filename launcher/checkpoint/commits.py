@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from launcher.checkpoint.checksummed import unseal
 from launcher.checkpoint.files import Files, PosixFiles
 from launcher.checkpoint.layout import (
     SCHEMA,
@@ -19,7 +20,6 @@ from launcher.checkpoint.layout import (
     commit_key,
     generation_number,
 )
-from launcher.checkpoint.sealed import unseal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from launcher.checkpoint.checksummed import seal, unseal
 from launcher.checkpoint.commits import list_commits, newest
 from launcher.checkpoint.files import Files, PosixFiles, write_record
 from launcher.checkpoint.layout import (
@@ -22,7 +23,6 @@ from launcher.checkpoint.layout import (
     data_key,
     generation_number,
 )
-from launcher.checkpoint.sealed import seal, unseal
 from launcher.errors import CheckpointError
 
 

@@ -9,7 +9,7 @@
         r000.json ...                         Manifest of what that rank wrote
       commits/000003-00001200.json            CommitRecord: its presence makes the checkpoint exist
 
-Nothing is ever overwritten. Every JSON file is sealed, see `launcher.checkpoint.sealed`.
+Nothing is ever overwritten. Every JSON file is sealed, see `launcher.checkpoint.checksummed`.
 `docs/checkpoints.md` describes the format for people; a golden checkpoint in the tests pins it.
 """
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from launcher.checkpoint.blocks import write_file
+from launcher.checkpoint.checksummed import digest, seal, unseal
 from launcher.checkpoint.commits import read_record
 from launcher.checkpoint.files import Files, write_record
 from launcher.checkpoint.generations import newest_generation
@@ -32,7 +33,6 @@ from launcher.checkpoint.layout import (
     failure_name,
     manifest_name,
 )
-from launcher.checkpoint.sealed import digest, seal, unseal
 from launcher.checkpoint.shards import Shard
 from launcher.errors import CheckpointError
 

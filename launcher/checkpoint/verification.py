@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.checkpoint.blocks import DamagedError, check_file
+from launcher.checkpoint.checksummed import digest, unseal
 from launcher.checkpoint.commits import CommitInfo, list_commits, read_record
 from launcher.checkpoint.files import Files, PosixFiles
 from launcher.checkpoint.layout import (
@@ -20,7 +21,6 @@ from launcher.checkpoint.layout import (
     Manifest,
     TensorEntry,
 )
-from launcher.checkpoint.sealed import digest, unseal
 from launcher.errors import UnknownNameError
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launcher import launch, runs, slurm
-from launcher.cli import ending, failure, typed
+from launcher import failures, launch, runs, slurm
+from launcher.cli import commands, failure
 from launcher.cli.display import RunDisplay, open_surface
 from launcher.cli.display.standing import line, text
 from launcher.cli.display.ticker import Ticker
@@ -57,15 +58,15 @@ def submit(chosen: LaunchConfig) -> HandedIn:
         surface.say(f"{done.run_id} is done already; resume=never would start it over", "note")
         return HandedIn(exit_code=done.exit_code, run_id=done.run_id, job_id="")
     layout = RunLayout.of(chosen.storage.root, done.run_id)
-    where = typed.storage_override(chosen.storage.root)
+    where = commands.storage_override(chosen.storage.root)
     array = f", tasks {done.record.array}" if done.record.array else ""
     for name, said in (
         ("run", done.run_id),
         ("job", f"{done.record.job_id}{array}"),
         ("script", str(done.script)),
         ("log", done.record.log),
-        ("watch", typed.of_run("status", done.run_id, where)),
-        ("end", typed.of_run("stop", done.run_id, where)),
+        ("watch", commands.of_run("status", done.run_id, where)),
+        ("end", commands.of_run("stop", done.run_id, where)),
     ):
         surface.say(f"{name:<12}{said}", "bold" if name in ("watch", "end") else "")
     code = _follow(done, layout) if chosen.cluster.wait else 0
@@ -79,7 +80,7 @@ class Jobs:
     going_on: tuple[JobInfo, ...] = ()
     told: tuple[str, ...] = ()
     """In words; when all are over, how the newest one ended, and where its log is."""
-    advice: tuple[ending.Row, ...] = ()
+    advice: tuple[Row, ...] = ()
     """Why the newest one came to nothing and what to do, by name."""
     state: RunState | None = None
     """What the run is if no attempt tells: the folder cannot know how its job ended."""
@@ -108,19 +109,19 @@ def look(layout: RunLayout) -> Jobs:
 
 
 def _ended(layout: RunLayout, record: JobRecord, infos: tuple[JobInfo, ...]) -> Jobs:
-    log = ending.log_of(record)
+    log = log_of(record)
     if infos:
         return Jobs(
             told=(f"{infos[-1]}, {log}" if log else str(infos[-1]),),
-            advice=ending.advice(layout, record, infos[-1]),
-            state=ending.state_of(infos),
+            advice=advice(layout, record, infos[-1]),
+            state=state_of(infos),
         )
     if record.array or newest_attempt(layout):  # forgotten, but the folder tells
         return Jobs()
     words = f"job {record.job_id}: over, Slurm has forgotten how it ended"
     return Jobs(
         told=(f"{words}, {log}" if log else words,),
-        advice=ending.advice(layout, record, None),
+        advice=advice(layout, record, None),
         state=RunState.LOST,
     )
 
@@ -141,9 +142,9 @@ def _follow(submitted: Submitted, layout: RunLayout) -> int:
         failure.say(f"job {record.job_id} goes on without being watched")
         raise
     code = _exit_code(info, layout)
-    for name, value in ending.advice(layout, record, info) if code else ():
+    for name, value in advice(layout, record, info) if code else ():
         ticker.say(f"{name:<12}{value}")
-    if code and ending.log_of(record):
+    if code and log_of(record):
         ticker.say(f"{'log':<12}{record.log}")
         ticker.say(_last_words(layout, Path(record.log)))
     return code
@@ -152,7 +153,7 @@ def _follow(submitted: Submitted, layout: RunLayout) -> int:
 def _last_words(layout: RunLayout, log: Path) -> str:
     """Return what broke in the run; of a job that came to no run, the end of its log."""
     if runs.read_status(layout).state is RunState.FAILED:
-        return runs.why(layout)
+        return failures.why(layout)
     return "\n".join(f"  {each}" for each in last_lines(log, _LAST_WORDS))
 
 
@@ -164,3 +165,46 @@ def _exit_code(info: JobInfo | None, layout: RunLayout) -> int:
         ]
         return ended[-1].exit_code if ended else PreflightError.exit_code
     return info.exit_code or _BY_STATE.get(info.state, TrainingError.exit_code)
+
+
+# What became of a run by a batch job that is over, and what to do next.
+Row = tuple[str, str]
+
+
+def state_of(jobs: Sequence[JobInfo]) -> RunState | None:
+    """Return the state of a run without any attempt, by its newest job or that one's tasks."""
+    if all(job.state == "CANCELLED" for job in jobs):
+        return RunState.STOPPED
+    if any(job.task or job.state == "COMPLETED" for job in jobs):  # a task is a run of its own
+        return None
+    return RunState.FAILED
+
+
+def advice(layout: RunLayout, record: JobRecord, job: JobInfo | None) -> tuple[Row, ...]:
+    """Return why a job came to nothing, and the next command; None is a job Slurm has forgotten.
+
+    Nothing for a job in which the launcher spoke: its log says more.
+    """
+    root = str(layout.path.parents[1])
+    resume = f"`{commands.of_run('resume', layout.run_id, commands.storage_override(root))}`"
+    again = ("next", f"{resume} submits it again")
+    if record.array or (job and job.state == "COMPLETED"):
+        return ()
+    if job and job.state == "CANCELLED":
+        return (again,)
+    if not record.log or log_of(record) or (job and job.exit_code):
+        return ()
+    cause = "the job ended before the launcher started in it"
+    if job and job.state == "FAILED":
+        return (
+            ("cause", f"{cause}; its nodes could not write the log {record.log}:"),
+            ("", f"do they see storage.root={root}?"),
+            ("next", "submit it with storage.root= on storage that the nodes see;"),
+            ("", f"if they see this one, {resume} submits it again"),
+        )
+    return (("cause", cause), again)
+
+
+def log_of(record: JobRecord) -> str:
+    """Return the job's log, empty when there is none. That of an array is a pattern."""
+    return record.log if record.array or (record.log and Path(record.log).exists()) else ""

@@ -20,8 +20,8 @@ from hydra.plugins.completion_plugin import CompletionPlugin
 from launcher import config, runs
 from launcher.cli.arguments import flags_of
 from launcher.cli.verbs import VERBS
+from launcher.config.hydra_errors import FOREIGN
 from launcher.config.keys import all_keys
-from launcher.config.mistakes import FOREIGN
 from launcher.config.paths import find
 from launcher.config.register import hydra
 from launcher.errors import ConfigError, UnknownNameError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launcher import config, launch, units
-from launcher.cli import batch, failure, typed
+from launcher.cli import batch, commands, failure
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import config_dirs
 from launcher.cli.verbs.run import run
@@ -47,7 +47,7 @@ def _what(texts: tuple[str, ...]) -> str:
 
 
 def _one(invocation: Invocation, overrides: tuple[str, ...], number: int) -> tuple[int, str, str]:
-    repeat = typed.command(Invocation(verb="run", overrides=overrides, flags=invocation.flags))
+    repeat = commands.command(Invocation(verb="run", overrides=overrides, flags=invocation.flags))
     try:
         chosen = config.load(overrides, config_dirs=config_dirs(invocation))
         chosen = launch.numbered(chosen, number)

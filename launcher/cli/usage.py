@@ -8,7 +8,7 @@ from pathlib import Path
 
 from launcher import __version__
 from launcher.cli.arguments import Flag, Invocation, flags_of
-from launcher.cli.typed import program
+from launcher.cli.commands import program
 from launcher.cli.verbs import VERBS
 from launcher.config import catalog, paths
 from launcher.config.keys import Key, all_keys

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from launcher.config import catalog
 from launcher.config.build import build, plain
-from launcher.config.mistakes import FOREIGN, explain
+from launcher.config.hydra_errors import FOREIGN, explain
 from launcher.config.overrides import check, parse
 from launcher.config.paths import ConfigPaths, find
 from launcher.config.program import find_program

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from types import MappingProxyType
 
-from launcher.cluster.ranges import split
 from launcher.config.keys import free_prefix
+from launcher.nodes.selection import split
 from launcher.slurm.config import SlurmConfig
 
 SOURCES = ("model", "data")

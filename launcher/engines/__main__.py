@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from launcher.engines import horovod
+from launcher.engines import install as horovod
 from launcher.errors import LauncherError
 
 

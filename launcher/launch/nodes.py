@@ -7,9 +7,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from launcher import cluster, preflight, storage, transports
+from launcher import nodes, storage, transports
 from launcher import plan as planning
 from launcher.config import CodeChoice, LaunchConfig
+from launcher.nodes import Look
 from launcher.preflight.ports import is_free
 from launcher.specs import Cluster
 
@@ -23,7 +24,7 @@ class Found:
 
     attempt: int
     nodes: Cluster
-    seen: preflight.Look | None = None
+    seen: Look | None = None
 
     def is_free(self, address: str, port: int) -> bool:
         """Tell whether ranks can meet there; what the others reached on that node is known."""
@@ -52,20 +53,20 @@ def find(
         PreflightError: too few of them can be used; with the reason for each other one.
     """
     asked = cluster_request(config)
-    candidates = cluster.candidates(asked)
+    candidates = nodes.candidates(asked)
     if candidates.complete or not config.cluster.probe:
-        nodes = cluster.choose(candidates, None, asked, at_least=at_least)
-        return Found(attempt=attempt, nodes=nodes)
+        chosen = nodes.choose(candidates, None, asked, at_least=at_least)
+        return Found(attempt=attempt, nodes=chosen)
     request = look_request(config, attempt, write=write)
     with contextlib.closing(transport_to(config, candidates)) as transport:
-        seen = preflight.look(candidates, transport, request)
-    nodes = seen.choose(candidates, asked, at_least=at_least)
-    return Found(attempt=attempt, nodes=nodes, seen=seen)
+        seen = nodes.look(candidates, transport, request)
+    chosen = seen.choose(candidates, asked, at_least=at_least)
+    return Found(attempt=attempt, nodes=chosen, seen=seen)
 
 
-def cluster_request(config: LaunchConfig) -> cluster.ClusterRequest:
+def cluster_request(config: LaunchConfig) -> nodes.ClusterRequest:
     """Return what the configuration asks of the cluster."""
-    return cluster.ClusterRequest(
+    return nodes.ClusterRequest(
         source=config.cluster.name,
         nodes=config.nodes if isinstance(config.nodes, int) else None,
         slots=config.slots if isinstance(config.slots, int) else None,
@@ -80,10 +81,10 @@ def cluster_request(config: LaunchConfig) -> cluster.ClusterRequest:
     )
 
 
-def look_request(config: LaunchConfig, attempt: int, *, write: bool) -> preflight.LookRequest:
+def look_request(config: LaunchConfig, attempt: int, *, write: bool) -> nodes.LookRequest:
     """Return what the nodes are to be asked."""
     derived = tuple(planning.port(config.run_id, attempt, each) for each in range(PORT_TRIES))
-    return preflight.LookRequest(
+    return nodes.LookRequest(
         root=storage.local_root(config.storage.root),
         ports=derived,
         pinned=config.cluster.port,
@@ -96,7 +97,7 @@ def look_request(config: LaunchConfig, attempt: int, *, write: bool) -> prefligh
     )
 
 
-def transport_to(config: LaunchConfig, candidates: cluster.Candidates) -> transports.Transport:
+def transport_to(config: LaunchConfig, candidates: nodes.Candidates) -> transports.Transport:
     """Return a connection to all candidates; who takes it closes it."""
     reach = transports.Reach(nodes=candidates.nodes, python=config.cluster.python or sys.executable)
     return transports.create(planning.TRANSPORT_OF_SOURCE[candidates.source], reach)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from launcher import capsule, preflight, slurm, staging, storage, supervise
+from launcher import code_snapshot, preflight, slurm, staging, storage, supervise
 from launcher import plan as planning
 from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
@@ -29,7 +29,7 @@ class Launch:
     layout: RunLayout
     job: Job | None
     """The batch job that all this happens in."""
-    code: capsule.Code | None
+    code: code_snapshot.Code | None
     """None runs the program where it lies."""
     found: Found | None = None
     """The nodes of the first attempt; later ones look again."""
@@ -213,10 +213,10 @@ def own_job(config: LaunchConfig) -> Job | None:
     return Job.from_environ(os.environ) if config.cluster.name == "slurm" else None
 
 
-def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> capsule.Code | None:
+def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.Code | None:
     if config.code is CodeChoice.shared:
         return None
-    return capsule.Code.of(
+    return code_snapshot.Code.of(
         Path(_program(config).path),
         layout=layout,
         storage_root=root,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from launcher import cluster, engines, preflight, slurm, staging, storage, supervise
+from launcher import engines, nodes, preflight, slurm, staging, storage, supervise
 from launcher.checkpoint import next_generation
 from launcher.config import LaunchConfig
 from launcher.errors import SavedForRequeue
@@ -30,16 +30,16 @@ def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedI
         return staging.stage(items, root=root, progress=progress)
 
 
-def doctor(config: LaunchConfig, *, tell: Callable[[str], None]) -> preflight.Diagnosis:
+def doctor(config: LaunchConfig, *, tell: Callable[[str], None]) -> nodes.Diagnosis:
     """Find out what is wrong with the nodes; `tell` is given what is being done."""
-    cluster.require_real(config.cluster.name)
+    nodes.require_real(config.cluster.name)
     asked = cluster_request(config)
-    candidates = cluster.candidates(asked)
+    candidates = nodes.candidates(asked)
     if candidates.source == "local":  # every node is this machine
         candidates = replace(candidates, hosts=candidates.hosts[:1])
     request = look_request(config, 0, write=True)
     with contextlib.closing(transport_to(config, candidates)) as transport:
-        return preflight.diagnose(candidates, transport, request, tell=tell)
+        return nodes.diagnose(candidates, transport, request, tell=tell)
 
 
 def run(
@@ -56,7 +56,7 @@ def run(
     Raises:
         LauncherError: something keeps the run from starting; nothing of an older run is lost.
     """
-    cluster.require_real(config.cluster.name)
+    nodes.require_real(config.cluster.name)
     launch = Launch.of(config)
     try:
         with supervise.preemptible():

@@ -1,7 +1,6 @@
 """The plan: decide everything first, as a value that prints; then do exactly that."""
 
-from launcher.plan.build import TRANSPORT_OF_SOURCE, PlanRequest, build, port
-from launcher.plan.crowding import crowded, shared
+from launcher.plan.build import TRANSPORT_OF_SOURCE, PlanRequest, build, crowded, port, shared
 from launcher.plan.render import checkpoint_rule, render
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launcher.preflight.check import Subject, Trouble
-from launcher.runs.supervisor import refusal, rival
+from launcher.runs.lock import refusal, rival
 
 
 def other_supervisor(subject: Subject) -> Trouble | None:

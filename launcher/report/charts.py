@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from launcher import units
-from launcher.report.gather import Series
 from launcher.report.scale import Point, Scale, smooth, thin
+from launcher.report.series import Series
 
 _MOST_POINTS = 900
 _HOVER_POINTS = 400

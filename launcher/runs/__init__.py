@@ -1,18 +1,14 @@
 """The run folder, read back: `status`, `logs`, `why` and `stop` need nothing else."""
 
-from launcher.runs import environment, events, files, metrics
-from launcher.runs.failure import FailureKind, FirstFailure
-from launcher.runs.incident import first_failure, why
+from launcher.runs import environment, events, files, logs
 from launcher.runs.listing import find, latest, list_runs
+from launcher.runs.lock import Supervisor, is_alive, read_supervisor, rival
 from launcher.runs.logs import LogFile, follow, log_files
 from launcher.runs.records import attempts, newest_attempt, read_plan, read_ranks
-from launcher.runs.requests import StopRequest, clear_stop, read_stop, request_stop
 from launcher.runs.status import NodeStatus, RunState, RunStatus, read_status
-from launcher.runs.supervisor import Supervisor, is_alive, read_supervisor, rival
+from launcher.runs.stop_request import StopRequest, clear_stop, read_stop, request_stop
 
 __all__ = [
-    "FailureKind",
-    "FirstFailure",
     "LogFile",
     "NodeStatus",
     "RunState",
@@ -25,13 +21,12 @@ __all__ = [
     "events",
     "files",
     "find",
-    "first_failure",
     "follow",
     "is_alive",
     "latest",
     "list_runs",
     "log_files",
-    "metrics",
+    "logs",
     "newest_attempt",
     "read_plan",
     "read_ranks",
@@ -40,5 +35,4 @@ __all__ = [
     "read_supervisor",
     "request_stop",
     "rival",
-    "why",
 ]

@@ -20,9 +20,8 @@ from launcher.runs.events import (
     StopRequested,
 )
 from launcher.runs.files import read_lines, read_object
-from launcher.runs.phases import PROGRAM, phase_of
-from launcher.runs.records import attempts, newest_attempt, read_plan, read_ranks
-from launcher.runs.supervisor import is_alive, read_supervisor
+from launcher.runs.lock import is_alive, read_supervisor
+from launcher.runs.records import PROGRAM, attempts, newest_attempt, phase_of, read_plan, read_ranks
 from launcher.specs import Node, Plan, RankRecord, RankState, RunLayout
 
 

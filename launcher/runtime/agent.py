@@ -20,9 +20,16 @@ from launcher.errors import ConfigError, LauncherError
 from launcher.runtime import shim
 from launcher.runtime.children import Child, fork_rank
 from launcher.runtime.environ import LaunchEnviron, RankEnviron, slots_of, torchrun_variables
-from launcher.runtime.horovod_meeting import HorovodHost, horovod_sign_off, horovod_variables
-from launcher.runtime.meeting import ALL_LEFT_S, Endpoint, Host, sign_off
-from launcher.runtime.obituary import complete_record
+from launcher.runtime.exit_records import complete_record
+from launcher.runtime.rendezvous import (
+    ALL_LEFT_S,
+    Endpoint,
+    HorovodHost,
+    Host,
+    horovod_sign_off,
+    horovod_variables,
+    sign_off,
+)
 from launcher.runtime.wake import Wake
 from launcher.runtime.watch import Patience, Watch
 

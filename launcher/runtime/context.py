@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from launcher.errors import ConfigError, StagingError, nearest
 from launcher.runtime import engines, process
-from launcher.runtime.lines import LineFile
+from launcher.runtime.status import LineFile
 from launcher.specs import RankState, RunLayout
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from launcher.runtime.environ import (
     slots_of,
     torchrun_variables,
 )
-from launcher.runtime.obituary import complete_record, read_record
+from launcher.runtime.exit_records import complete_record, read_record
 from launcher.runtime.wake import Wake
 from launcher.runtime.watch import Patience, Watch
 from launcher.specs import RankState

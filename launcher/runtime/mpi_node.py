@@ -14,9 +14,9 @@ from pathlib import Path
 
 from launcher.errors import ConfigError, LauncherError
 from launcher.runtime.environ import LaunchEnviron
-from launcher.runtime.letterbox import Letterbox
+from launcher.runtime.exit_records import bury_silent
 from launcher.runtime.mpirun import Agent, find, log_to_stderr, places, start
-from launcher.runtime.obituary import bury_silent
+from launcher.runtime.rsh_agent import Letterbox
 from launcher.runtime.wake import Wake
 
 __all__ = ["main"]

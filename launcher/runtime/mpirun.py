@@ -21,8 +21,8 @@ from collections.abc import Mapping, Sequence
 from launcher.errors import ConfigError, EngineMissingError, LauncherError
 from launcher.runtime.children import die_with
 from launcher.runtime.environ import LaunchEnviron, RankEnviron, slots_of
-from launcher.runtime.letterbox import close_all
-from launcher.runtime.obituary import bury_silent
+from launcher.runtime.exit_records import bury_silent
+from launcher.runtime.rsh_agent import close_all
 from launcher.runtime.wake import Wake
 
 __all__ = ["Agent", "find", "log_to_stderr", "main", "places", "start"]
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     wake = Wake()
     wake.install()
     words = list(argv[1:]) if argv[:1] == ["--"] else list(argv)
-    across = "--host" in words[:4]  # mpirun -np N --host ..., as `launcher.backends.mpi` writes it
+    across = "--host" in words[:4]  # mpirun -np N --host ..., as `launcher.engines.mpi` writes it
     try:
         launcher = find(words[0], os.environ)
         if across:

@@ -1,6 +1,6 @@
 """Batch jobs: submitting from a login node, looking at them, and asking for another start.
 
-Slurm's own words stop here. The nodes of an allocation are `launcher.cluster.slurm`, how a command
+Slurm's own words stop here. The nodes of an allocation are `launcher.nodes.slurm`, how a command
 reaches them is `launcher.transports`.
 """
 

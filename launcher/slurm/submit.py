@@ -13,12 +13,12 @@ from types import MappingProxyType
 
 from launcher.errors import ConfigError, PreflightError
 from launcher.runs.files import replace
-from launcher.runs.saving import longest_save_s
+from launcher.runs.time_accounting import longest_save_s
 from launcher.slurm.config import SlurmConfig
 from launcher.slurm.control import call, words
 from launcher.slurm.limits import limit_s
-from launcher.slurm.mistakes import hint_for
 from launcher.slurm.records import JobRecord, note
+from launcher.slurm.sbatch_errors import hint_for
 from launcher.slurm.script import BatchRequest, options_of, render
 from launcher.slurm.warning import EarlyWarning, size
 from launcher.specs import RunLayout

@@ -19,7 +19,7 @@ from typing import Any
 
 from launcher.specs.secrets import redact
 from launcher.storage.disk import is_disk_full, sync_file
-from launcher.storage.journal import Journal, Range, gaps
+from launcher.storage.range_log import Journal, Range, gaps
 from launcher.storage.remote import StorageError
 
 __all__ = ["Download", "Stopped", "TransferPolicy", "download"]

@@ -1,11 +1,10 @@
 """Start, watch, stop and restart a run. The one owner of restarts, see `docs/supervise.md`."""
 
-from launcher.supervise.closing import finished
-from launcher.supervise.early import preemptible
-from launcher.supervise.observer import NoObserver, Observer
-from launcher.supervise.outcome import Outcome, OutcomeState
+from launcher.supervise.event_log import NoObserver, Observer
 from launcher.supervise.policy import SupervisePolicy
+from launcher.supervise.result import Outcome, OutcomeState, finished
 from launcher.supervise.run import run
+from launcher.supervise.stop_requests import preemptible
 
 __all__ = [
     "NoObserver",

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from launcher import transports
 from launcher.specs import Plan, RankRecord, RankState, RunLayout
-from launcher.supervise.journal import HOST
+from launcher.supervise.event_log import HOST
 from launcher.supervise.reap import send
 from launcher.transports import Transport
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from launcher.errors import NotRequeueable, TrainingError
-from launcher.runs.failure import FailureKind
+from launcher.failures.causes import FailureKind
 
 FROM_OUTSIDE = frozenset(
     {

@@ -17,24 +17,23 @@ from launcher.errors import (
     SavedForRequeue,
     TrainingError,
 )
-from launcher.runs import clear_stop, events, incident
-from launcher.runs.blame import first_failure
-from launcher.runs.failure import FailureKind
+from launcher.failures import report
+from launcher.failures.causes import FailureKind
+from launcher.failures.root_cause import first_failure
+from launcher.runs import clear_stop, events
 from launcher.runs.files import replace
 from launcher.runs.hints import command
-from launcher.runs.supervisor import refusal, rival
+from launcher.runs.lock import refusal, rival
 from launcher.specs import Job, Plan, RunLayout, to_json
-from launcher.supervise import closing
-from launcher.supervise.generations import CheckpointGenerations, Generations
-from launcher.supervise.heartbeat import Heartbeat
-from launcher.supervise.journal import HOST, Journal
-from launcher.supervise.observer import NoObserver, Observer
-from launcher.supervise.outcome import Outcome, OutcomeState
+from launcher.supervise import result
+from launcher.supervise.event_log import HOST, Journal, NoObserver, Observer
+from launcher.supervise.generations import CheckpointGenerations, Generations, Heartbeat
 from launcher.supervise.policy import Decision, Failed, SupervisePolicy, decide
 from launcher.supervise.reap import reap
+from launcher.supervise.result import Outcome, OutcomeState
+from launcher.supervise.stop_requests import Wish, Wishes
 from launcher.supervise.verdict import Ending, Verdict, judge, last_step
 from launcher.supervise.watch import AttemptEnd, Watch
-from launcher.supervise.wishes import Wish, Wishes
 
 
 def run(
@@ -141,7 +140,7 @@ class _Supervisor:
         journal.tell(self._ended(plan, end, verdict, restart=restart, why=decision.why))
         ended = _Ended(plan=plan, end=end, verdict=verdict, journal=journal)
         if restart:
-            closing.close_attempt(self._layout)
+            result.close_attempt(self._layout)
             return ended
         state = _state(verdict.ending, wish, may_go_on=decision.restart)
         code = decision.exit_code if state is OutcomeState.FAILED else _EXIT_CODES[state]
@@ -234,12 +233,12 @@ class _Supervisor:
             attempts=plan.attempt,
             steps=last_step(end.records),
             committed_step=self._generations.newest_step(),
-            result=closing.program_result(self._layout, plan.attempt),
-            seconds=closing.seconds(self._layout),
+            result=result.program_result(self._layout, plan.attempt),
+            seconds=result.seconds(self._layout),
             first_failure=ended.verdict.failure if failed else None,
-            why=incident.why(self._layout, plan.attempt) if failed else "",
+            why=report.why(self._layout, plan.attempt) if failed else "",
         )
-        closing.close_run(self._layout, outcome)
+        result.close_run(self._layout, outcome)
         return outcome
 
     def claim(self, attempt: int) -> Plan:

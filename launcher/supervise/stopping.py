@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 
 from launcher.runs import events
-from launcher.supervise.journal import Journal
-from launcher.supervise.wishes import Wish, Wishes
+from launcher.supervise.event_log import Journal
+from launcher.supervise.stop_requests import Wish, Wishes
 from launcher.transports import Process
 
 SETTLE_S = 2.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from launcher.runs.failure import FailureKind, FirstFailure
+from launcher.failures.causes import FailureKind, FirstFailure
 from launcher.specs import RankRecord, RankState
 from launcher.supervise.watch import AttemptEnd, has_failed
 

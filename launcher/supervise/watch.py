@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from launcher.failures.collect import in_one_line
 from launcher.runs import events
-from launcher.runs.excerpts import in_one_line
 from launcher.runs.logs import Tail
 from launcher.runs.records import read_ranks
 from launcher.specs import Plan, RankRecord, RankState, RunLayout
+from launcher.supervise.event_log import Journal
 from launcher.supervise.hang import HangDetector, Suspect
-from launcher.supervise.journal import Journal
 from launcher.supervise.nodes import Nodes
 from launcher.supervise.policy import SupervisePolicy
 from launcher.supervise.reap import reap
+from launcher.supervise.stop_requests import Wish, Wishes
 from launcher.supervise.stopping import Stage, Stopping
-from launcher.supervise.wishes import Wish, Wishes
 from launcher.transports import Process, Transport
 
 _LOOK_S = 0.5

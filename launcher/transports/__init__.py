@@ -1,8 +1,7 @@
 """How an argv reaches a node: dumb on purpose, so that everything that runs stands in the plan."""
 
-from launcher.transports.registry import TRANSPORTS, create
 from launcher.transports.run_processes import end_run, send_signal
-from launcher.transports.transport import Answer, Process, Reach, Transport
+from launcher.transports.transport import TRANSPORTS, Answer, Process, Reach, Transport, create
 
 __all__ = [
     "TRANSPORTS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from launcher.specs import RunLayout
-from launcher.transports import far
+from launcher.transports import remote
 from launcher.transports.transport import Answer, Transport
 
 __all__ = ["end_run", "send_signal"]
@@ -22,7 +22,7 @@ def end_run(
     """
     request = _run(layout)
     return transport.ask(
-        far.source("run_processes"),
+        remote.source("run_processes"),
         dict.fromkeys(node_ranks, request),
         timeout_s=_ANSWER_WITHIN_S,
     )
@@ -40,7 +40,7 @@ def send_signal(
         node_rank: {**run, "pids": list(theirs), "signal": number}
         for node_rank, theirs in pids.items()
     }
-    return transport.ask(far.source("run_processes"), requests, timeout_s=_ANSWER_WITHIN_S)
+    return transport.ask(remote.source("run_processes"), requests, timeout_s=_ANSWER_WITHIN_S)
 
 
 def _run(layout: RunLayout) -> dict[str, str]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import PreflightError
 from launcher.specs import Command, Node
-from launcher.transports.errands import Errands
-from launcher.transports.kept import Kept, Refusal
-from launcher.transports.link import Link, last_messages
-from launcher.transports.refusals import all_of, end_all, late, refused
+from launcher.transports.calls import Errands
+from launcher.transports.channel import Kept, Link, Refusal, last_messages, last_words
+from launcher.transports.poller import Switchboard
 from launcher.transports.requests import (
     START_WITHIN_S,
     command_job,
@@ -25,9 +27,15 @@ from launcher.transports.requests import (
     question,
     read_answer,
 )
-from launcher.transports.srun_failures import explain, silent
-from launcher.transports.srun_steps import OF_A_STEP, Step, job_variables, srun_variables, steps
-from launcher.transports.switchboard import Switchboard
+from launcher.transports.start_errors import (
+    OTHER_PYTHON,
+    TOO_OLD,
+    Failure,
+    all_of,
+    end_all,
+    late,
+    refused,
+)
 from launcher.transports.transport import Answer, Process, Reach
 
 _MOST_STEPS_AT_ONCE = 8
@@ -146,3 +154,164 @@ class SrunTransport:
             return refused(kept, refusal, log)
         failure = explain(self._reach.python, kept.link.words())
         return PreflightError(f"srun: {failure.problem}", hint=failure.hint)
+
+
+# Which steps it takes to reach nodes of a Slurm job, and the command line of each.
+OF_A_STEP = ("SLURM_", "PMI")
+"""What a step sets begins with these. Commands get the job's own variables instead."""
+
+_STEP_ONLY = (
+    "SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_GTIDS", "SLURM_TASK_PID",
+    "SLURM_SRUN_", "SLURM_LAUNCH_", "SLURM_CPU_BIND", "SLURM_DISTRIBUTION", "SLURM_UMASK",
+)  # fmt: skip
+"""Among ours they are there when the launcher itself was started by srun or by a batch script."""
+_FOR_SRUN = ("SLURM_CONF", "SLURM_CLUSTER", "SLURM_WORKING_CLUSTER", "SLURM_JWT", "SLURM_HET_SIZE")
+_FOR_SRUN_PREFIX = "SLURM_JOB"
+_GPUS_OF_THE_JOB = ("SLURM_GPUS", "SLURM_JOB_GPUS")
+_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Nodes that one srun can reach: Slurm takes one number of GPUs, and one part of the job."""
+
+    nodes: tuple[Node, ...]
+    gpus: int = 0
+    """Per node; 0 leaves it to Slurm."""
+    het_group: str = ""
+
+    def argv(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return what runs `words` once on each node."""
+        count = len(self.nodes)
+        return (
+            "srun",
+            f"--nodes={count}",
+            f"--ntasks={count}",
+            "--ntasks-per-node=1",
+            f"--nodelist={','.join(node.name for node in self.nodes)}",
+            *((f"--het-group={self.het_group}",) if self.het_group else ()),
+            *self._gpu_options(),
+            "--job-name=launcher",
+            "--overlap",  # the job is ours, and mpirun starts steps of its own
+            "--export=ALL",  # whatever sbatch --export= said
+            "--chdir=/",
+            "--cpu-bind=none",
+            "--mpi=none",
+            # One task more or less is for the supervisor to judge.
+            "--kill-on-bad-exit=0",
+            "--no-kill",
+            "--wait=0",
+            *words,
+        )
+
+    def _gpu_options(self) -> tuple[str, ...]:
+        # Left to itself, a step of a job that asked for a total or for GPUs per task gets one GPU
+        # on all nodes but one. For a single node only the total works, however the job asked.
+        if not self.gpus:
+            return ()
+        name = "gpus" if len(self.nodes) == 1 else "gpus-per-node"
+        return (f"--{name}={self.gpus}",)
+
+
+def steps(nodes: Iterable[Node], environ: Mapping[str, str]) -> list[Step]:
+    """Return the fewest steps that reach all `nodes`.
+
+    Raises:
+        PreflightError: we are not in a job of Slurm's, or its commands are not here.
+    """
+    if shutil.which("srun") is None:
+        raise PreflightError(
+            "there is no `srun` on this machine",
+            hint="load Slurm's commands, or use cluster=hostfile",
+        )
+    if not environ.get("SLURM_JOB_ID"):
+        raise PreflightError(
+            "this is not inside an allocation of Slurm: SLURM_JOB_ID is not set",
+            hint="call the launcher in a batch script, or inside `salloc -N2`",
+        )
+    tells_gpus = any(name.startswith(_GPUS_OF_THE_JOB) for name in environ)
+    groups = _het_groups(environ)
+    alike: dict[tuple[int, str], list[Node]] = {}
+    for node in nodes:
+        gpus = len(node.gpus) if tells_gpus else 0
+        alike.setdefault((gpus, groups.get(node.name, "")), []).append(node)
+    return [
+        Step(nodes=tuple(members), gpus=gpus, het_group=group)
+        for (gpus, group), members in alike.items()
+    ]
+
+
+def _het_groups(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the part that each node of a heterogeneous job belongs to."""
+    groups = {}
+    for number in range(int(environ.get("SLURM_HET_SIZE") or 0)):
+        listed = subprocess.run(
+            ("scontrol", "show", "hostnames", environ[f"SLURM_JOB_NODELIST_HET_GROUP_{number}"]),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_WITHIN_S,
+            check=True,
+        )
+        groups.update(dict.fromkeys(listed.stdout.split(), str(number)))
+    return groups
+
+
+def job_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the job, rather than a step of it, has told this process."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.startswith("SLURM_") and not name.startswith(_STEP_ONLY)
+    }
+
+
+def srun_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of srun itself.
+
+    What the job was asked for, srun would take for wishes about our step: tasks per node, cores
+    and GPUs per task, exclusive use.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(("SLURM_", "SRUN_"))
+        or name.startswith((*_FOR_SRUN, _FOR_SRUN_PREFIX))
+    }
+
+
+# What srun says when it fails, and what a person can do about it.
+_COMPLAINT = re.compile(r"^(?:srun|slurmstepd)[^:]*: (?:error: |fatal: )+(.*)$", re.MULTILINE)
+_LEAVES_NOTHING_TO_ASK = "execve()"
+_WHO_IS_DOWN = "`sinfo -N -l` shows which node is down"
+_HINTS = (
+    ("nvalid job id", "the allocation has ended: `squeue --me`"),
+    ("already completing", "the allocation is about to end"),
+    ("GRES", "ask for the same number of GPUs on each node: sbatch --gpus-per-node=8"),
+    ("gres", "ask for the same number of GPUs on each node: sbatch --gpus-per-node=8"),
+    ("Node failure", _WHO_IS_DOWN),
+    ("not available", _WHO_IS_DOWN),
+    ("Communication connection failure", _WHO_IS_DOWN),
+    ("overlap", "Slurm 20.11 or newer is needed"),
+)
+
+
+def explain(python: str, words: str) -> Failure:
+    """Read what srun wrote when a keeper did not answer."""
+    complaints = _COMPLAINT.findall(words)
+    problem = complaints[0] if complaints else last_words(words) or "the step ended at once"
+    if _LEAVES_NOTHING_TO_ASK in words:
+        return Failure(
+            problem=f"it has no `{python}`",
+            hint=f"install the same environment on all nodes, at the same path, or {OTHER_PYTHON}",
+        )
+    if TOO_OLD in words:
+        told = next(line for line in words.splitlines() if TOO_OLD in line)
+        return Failure(problem=told, hint=OTHER_PYTHON)
+    hints = (hint for needle, hint in _HINTS if needle in words)
+    return Failure(problem=problem, hint=next(hints, "try it by hand: srun --overlap hostname"))
+
+
+def silent(timeout_s: float) -> Failure:
+    """Nobody said anything, neither a keeper nor srun."""
+    return Failure(problem=f"no answer within {timeout_s:g} s", hint=_WHO_IS_DOWN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,24 +13,31 @@ from typing import Any
 
 from launcher.errors import PreflightError
 from launcher.specs import Command, Node
-from launcher.transports.errands import Errand, Errands
-from launcher.transports.forwarding import forwarded
-from launcher.transports.kept import Kept, Refusal
-from launcher.transports.link import Link, last_messages
-from launcher.transports.open_files import make_room
-from launcher.transports.refusals import all_of, end_all, late, refused, unreachable
+from launcher.transports.calls import Errand, Errands
+from launcher.transports.channel import Kept, Link, Refusal, last_messages
+from launcher.transports.poller import Switchboard
 from launcher.transports.requests import (
     START_WITHIN_S,
     command_job,
     common_job,
     first_words,
+    forwarded,
     keeper_words,
     question,
     read_answer,
 )
-from launcher.transports.ssh_failures import COMMAND_NOT_FOUND, Failure, explain, no_process
 from launcher.transports.ssh_route import Routes
-from launcher.transports.switchboard import Switchboard
+from launcher.transports.start_errors import (
+    COMMAND_NOT_FOUND,
+    Failure,
+    all_of,
+    end_all,
+    explain,
+    late,
+    no_process,
+    refused,
+    unreachable,
+)
 from launcher.transports.transport import Answer, Process, Reach
 
 _MOST_AT_ONCE = 64
@@ -177,3 +185,26 @@ class Patience:
             return False
         time.sleep(pause_s)
         return True
+
+
+# Room for the pipes to many nodes at once.
+_PER_LINK = 3
+_OTHERS = 256
+
+
+def make_room(links: int) -> None:
+    """Let this process have as many open files as `links` take; usual limits do for 250 nodes.
+
+    Raises:
+        PreflightError: it may not have so many.
+    """
+    wanted = _PER_LINK * links + _OTHERS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise PreflightError(
+            f"{links} nodes take {wanted} open files, and this process may have {hard}",
+            hint="raise the limit: `ulimit -Hn` shows it, /etc/security/limits.conf sets it",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

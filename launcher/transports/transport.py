@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol, cast
 
+from launcher.errors import UnknownNameError
 from launcher.specs import Command, Node
 
 
@@ -96,3 +99,26 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """End what is still connected; may be called any number of times."""
+
+
+# Which transports there are, by name. Imported only when used.
+TRANSPORTS: Mapping[str, str] = MappingProxyType(
+    {
+        "local": "launcher.transports.local:LocalTransport",
+        "ssh": "launcher.transports.ssh:SshTransport",
+        "srun": "launcher.transports.srun:SrunTransport",
+    }
+)
+"""Name -> `module:class`; the class is called with a `Reach`."""
+
+
+def create(name: str, reach: Reach) -> Transport:
+    """Return a new transport called `name` to the nodes of `reach`.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    if name not in TRANSPORTS:
+        raise UnknownNameError("transport", name, TRANSPORTS)
+    module, _, kind = TRANSPORTS[name].partition(":")
+    return cast("Transport", getattr(importlib.import_module(module), kind)(reach))

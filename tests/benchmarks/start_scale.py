@@ -32,7 +32,7 @@ from pathlib import Path
 from simulated_ssh import FarSide, install
 
 from launcher.specs import Command, Node
-from launcher.transports import Reach, Transport, create, far
+from launcher.transports import Reach, Transport, create, remote
 
 MOST_IN_A_LOOP = 64
 """Beyond it the shell's loop takes minutes."""
@@ -100,7 +100,7 @@ def measure(count: int) -> None:
 def ask(transport: Transport, count: int) -> None:
     """Put a question to all nodes; each answers with what it was asked."""
     requests = {rank: {"n": rank} for rank in range(count)}
-    answers = transport.ask(far.source("run_processes"), requests, timeout_s=60)
+    answers = transport.ask(remote.source("run_processes"), requests, timeout_s=60)
     assert {rank: answer.value for rank, answer in answers.items()} == requests, answers
 
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from launcher.backends.horovod_mpi import CONTROLLER
-from launcher.backends.mpi import FLAVOURS
 from launcher.engines import require
+from launcher.engines.horovod_mpi import CONTROLLER
+from launcher.engines.mpi import FLAVOURS
 from launcher.errors import EngineMissingError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from launcher.cluster import Candidates, ClusterRequest, Condition, Machine, candidates, choose
-from launcher.cluster.source import SOURCES
 from launcher.errors import ConfigError
+from launcher.nodes import Candidates, ClusterRequest, Condition, Machine, candidates, choose
+from launcher.nodes.source import SOURCES
 from launcher.specs import Cluster, Node, from_json, to_json
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import launcher
 from launcher.cli.verbs import VERBS
 from launcher.config import catalog, paths
 from launcher.config.keys import all_keys
@@ -84,33 +85,12 @@ HEAVY = {
     "jinja2",
 }
 
-ROOMS = [
-    *(
-        "backends",
-        "capsule",
-        "checkpoint",
-        "cli",
-        "cluster",
-        "config",
-        "errors",
-        "launch",
-        "plan",
-        "preflight",
-    ),
-    *(
-        "report",
-        "runs",
-        "runtime",
-        "slurm",
-        "specs",
-        "staging",
-        "storage",
-        "supervise",
-        "survey",
-        "transports",
-        "units",
-    ),
-]
+LAUNCHER = Path(launcher.__file__).parent
+ROOMS = sorted(
+    path.stem
+    for path in LAUNCHER.iterdir()
+    if path.name in ("errors.py", "units.py") or (path / "__init__.py").is_file()
+)
 
 
 @pytest.mark.parametrize("module", EXPORTED)

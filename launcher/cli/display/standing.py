@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from launcher import units
-from launcher.cli import typed
+from launcher.cli import commands
 from launcher.runs import NodeStatus, RunState, RunStatus
 
 _OVER = (RunState.QUEUED, RunState.DONE, RunState.SAVED, RunState.STOPPED, RunState.FAILED)
@@ -21,7 +21,7 @@ def text(
     if status.attempt:
         rows.append(("attempt", f"{status.attempt}, recipe {status.recipe}"))
     if status.restarted:
-        why = f"why: `{typed.program()} why {status.run_id}`"
+        why = f"why: `{commands.program()} why {status.run_id}`"
         rows.append(("restarted", f"{status.restarted} ({why})"))
     rows += _progress(status)
     if status.supervisor:
@@ -35,7 +35,7 @@ def text(
             )
         )
     if status.state is RunState.FAILED and status.attempt:
-        rows.append(("why", f"root cause: `{typed.program()} why {status.run_id}`"))
+        rows.append(("why", f"root cause: `{commands.program()} why {status.run_id}`"))
     lines = [f"{name:<12}{value}" for name, value in rows]
     return "\n".join([*lines, *_nodes(status)])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher import units
-from launcher.runs import FailureKind
+from launcher.failures import FailureKind
 from launcher.specs import RunLayout
 from launcher.supervise import Outcome, OutcomeState
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from launcher.runs.phases import PROGRAM, phase_of
+from launcher.runs.records import PROGRAM, phase_of
 from launcher.specs import Node, Plan, RankRecord, RankState
 
 _WINDOW_S = 60.0

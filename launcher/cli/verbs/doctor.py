@@ -6,19 +6,19 @@ import json
 from collections.abc import Iterator
 
 from launcher import config, launch, units
-from launcher.cli import failure, typed
+from launcher.cli import commands, failure
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import config_dirs
 from launcher.errors import PreflightError
-from launcher.preflight import Diagnosis, Mark, Row
-from launcher.survey.links import Links
+from launcher.nodes import Diagnosis, Mark, Row
+from launcher.nodes.bandwidth import Links
 
 _STYLES = {Mark.GOOD: "", Mark.ODD: "yellow", Mark.BAD: "bold red"}
 
 
 def main(invocation: Invocation) -> int:
     """Print the findings. Return 0 if every node can be used, else 3."""
-    typed.no_words(invocation)
+    commands.no_words(invocation)
     chosen = config.load(
         invocation.overrides, config_dirs=config_dirs(invocation), require_recipe=False
     )

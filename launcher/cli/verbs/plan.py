@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from launcher import config, launch
-from launcher.cli import failure, typed
+from launcher.cli import commands, failure
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import config_dirs
 from launcher.config import compare
@@ -19,7 +19,7 @@ from launcher.specs.secrets import mask, redact
 
 def main(invocation: Invocation) -> int:
     """Print the plan, as text or as JSON; with `-m` one for every combination."""
-    typed.no_words(invocation)
+    commands.no_words(invocation)
     for number, overrides in enumerate(_all_overrides(invocation)):
         chosen = config.load(overrides, config_dirs=config_dirs(invocation))
         if launch.submits(chosen):

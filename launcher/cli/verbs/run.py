@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from launcher import config, launch
-from launcher.cli import batch, failure, typed
+from launcher.cli import batch, commands, failure
 from launcher.cli.arguments import Invocation
 from launcher.cli.display import RunDisplay, open_surface
 from launcher.cli.display.summary import NextCommands, summary
@@ -18,12 +18,12 @@ from launcher.supervise import Outcome, OutcomeState
 
 def main(invocation: Invocation) -> int:
     """Run once, or with `-m` every combination."""
-    typed.no_words(invocation)
+    commands.no_words(invocation)
     if invocation.has("multirun"):
         from launcher.cli import multirun
 
         return multirun.main(invocation)
-    return start(_load(invocation), repeat=typed.command(invocation))
+    return start(_load(invocation), repeat=commands.command(invocation))
 
 
 def _load(invocation: Invocation) -> LaunchConfig:
@@ -82,9 +82,9 @@ def run(chosen: LaunchConfig, *, repeat: str) -> Outcome:
 
 
 def _commands(chosen: LaunchConfig, run_id: str, repeat: str) -> NextCommands:
-    where = typed.storage_override(chosen.storage.root)
+    where = commands.storage_override(chosen.storage.root)
     return NextCommands(
-        resume=typed.of_run("resume", run_id, where),
-        why=typed.of_run("why", run_id, where),
+        resume=commands.of_run("resume", run_id, where),
+        why=commands.of_run("why", run_id, where),
         repeat=repeat,
     )

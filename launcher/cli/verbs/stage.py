@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launcher import config, launch
-from launcher.cli import typed
+from launcher.cli import commands
 from launcher.cli.arguments import Invocation
 from launcher.cli.display import RunDisplay, open_surface
 from launcher.cli.folders import config_dirs
@@ -11,7 +11,7 @@ from launcher.cli.folders import config_dirs
 
 def main(invocation: Invocation) -> int:
     """Stage what the configuration names; a recipe is not needed when a model or data is."""
-    typed.no_words(invocation)
+    commands.no_words(invocation)
     chosen = config.load(
         invocation.overrides, config_dirs=config_dirs(invocation), require_recipe=False
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from launcher import runs, slurm
-from launcher.cli import batch, failure, typed
+from launcher.cli import batch, commands, failure
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import run_folder, storage_root
 from launcher.errors import PreflightError
@@ -17,7 +17,7 @@ def main(invocation: Invocation) -> int:
     """Leave a request in the run's folder; its supervisor looks about once a second."""
     layout = run_folder(invocation)
     status = runs.read_status(layout)
-    where = typed.storage_override(str(storage_root(invocation)))
+    where = commands.storage_override(str(storage_root(invocation)))
     if not status.supervisor_alive:
         jobs = batch.look(layout)
         _end_jobs(layout, jobs.going_on)
@@ -30,8 +30,8 @@ def main(invocation: Invocation) -> int:
         _end_jobs(layout, [job for job in batch.look(layout).going_on if job.waiting])
     except PreflightError as error:  # what runs was asked, by the folder alone
         failure.say(f"warning: whether other jobs of it wait is not known: {error.message}")
-    print(f"watch it:  {typed.of_run('status', layout.run_id, where)} --follow")
-    print(f"go on:     {typed.of_run('resume', layout.run_id, where)}")
+    print(f"watch it:  {commands.of_run('status', layout.run_id, where)} --follow")
+    print(f"go on:     {commands.of_run('resume', layout.run_id, where)}")
     return 0
 
 

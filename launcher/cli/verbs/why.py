@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from launcher import runs
+from launcher import failures
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import run_folder
 
 
 def main(invocation: Invocation) -> int:
     """Print the incident report of a run."""
-    print(runs.why(run_folder(invocation)))
+    print(failures.why(run_folder(invocation)))
     return 0

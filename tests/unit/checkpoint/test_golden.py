@@ -21,8 +21,8 @@ import torch
 
 from launcher import checkpoint
 from launcher.checkpoint import Checkpointer, SingleProcess, list_commits, verify
+from launcher.checkpoint.checksummed import unseal
 from launcher.checkpoint.layout import CommitRecord, GenerationRecord
-from launcher.checkpoint.sealed import unseal
 
 GOLDEN = Path(__file__).parent / "golden" / "v1"
 

@@ -17,7 +17,7 @@ import pytest
 
 from launcher.checkpoint import list_commits
 from launcher.checkpoint.blocks import DamagedError, check_file
-from launcher.checkpoint.choosing import candidates
+from launcher.checkpoint.checksummed import seal
 from launcher.checkpoint.files import PosixFiles, Sink, Source, write_record
 from launcher.checkpoint.layout import (
     CheckpointLayout,
@@ -40,8 +40,8 @@ from launcher.checkpoint.protocol import (
     wait_for,
     write_part,
 )
+from launcher.checkpoint.restoring import candidates
 from launcher.checkpoint.retention import KeepLast, retain
-from launcher.checkpoint.sealed import seal
 from launcher.checkpoint.shards import describe
 from launcher.checkpoint.verification import open_commit
 from launcher.errors import CheckpointError

@@ -141,8 +141,8 @@ def test_a_newer_format_is_not_read_as_an_older_one(
 ) -> None:
     from dataclasses import replace
 
+    from launcher.checkpoint.checksummed import seal, unseal
     from launcher.checkpoint.layout import CommitRecord
-    from launcher.checkpoint.sealed import seal, unseal
 
     saved(2)
     path = files_of(folder, 2)[0]

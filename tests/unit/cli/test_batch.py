@@ -14,7 +14,7 @@ import pytest
 
 from launcher import config, runs
 from launcher.runs import events
-from launcher.runs.supervisor import Supervisor
+from launcher.runs.lock import Supervisor
 from launcher.specs import RunLayout, to_json
 from tests.unit.slurm.conftest import command
 

@@ -12,8 +12,8 @@ from launcher import checkpoint, launch, units
 from launcher.checkpoint.commits import CommitInfo
 from launcher.cli import multirun
 from launcher.errors import TrainingError
-from launcher.preflight import Cell, Mark, Row, Table
-from launcher.survey.links import Link, Links
+from launcher.nodes.bandwidth import Link, Links
+from launcher.nodes.table import Cell, Mark, Row, Table
 
 LONG = "node-" + "0123456789" * 12
 

@@ -14,7 +14,7 @@ from launcher.errors import PreflightError
 from launcher.preflight import Check, Moment, PreflightConfig, Trouble, check
 from launcher.preflight.check import Subject
 from launcher.preflight.run import CHECKS
-from launcher.runs import supervisor
+from launcher.runs import lock
 from launcher.specs import (
     CheckpointPolicy,
     Cluster,
@@ -133,8 +133,8 @@ def test_a_live_supervisor_of_the_same_run_is_named_by_host_and_process(plan: Pl
     layout = layout_of(plan)
     layout.path.mkdir(parents=True)
     code = (
-        "import sys, time; from launcher.runs import supervisor; from launcher.specs import *;"
-        "from pathlib import Path; supervisor.beat(RunLayout(Path(sys.argv[1])), attempt=1);"
+        "import sys, time; from launcher.runs import lock; from launcher.specs import *;"
+        "from pathlib import Path; lock.beat(RunLayout(Path(sys.argv[1])), attempt=1);"
         "print('ready', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen(
@@ -156,8 +156,8 @@ def test_a_live_supervisor_of_the_same_run_is_named_by_host_and_process(plan: Pl
 def test_its_own_heartbeat_is_not_in_the_way(plan: Plan) -> None:
     layout = layout_of(plan)
     layout.path.mkdir(parents=True)
-    supervisor.beat(layout, attempt=1)
-    assert supervisor.read_supervisor(layout) is not None
+    lock.beat(layout, attempt=1)
+    assert lock.read_supervisor(layout) is not None
     check(plan, layout=layout, config=_NOT_STRICT)
 
 

@@ -1,5 +1,5 @@
-"""Run folders made by hand."""
+from __future__ import annotations
 
-from tests.unit.runs.conftest import folder
+from tests.run_folder import RunFolder, folder, now
 
-__all__ = ["folder"]
+__all__ = ["RunFolder", "folder", "now"]

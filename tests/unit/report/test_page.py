@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from launcher import report
-from launcher.report.gather import gather
-from launcher.runs import events
+from launcher.report.series import restarts
+from launcher.runs import events, logs
 from launcher.specs import RankState, RunLayout
-from tests.unit.runs.conftest import RunFolder
+from tests.run_folder import RunFolder
 
 VOID = {"meta", "line", "polyline", "br"}
 
@@ -171,7 +171,10 @@ def test_restarts_are_marked_where_the_newer_attempt_resumes(folder: RunFolder) 
     folder.begin(attempt=1).metrics(steps(1, 60))
     folder.begin(attempt=2).metrics(steps(41, 80))
     folder.begin(attempt=3).metrics(steps(71, 90))
-    assert gather(folder.layout).restarts == ((40, 2), (70, 3))
+    assert restarts(logs.steps(logs.history(folder.layout))) == [(40, 2), (70, 3)]
+    text = page_of(folder)
+    assert "<span>attempt 2</span>" in text
+    assert "<span>attempt 3</span>" in text
 
 
 def test_a_config_that_is_not_text_does_not_prevent_the_page(folder: RunFolder) -> None:

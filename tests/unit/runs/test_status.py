@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from launcher.errors import UnknownNameError
-from launcher.runs import RunState, read_status, supervisor
+from launcher.runs import RunState, lock, read_status
 from launcher.runs.status import remaining_s
 from launcher.specs import RankState, RunLayout, to_json
 
@@ -18,7 +18,7 @@ T0 = 1_700_000_000.0
 
 def test_a_running_run_tells_step_loss_rate_and_time_left(folder: RunFolder) -> None:
     folder.begin()
-    supervisor.beat(folder.layout, attempt=1)
+    lock.beat(folder.layout, attempt=1)
     folder.metrics([{"step": s, "loss": 1.0, "step_time_s": 0.5} for s in range(1, 21)])
     for rank in range(4):
         step = 20 + rank
@@ -36,7 +36,7 @@ def test_a_running_run_tells_step_loss_rate_and_time_left(folder: RunFolder) -> 
     assert status.supervisor_alive
     assert [node.state for node in status.nodes] == ["running"] * 4
     assert status.nodes[0].heartbeat_age_s == pytest.approx(2.0)
-    supervisor.leave(folder.layout)
+    lock.leave(folder.layout)
     assert read_status(folder.layout).state is RunState.LOST
 
 
@@ -49,14 +49,14 @@ def test_a_run_that_ended_says_how(folder: RunFolder, state: str) -> None:
 def test_a_run_that_is_started_again_is_no_longer_ended(folder: RunFolder) -> None:
     folder.begin(attempt=1).ended("failed")
     folder.begin(attempt=2)
-    supervisor.beat(folder.layout, attempt=2)
+    lock.beat(folder.layout, attempt=2)
     assert read_status(folder.layout).attempt == 2
     assert read_status(folder.layout).state is RunState.RUNNING
 
 
 def test_a_run_that_was_asked_to_stop_is_stopping(folder: RunFolder) -> None:
     folder.begin().stopped(by="me@here")
-    supervisor.beat(folder.layout, attempt=1)
+    lock.beat(folder.layout, attempt=1)
     assert read_status(folder.layout).state is RunState.STOPPING
 
 
@@ -85,7 +85,7 @@ def test_the_time_left_is_unknown_without_a_total_or_a_step() -> None:
 
 def test_a_script_that_takes_no_steps_is_running_once_its_program_is(folder: RunFolder) -> None:
     folder.begin(nodes=1)
-    supervisor.beat(folder.layout, attempt=1)
+    lock.beat(folder.layout, attempt=1)
     plan = replace(folder.plan(), recipe="script")
     folder.layout.attempt(1).plan.write_text(to_json(plan))
     folder.rank(0, step=0, phase="start", state=RankState.STARTING)

@@ -15,10 +15,10 @@ import pytest
 
 from launcher.errors import ConfigError, EngineMissingError
 from launcher.runtime.environ import LaunchEnviron, RankEnviron
-from launcher.runtime.letterbox import Letterbox, close_all
+from launcher.runtime.exit_records import read_record
 from launcher.runtime.mpi_node import daemon
-from launcher.runtime.obituary import read_record
 from launcher.runtime.process import first_record
+from launcher.runtime.rsh_agent import Letterbox, close_all
 from launcher.runtime.status import write_record
 from launcher.specs import RankRecord, RankState, RunLayout
 

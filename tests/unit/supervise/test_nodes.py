@@ -11,16 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher import runs
+from launcher import failures, runs
 from launcher.errors import PreflightError
-from launcher.runs import FailureKind
+from launcher.failures import FailureKind
 from launcher.runs.events import Killed, NodeExited, NodeLost, NodesChanged, RunEnded, StopRequested
 from launcher.specs import Command, Plan, RankRecord
 from launcher.supervise import OutcomeState
-from launcher.supervise.journal import Journal
+from launcher.supervise.event_log import Journal
 from launcher.supervise.nodes import Nodes
+from launcher.supervise.stop_requests import Wishes
 from launcher.supervise.watch import Watch
-from launcher.supervise.wishes import Wishes
 from launcher.transports import Process, Reach, create
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_a_lost_node_ends_the_attempt_and_is_told_with_its_reason(scene: Scene) 
     (killed,) = scene.recorder.of(Killed)  # the deaf one
     assert killed.reason == "not gone after the first failure"
     assert end.exit_codes[1] == -signal.SIGKILL
-    failure = runs.first_failure(scene.layout, 1)
+    failure = failures.first_failure(scene.layout, 1)
     assert failure is not None
     assert (failure.kind, failure.node) == (FailureKind.NODE_LOST, "local1")
 
@@ -165,7 +165,7 @@ def test_a_restart_that_cannot_start_is_tried_again(scene: Scene) -> None:
     scene.plan_for = plan_for
     outcome = scene.run("agent_dies,done")
     assert (outcome.exit_code, outcome.attempts) == (0, 3)
-    failure = runs.first_failure(scene.layout, 2)
+    failure = failures.first_failure(scene.layout, 2)
     assert failure is not None
     assert (failure.kind, "/no/such/program" in failure.detail) == (FailureKind.NODE_LOST, True)
 

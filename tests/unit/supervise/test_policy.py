@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.runs.failure import FailureKind as Kind
+from launcher.failures.causes import FailureKind as Kind
 from launcher.supervise.policy import (
     FROM_OUTSIDE,
     NEVER_AGAIN,

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from launcher import runs
+from launcher import failures, runs
 from launcher.errors import NotRequeueable, PreflightError, SavedForRequeue
-from launcher.runs import FailureKind, events, supervisor
+from launcher.failures import FailureKind
+from launcher.runs import events, lock
 from launcher.runs.events import (
     AttemptEnded,
     AttemptStarted,
@@ -26,7 +27,7 @@ from launcher.runs.events import (
     RunEnded,
     StopRequested,
 )
-from launcher.runs.supervisor import Supervisor
+from launcher.runs.lock import Supervisor
 from launcher.specs import RankRecord, from_json, to_json
 from launcher.specs.plan import Plan
 from launcher.supervise import OutcomeState, SupervisePolicy
@@ -104,7 +105,7 @@ def test_a_killed_rank_is_started_again_with_a_plan_of_its_own(scene: Scene) -> 
     outcome = scene.run("done", "killed,done")
     assert (outcome.exit_code, outcome.attempts) == (0, 2)
     assert [plan.rendezvous.port for plan in scene.recorder.plans] == [20_001, 20_002]
-    assert runs.first_failure(scene.layout, 1) is not None
+    assert failures.first_failure(scene.layout, 1) is not None
 
 
 def test_restarts_without_a_new_commit_end_with_76_when_the_budget_is_spent(scene: Scene) -> None:
@@ -116,7 +117,7 @@ def test_restarts_without_a_new_commit_end_with_76_when_the_budget_is_spent(scen
 def test_a_lost_agent_is_told_as_such_and_started_again(scene: Scene) -> None:
     outcome = scene.run("peer,done", "agent_dies,done")
     assert (outcome.exit_code, outcome.attempts) == (0, 2)
-    failure = runs.first_failure(scene.layout, 1)
+    failure = failures.first_failure(scene.layout, 1)
     assert failure is not None
     assert (failure.kind, failure.node_rank) == (FailureKind.AGENT_LOST, 1)
 
@@ -218,7 +219,7 @@ def test_a_hung_rank_shows_its_stack_and_is_started_again(scene: Scene) -> None:
     assert (outcome.exit_code, outcome.attempts) == (0, 2)
     (told,) = scene.recorder.of(HangSuspected)
     assert told.stopping
-    failure = runs.first_failure(scene.layout, 1)
+    failure = failures.first_failure(scene.layout, 1)
     assert failure is not None
     assert failure.kind is FailureKind.HANG
     assert "stuck_in_the_loader" in failure.detail
@@ -263,8 +264,8 @@ def test_who_loses_the_claim_of_an_attempt_leaves_the_run_to_the_winner(scene: S
 def test_a_second_supervisor_is_refused(scene: Scene) -> None:
     scene.layout.path.mkdir(parents=True)
     code = (
-        "import sys, time; from launcher.runs import supervisor; from launcher.specs import *;"
-        "from pathlib import Path; supervisor.beat(RunLayout(Path(sys.argv[1])), attempt=1);"
+        "import sys, time; from launcher.runs import lock; from launcher.specs import *;"
+        "from pathlib import Path; lock.beat(RunLayout(Path(sys.argv[1])), attempt=1);"
         "print('ready', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen(
@@ -311,7 +312,7 @@ def test_what_an_earlier_supervisor_left_behind_is_ended_before_the_start(scene:
 def test_the_heartbeat_of_the_supervisor_is_there_while_it_runs(scene: Scene) -> None:
     alive = []
     scene.recorder.on_ranks = lambda _: alive.append(
-        supervisor.is_alive(supervisor.read_supervisor(scene.layout))
+        lock.is_alive(lock.read_supervisor(scene.layout))
     )
     scene.run("done")
     assert alive
@@ -345,7 +346,7 @@ def test_a_supervisor_that_was_replaced_ends_its_ranks_and_leaves_the_run_alone(
         "a newer attempt of this run has taken over"
     ]
     assert not scene.layout.result.exists()
-    assert supervisor.read_supervisor(scene.layout) == newcomer
+    assert lock.read_supervisor(scene.layout) == newcomer
 
 
 @pytest.mark.parametrize("behaviour", ["commit_then:error", "error"])

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher import cluster, plan, runs
-from launcher.runs import FailureKind
+from launcher import failures, nodes, plan, runs
+from launcher.failures import FailureKind
 from launcher.specs import CheckpointPolicy, Plan, Program, RankRecord, RunLayout
 from launcher.supervise import NoObserver, Outcome, OutcomeState, SupervisePolicy, run
 from launcher.supervise.reap import processes_of
@@ -75,8 +75,8 @@ def supervise(
                 run_id=layout.run_id,
                 attempt=attempt,
                 storage_root=str(layout.path.parent.parent),
-                cluster=cluster.resolve(
-                    cluster.ClusterRequest(source="local", nodes=2, slots=1, device="cpu")
+                cluster=nodes.resolve(
+                    nodes.ClusterRequest(source="local", nodes=2, slots=1, device="cpu")
                 ),
                 backend="torchrun",
                 program=Program(path=str(program), args=(mode,)),
@@ -126,7 +126,7 @@ def test_the_exception_of_one_rank_is_told_and_its_peer_is_folded(layout: RunLay
 def test_a_killed_rank_is_found_and_the_run_goes_on(layout: RunLayout) -> None:
     outcome = supervise(layout, "kill")
     assert (outcome.state, outcome.attempts) == (OutcomeState.DONE, 2)
-    failure = runs.first_failure(layout, 1)
+    failure = failures.first_failure(layout, 1)
     assert failure is not None
     assert (failure.kind, failure.rank) == (FailureKind.OUT_OF_MEMORY, 1)
 
@@ -139,7 +139,7 @@ def test_a_killed_agent_takes_its_ranks_along_and_is_told(layout: RunLayout) -> 
         runs.request_stop(layout)  # one attempt is enough
 
     outcome = supervise(layout, "long", kill_agent)
-    failure = runs.first_failure(layout, 1)
+    failure = failures.first_failure(layout, 1)
     assert failure is not None
     assert (failure.kind, failure.node_rank) == (FailureKind.AGENT_LOST, 1)
     assert outcome.exit_code == 130

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from launcher.cli.display.summary import NextCommands, summary
-from launcher.runs import FailureKind, FirstFailure
+from launcher.failures import FailureKind, FirstFailure
 from launcher.specs import RunLayout
 from launcher.supervise import Outcome, OutcomeState
 

@@ -1,5 +1,0 @@
-"""Freezing the code of a run, so that later edits change nothing; see `docs/code.md`."""
-
-from launcher.capsule.use import Code
-
-__all__ = ["Code"]

@@ -1,0 +1,104 @@
+"""Tables of what can be chosen by name: our own rows, and those of other installed packages.
+
+Sources, engines, transports and fetchers each have one table, and each row holds everything that
+the launcher must know about that choice. A package adds a row with an entry point of the table's
+group; see `docs/extending.md`. The shape follows fsspec's registry and TorchX's scheduler groups.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeVar
+
+from launcher.errors import ConfigError, UnknownNameError
+
+__all__ = ["Row", "Table", "load"]
+
+
+class Row(Protocol):
+    """One choice. A frozen dataclass of plain values, so that reading a table imports nothing."""
+
+    @property
+    def name(self) -> str:
+        """What the user types."""
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Table(Generic[R]):
+    """The rows of one extension point.
+
+    Installed packages are searched only for a name that is not built in: that search reads the
+    metadata of every package in the environment.
+    """
+
+    def __init__(self, kind: str, rows: Iterable[R], *, row_type: type[R]) -> None:
+        self.kind = kind
+        """The word for one row in messages: `cluster`, `backend`, `transport`, `fetcher`."""
+        self.group = f"launcher.{row_type.__name__.lower()}s"
+        """Entry point group: `launcher.sources` for rows of type `Source`."""
+        self.built_in: Mapping[str, R] = MappingProxyType({row.name: row for row in rows})
+        self._row_type = row_type
+
+    def __getitem__(self, name: str) -> R:
+        """Return the row called `name`.
+
+        Raises:
+            UnknownNameError: no row has this name; the hint offers the nearest one.
+            ConfigError: an installed package declares the row, and it cannot be loaded.
+        """
+        if name in self.built_in:
+            return self.built_in[name]
+        declared = self._declared()
+        if name not in declared:
+            raise UnknownNameError(self.kind, name, (*self.built_in, *declared))
+        return self._loaded(declared[name])
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name, sorted, including those of installed packages."""
+        return tuple(sorted({*self.built_in, *self._declared()}))
+
+    def _declared(self) -> dict[str, EntryPoint]:
+        found: dict[str, EntryPoint] = {}
+        for point in entry_points(group=self.group):
+            if point.name in self.built_in or point.name in found:
+                raise ConfigError(
+                    f"two packages provide {self.kind} `{point.name}`",
+                    context=f"one of them is `{_package(point)}` (entry point {point.value})",
+                    hint=f"rename its entry point in the group `{self.group}`, or uninstall it",
+                )
+            found[point.name] = point
+        return found
+
+    def _loaded(self, point: EntryPoint) -> R:
+        try:
+            row = point.load()
+        except Exception as error:
+            raise ConfigError(
+                f"cannot load {self.kind} `{point.name}` of the package `{_package(point)}`",
+                context=f"{point.value}: {type(error).__name__}: {error}",
+                hint="fix or uninstall that package",
+            ) from error
+        if not isinstance(row, self._row_type) or row.name != point.name:
+            raise ConfigError(
+                f"the package `{_package(point)}` declares an invalid {self.kind} `{point.name}`",
+                context=f"{point.value}: expected a {self._row_type.__name__} with "
+                f"name={point.name!r}, got {row!r:.200}",
+                hint="fix or uninstall that package; docs/extending.md shows a valid one",
+            )
+        return row
+
+
+def load(path: str) -> Any:
+    """Return the object at `module:name`, or the module if there is no `:name`."""
+    module, _, name = path.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, name) if name else found
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"

@@ -1,0 +1,33 @@
+"""Nodes: which machines there are, how they are, and which of them a run uses.
+
+`candidates` lists the machines of a source, `look` asks them, `choose` decides.
+"""
+
+from launcher.nodes.candidate import Candidate, Candidates, ClusterRequest, Condition
+from launcher.nodes.choose import choose
+from launcher.nodes.doctor import Diagnosis, diagnose
+from launcher.nodes.find import Look, LookRequest, look
+from launcher.nodes.local import Machine
+from launcher.nodes.source import candidates, require_real, resolve
+from launcher.nodes.table import Cell, Mark, Row, Table
+
+__all__ = [
+    "Candidate",
+    "Candidates",
+    "Cell",
+    "ClusterRequest",
+    "Condition",
+    "Diagnosis",
+    "Look",
+    "LookRequest",
+    "Machine",
+    "Mark",
+    "Row",
+    "Table",
+    "candidates",
+    "choose",
+    "diagnose",
+    "look",
+    "require_real",
+    "resolve",
+]

@@ -1,0 +1,87 @@
+"""`cluster=hostfile`: hosts that ssh reaches, from a file or from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher.errors import ConfigError, nearest
+from launcher.nodes import hostfile_syntax, selection
+from launcher.nodes.candidate import Candidates, ClusterRequest
+from launcher.nodes.hostfile_syntax import Entry
+from launcher.nodes.local import Machine
+
+
+def candidates(request: ClusterRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
+    """Return the hosts in the order in which they are written."""
+    hosts = hostfile_syntax.candidates(_entries(request))
+    spares = hostfile_syntax.candidates(_from_command_line("cluster.spares", request.spares))
+    return Candidates(source="hostfile", hosts=selection.select(hosts, spares, request))
+
+
+def parse(text: str, name: str) -> tuple[Entry, ...]:
+    """Read a hostfile; `name` is what messages call it.
+
+    Raises:
+        ConfigError: a line cannot be read; it is named by its number.
+    """
+    found: list[Entry] = []
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+        content = line.partition("#")[0].strip()
+        if content:
+            found += hostfile_syntax.parse(content, f"line {number} of {name}")
+    if not found:
+        raise ConfigError(
+            f"{name} names no host", hint=f"one on each line: {hostfile_syntax.EXPECTED}"
+        )
+    return hostfile_syntax.merge(found)
+
+
+def _entries(request: ClusterRequest) -> tuple[Entry, ...]:
+    if request.hostfile and request.hosts:
+        raise ConfigError(
+            "cluster.hostfile and cluster.hosts both name the hosts", hint="give one of them"
+        )
+    if request.hosts:
+        return _from_command_line("cluster.hosts", request.hosts)
+    if not request.hostfile:
+        raise ConfigError(
+            "cluster=hostfile needs to know the hosts",
+            hint="add cluster.hostfile=PATH, or 'cluster.hosts=[gpu1,gpu2]'",
+        )
+    return parse(_read(Path(request.hostfile).expanduser()), request.hostfile)
+
+
+def _from_command_line(key: str, texts: tuple[str, ...]) -> tuple[Entry, ...]:
+    given = [text.strip() for text in texts]
+    if not all(given):
+        raise ConfigError(
+            f"a name in {key} is empty", hint=f"remove the comma: '{key}=[gpu1,gpu2]'"
+        )
+    return hostfile_syntax.merge(
+        each for text in given for each in hostfile_syntax.parse(text, key)
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{path} is no text",
+            hint=f"a hostfile has one host on each line: {hostfile_syntax.EXPECTED}",
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the hostfile {path}: {str(error.strerror).lower()}",
+            hint=_nearest_file(path) or "check cluster.hostfile=",
+        ) from None
+
+
+def _nearest_file(path: Path) -> str:
+    try:
+        names = [each.name for each in path.parent.iterdir() if each.is_file()]
+    except OSError:
+        return f"there is no folder {path.parent}" if not path.parent.exists() else ""
+    near = nearest(path.name, [name for name in names if name != path.name])
+    return f"did you mean cluster.hostfile={path.parent / near}?" if near else ""

@@ -1,0 +1,113 @@
+"""A run keeps the code of its first start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launcher.code_snapshot import Code
+from launcher.errors import StagingError
+from launcher.specs import RunLayout
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "p" / "train.py"
+    path.parent.mkdir()
+    path.write_text("x = 1\n")
+    return path
+
+
+def code_of(program: Path, root: Path, *, anew: bool = False, cwd: Path | None = None) -> Code:
+    layout = RunLayout.of(root, "r1")
+    layout.path.mkdir(parents=True, exist_ok=True)
+    found = Code.of(program, layout=layout, storage_root=root, cwd=cwd or program.parent, anew=anew)
+    assert found is not None
+    return found
+
+
+def started(program: Path, root: Path, *, anew: bool = False) -> Code:
+    code = code_of(program, root, anew=anew).freeze()
+    code.record()
+    return code
+
+
+def test_nothing_is_written_before_it_is_frozen(program: Path, root: Path) -> None:
+    code = code_of(program, root)
+    assert not (root / "code").exists()
+    assert not code.program.exists()
+    frozen = code.freeze()
+    assert frozen.program == code.program
+    assert frozen.program.read_text() == "x = 1\n"
+    assert (frozen.packages / "launcher" / "__init__.py").exists()
+
+
+def test_a_program_that_is_not_there_is_for_preflight_to_tell(tmp_path: Path, root: Path) -> None:
+    layout = RunLayout.of(root, "r1")
+    missing = tmp_path / "missing.py"
+    assert Code.of(missing, layout=layout, storage_root=root, cwd=tmp_path, anew=False) is None
+
+
+def test_later_starts_run_the_old_code_and_say_what_changed(program: Path, root: Path) -> None:
+    first = started(program, root)
+    assert code_of(program, root).notes == ()
+    program.write_text("x = 2\n")
+    (program.parent / "helper.py").touch()
+    again = code_of(program, root)
+    assert again.frozen == first.frozen
+    assert again.freeze().program.read_text() == "x = 1\n"
+    (note,) = again.notes
+    assert note.startswith("2 files differ")
+    assert "helper.py, train.py; code=new takes" in note
+
+
+def test_new_code_is_taken_when_asked_for_and_kept_from_then_on(program: Path, root: Path) -> None:
+    started(program, root)
+    program.write_text("x = 2\n")
+    renewed = started(program, root, anew=True)
+    assert renewed.program.read_text() == "x = 2\n"
+    assert code_of(program, root).frozen == renewed.frozen
+
+
+def test_a_start_that_never_came_to_anything_binds_nobody(program: Path, root: Path) -> None:
+    code_of(program, root).freeze()
+    program.write_text("x = 2\n")
+    assert started(program, root).program.read_text() == "x = 2\n"
+
+
+def test_the_project_may_be_gone_and_the_storage_elsewhere(
+    program: Path, root: Path, tmp_path: Path
+) -> None:
+    started(program, root)
+    program.unlink()
+    moved = tmp_path / "moved"
+    root.rename(moved)
+    code = code_of(program, moved).freeze()
+    assert code.notes == ()
+    assert code.program.is_relative_to(moved)
+    assert code.program.read_text() == "x = 1\n"
+
+
+def test_a_copy_that_is_gone_is_an_error(program: Path, root: Path) -> None:
+    code = started(program, root)
+    (code.folder.parent / "capsule.json").unlink()
+    with pytest.raises(StagingError, match="is gone"):
+        code_of(program, root).freeze()
+
+
+def test_ranks_import_copies_first_and_stand_where_the_person_stood(
+    program: Path, root: Path
+) -> None:
+    code = code_of(program, root, cwd=program.parent / "exp")
+    found = code.variables({"A": "1"}, inherited="/mine")
+    assert found["PYTHONPATH"] == f"{code.packages}:/mine"
+    assert (found["A"], found["LAUNCHER_CWD"]) == ("1", str(program.parent / "exp"))
+    assert found["LAUNCHER_FROZEN_CWD"] == str(code.folder / "exp")
+    assert code.variables({"PYTHONPATH": "/own"}, "/mine")["PYTHONPATH"] == f"{code.packages}:/own"
+    assert code.variables({}, "")["PYTHONPATH"] == str(code.packages)
+
+
+def test_a_person_who_stood_elsewhere_has_the_copy_itself(program: Path, root: Path) -> None:
+    code = code_of(program, root, cwd=Path("/"))
+    assert code.variables({}, "")["LAUNCHER_FROZEN_CWD"] == str(code.folder)

@@ -1,0 +1,192 @@
+"""The keeper alone, as a child of the test."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.specs import Command
+from launcher.transports import remote
+from launcher.transports.requests import command_job, common_job, first_words, keeper_words
+from tests.unit.transports.conftest import marked, wait_until
+
+TELLS = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True) or sys.exit(5))
+print("up", flush=True)
+time.sleep(600)
+"""
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
+print("up", flush=True)
+while True: time.sleep(1)
+"""
+
+
+class Keeping:
+    """A keeper and both ends of its line."""
+
+    def __init__(self, folder: Path, code: str, mark: str, *, grace_s: str, lease_s: float) -> None:
+        name, _, value = mark.partition("=")
+        command = Command(
+            node_rank=0,
+            argv=(sys.executable, "-c", code),
+            env={name: value, "LAUNCHER_GRACE_S": grace_s},
+            cwd=str(folder),
+        )
+        self.log = folder / "out.log"
+        common = {**common_job(lost_after_s=600), "lease_s": lease_s}
+        job = command_job(command, self.log, {})
+        self.process = subprocess.Popen(
+            keeper_words(sys.executable), stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder
+        )
+        assert self.process.stdin is not None
+        self.process.stdin.write(first_words("here", common, {"here": job}))
+        self.process.stdin.flush()
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.strip():
+                yield json.loads(json.loads(line)["part"])
+
+    def ping(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(b'{"to": null, "ping": true}\n')
+        self.process.stdin.flush()
+
+    def end_stdin(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def is_up(self) -> bool:
+        return self.log.exists() and "up" in self.log.read_text()
+
+    def was_asked(self) -> bool:
+        return "asked" in self.log.read_text()
+
+
+@contextlib.contextmanager
+def keeping(
+    folder: Path, code: str, mark: str, *, grace_s: str = "600", lease_s: float = 600
+) -> Iterator[Keeping]:
+    kept = Keeping(folder, code, mark, grace_s=grace_s, lease_s=lease_s)
+    try:
+        wait_until("the command", kept.is_up)
+        yield kept
+    finally:
+        kept.process.kill()
+        kept.process.wait()
+        for end in (kept.process.stdin, kept.process.stdout):
+            assert end is not None
+            end.close()
+
+
+def test_when_stdin_ends_the_command_may_take_its_grace_to_leave(tmp_path: Path, mark: str) -> None:
+    with keeping(tmp_path, TELLS, mark) as kept:
+        kept.end_stdin()
+        messages = list(kept.messages())
+        assert kept.was_asked()
+        assert messages[-2:] == [{"exit": 5}, {"left": []}]
+
+
+def test_a_command_that_does_not_leave_within_its_grace_is_killed(
+    tmp_path: Path, mark: str
+) -> None:
+    with keeping(tmp_path, DEAF, mark, grace_s="-4.5") as kept:
+        kept.end_stdin()
+        messages = list(kept.messages())
+        assert kept.was_asked()
+        assert messages[-2:] == [{"exit": -9}, {"left": []}]
+        assert not marked(mark)
+
+
+def test_after_a_freeze_the_lease_is_over_though_pings_have_arrived(
+    tmp_path: Path, mark: str
+) -> None:
+    with keeping(tmp_path, DEAF, mark, lease_s=3) as kept:
+        kept.process.send_signal(signal.SIGSTOP)
+        frozen = time.monotonic()
+        while time.monotonic() - frozen < 4:  # the freeze itself, not a wait for anything
+            kept.ping()
+            time.sleep(0.5)
+        kept.process.send_signal(signal.SIGCONT)
+        messages = list(kept.messages())
+        assert messages[-2:] == [{"exit": -9}, {"left": []}]
+        assert not kept.was_asked()
+        assert not marked(mark)
+
+
+def test_sigterm_to_the_keeper_goes_to_its_command(tmp_path: Path, mark: str) -> None:
+    with keeping(tmp_path, TELLS, mark) as kept:
+        kept.process.terminate()
+        told = next(message for message in kept.messages() if "exit" in message)
+        assert told == {"exit": 5}
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
+def test_other_signals_disturb_neither_of_them(
+    tmp_path: Path, mark: str, number: signal.Signals
+) -> None:
+    with keeping(tmp_path, TELLS, mark) as kept:
+        kept.process.send_signal(number)
+        kept.ping()
+        assert next(message for message in kept.messages() if "beat" in message)
+        assert len(marked(mark)) == 1
+
+
+def test_the_command_inherits_no_ignored_signals(tmp_path: Path, mark: str) -> None:
+    code = "print(open('/proc/self/status').read(), 'up', flush=True); import time; time.sleep(600)"
+    with keeping(tmp_path, code, mark) as kept:
+        ignored = next(
+            line for line in kept.log.read_text().splitlines() if line.startswith("SigIgn")
+        )
+        # Python itself ignores SIGPIPE and SIGXFSZ.
+        of_python = 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
+        assert int(ignored.split()[1], 16) & ~of_python == 0
+
+
+def test_modules_in_the_folder_where_it_starts_are_not_imported(tmp_path: Path, mark: str) -> None:
+    for name in ("json", "queue", "signal", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")
+    code = "import time; print('up', flush=True); time.sleep(600)"
+    # Its command is an ordinary Python: these files would be its own affair.
+    with keeping(tmp_path, f"import sys; sys.path.pop(0); {code}", mark) as kept:
+        assert next(iter(kept.messages())) == {"here": kept.process.pid}
+
+
+def test_a_request_that_never_comes_is_no_error(tmp_path: Path) -> None:
+    program = remote.source("node_agent").encode()
+    done = subprocess.run(
+        keeper_words(sys.executable), input=program, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("name", ["node_agent", "run_processes"])
+def test_programs_for_the_nodes_need_nothing_but_python_3_10(name: str) -> None:
+    tree = ast.parse(remote.source(name), feature_version=(3, 10))
+    imported = {
+        alias.name
+        for each in ast.walk(tree)
+        if isinstance(each, ast.Import)
+        for alias in each.names
+    } | {each.module or "" for each in ast.walk(tree) if isinstance(each, ast.ImportFrom)}
+    assert {each.partition(".")[0] for each in imported} <= sys.stdlib_module_names
+
+
+def test_the_bootstrap_holds_nothing_that_a_shell_could_stumble_over() -> None:
+    assert set(remote.bootstrap(b"x" * 9999)).isdisjoint("\n!'$`\\")
+    assert os.linesep not in " ".join(keeper_words("python"))
