@@ -91,3 +91,8 @@ def clock(seconds: float | None) -> str:
 def moment(at: float) -> str:
     """Return a point in time, in the time zone of this machine: `2026-03-14 15:09:26`."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def time_of_day(at: float) -> str:
+    """Return the time of `moment` without the date: `15:09:26`."""
+    return time.strftime("%H:%M:%S", time.localtime(at))

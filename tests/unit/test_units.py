@@ -93,3 +93,4 @@ def test_one_thing_is_not_plural() -> None:
 def test_a_moment_is_in_the_time_zone_of_this_machine() -> None:
     at = time.mktime((2026, 3, 14, 15, 9, 26, 0, 0, -1))
     assert units.moment(at) == "2026-03-14 15:09:26"
+    assert units.time_of_day(at) == "15:09:26"
