@@ -23,7 +23,7 @@ def table(*titles: str, right: Collection[str] = ()) -> Table:
 
 
 def add(to: Table, *cells: object) -> None:
-    """Add a row. Cells are shown as they are: brackets in them are no markup."""
+    """Add a row. Cells are shown as they are: brackets in them do not become markup."""
     to.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells))
 
 
