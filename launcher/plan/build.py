@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from launcher import units
 from launcher.engines import BackendRequest, commands
 from launcher.errors import ConfigError
 from launcher.nodes.source import SOURCES
@@ -192,7 +193,7 @@ def oversubscription_notes(cluster: Cluster) -> tuple[str, ...]:
 
 def ranks_on_cores(slots: int, cpus: int) -> str:
     """Return `8 ranks share 2 cores`."""
-    return f"{slots} ranks share {cpus} core{'s' if cpus > 1 else ''}"
+    return f"{slots} ranks share {units.count(cpus, 'core')}"
 
 
 def _names(names: Iterable[str]) -> str:
