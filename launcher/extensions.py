@@ -36,11 +36,13 @@ class Table(Generic[R]):
     metadata of every package in the environment.
     """
 
-    def __init__(self, kind: str, rows: Iterable[R], *, row_type: type[R]) -> None:
+    def __init__(
+        self, kind: str, rows: Iterable[R], *, row_type: type[R], group: str | None = None
+    ) -> None:
         self.kind = kind
         """The word for one row in messages: `cluster`, `backend`, `transport`, `fetcher`."""
-        self.group = f"launcher.{row_type.__name__.lower()}s"
-        """Entry point group: `launcher.sources` for rows of type `Source`."""
+        self.group = group or f"launcher.{row_type.__name__.lower()}s"
+        """Entry point group: by default `launcher.sources` for rows of type `Source`."""
         self.built_in: Mapping[str, R] = MappingProxyType({row.name: row for row in rows})
         self._row_type = row_type
 

@@ -18,6 +18,7 @@ from launcher.preflight.check import (
     Trouble,
 )
 from launcher.specs import Plan, RunLayout
+from launcher.transports import TRANSPORTS
 
 _BOTH = frozenset(Moment)
 _EARLY = frozenset({Moment.BEFORE_STAGING})
@@ -51,7 +52,7 @@ def check(
         PreflightError: at least one found trouble; the context lists all that did.
     """
     subject = Subject(plan=plan, layout=layout, config=config or PreflightConfig())
-    here = plan.transport == "local"
+    here = TRANSPORTS[plan.transport].same_machine
     asked = [each for each in checks if moment in each.moments and (here or not each.of_nodes)]
     results = ask(asked, subject)
     troubles = [(each.name, each.trouble) for each in results if each.trouble]
