@@ -99,7 +99,7 @@ def test_a_lost_node_ends_the_attempt_and_is_told_with_its_reason(scene: Scene) 
         watch = Watch(
             plan,
             layout=scene.layout,
-            policy=scene.policy,
+            config=scene.config,
             journal=journal,
             wishes=wishes,
             superseded=lambda: False,
