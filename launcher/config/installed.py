@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from launcher.engines import BACKENDS
 from launcher.errors import UnknownNameError
 from launcher.extensions import Table
 from launcher.nodes import SOURCES
 
-TABLES: Mapping[str, Table[Any]] = MappingProxyType({"cluster": SOURCES})
+TABLES: Mapping[str, Table[Any]] = MappingProxyType({"backend": BACKENDS, "cluster": SOURCES})
 """Config group -> the table to which packages may add rows."""
 
 
@@ -26,7 +26,8 @@ class InstalledChoice:
     group: str
     name: str
     conf: Path
-    """Folder with further yaml files, `conf/` beside the row's module; it need not exist."""
+    """Folder with further yaml files: `conf/` beside the module of its entry point. It need not
+    exist."""
 
 
 def installed_choices(
@@ -42,18 +43,21 @@ def installed_choices(
         for each in overrides
         if each.key_or_group in TABLES and not each.is_sweep_override() and not each.is_delete()
     )
-    choices = []
-    for group, name in unknown:
-        if name in groups.get(group, ()):
-            continue
-        try:
-            row = TABLES[group][name]
-        except UnknownNameError:
-            continue
-        choices.append(InstalledChoice(group=group, name=name, conf=_folder(row.module) / "conf"))
-    return tuple(choices)
+    found = (_find(*each) for each in unknown if each[1] not in groups.get(each[0], ()))
+    return tuple(each for each in found if each is not None)
 
 
-def _folder(module: str) -> Path:
-    spec = importlib.util.find_spec(module.partition(":")[0])
-    return Path(spec.origin).parent if spec and spec.origin else Path()
+def _find(group: str, name: str) -> InstalledChoice | None:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and rarely needed
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    table = TABLES[group]
+    try:
+        table[name]
+    except UnknownNameError:
+        return None
+    (point,) = entry_points(group=table.group, name=name)
+    spec = find_spec(point.module)
+    assert spec is not None
+    assert spec.origin is not None, "it was loaded from a file just now"
+    return InstalledChoice(group=group, name=name, conf=Path(spec.origin).parent / "conf")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 from launcher.errors import ConfigError
 from launcher.extensions import Table, load
@@ -26,8 +26,14 @@ class Source:
 
     name: str
     """What the user types: `cluster=NAME`."""
-    module: str
-    """Import path of a module with the function of `ListsCandidates`; imported on use."""
+    candidates: str
+    """`(ClusterRequest, Machine, Mapping[str, str]) -> Candidates`, named by its import path,
+    `module:function`: lists all machines in the order of preference, each with a unique name.
+
+    A pure function of the request, this machine and the environment: a source connects to no
+    machine. Which machines a run uses also depends on their health. Raises `ConfigError` if no
+    cluster of this kind can satisfy the request, `PreflightError` if the machines at hand cannot.
+    """
     transport: str
     """How commands reach its nodes."""
     reads: tuple[str, ...] = ()
@@ -46,18 +52,25 @@ class Source:
 SOURCES = Table(
     "cluster",
     (
-        Source(name="local", module="launcher.nodes.local", transport="local", one_machine=True),
-        Source(name="sim", module="launcher.nodes.sim", transport="local", real=False),
+        Source(
+            name="local",
+            candidates="launcher.nodes.local:candidates",
+            transport="local",
+            one_machine=True,
+        ),
+        Source(
+            name="sim", candidates="launcher.nodes.sim:candidates", transport="local", real=False
+        ),
         Source(
             name="hostfile",
-            module="launcher.nodes.hostfile",
+            candidates="launcher.nodes.hostfile:candidates",
             transport="ssh",
             reads=("hostfile", "hosts", *_SELECTION),
             knows_cores=False,
         ),
         Source(
             name="slurm",
-            module="launcher.nodes.slurm",
+            candidates="launcher.nodes.slurm:candidates",
             transport="srun",
             reads=_SELECTION,
             batch=True,
@@ -68,25 +81,6 @@ SOURCES = Table(
 """Every source, by its name."""
 
 
-class ListsCandidates(Protocol):
-    """The module of a source: one pure function, because a source has no state.
-
-    It lists the machines. Which of them a run uses also depends on their health, and a source
-    connects to no machine.
-    """
-
-    def candidates(
-        self, request: ClusterRequest, machine: Machine, environ: Mapping[str, str]
-    ) -> Candidates:
-        """Return all machines in the order of preference, each with a unique name.
-
-        Raises:
-            ConfigError: no cluster of this kind can satisfy the request.
-            PreflightError: the machines at hand cannot satisfy it.
-        """
-        ...
-
-
 def candidates(
     request: ClusterRequest,
     machine: Machine | None = None,
@@ -95,8 +89,11 @@ def candidates(
     """Return the candidates of the source that `request` names."""
     source = SOURCES[request.source]
     _refuse_unread_keys(source, request)
-    module = cast(ListsCandidates, load(source.module))
-    return module.candidates(request, machine or Machine.here(), environ)
+    listed = cast(
+        "Callable[[ClusterRequest, Machine, Mapping[str, str]], Candidates]",
+        load(source.candidates),
+    )
+    return listed(request, machine or Machine.here(), environ)
 
 
 def resolve(request: ClusterRequest, machine: Machine | None = None) -> Cluster:

@@ -15,7 +15,7 @@ SOURCE = """
 from launcher.nodes import Candidate, Candidates, Source
 from launcher.specs import Node
 
-ROW = Source(name="pbs", module="pbs_source", transport="ssh", knows_cores=False)
+ROW = Source(name="pbs", candidates="pbs_source:candidates", transport="ssh", knows_cores=False)
 
 
 def candidates(request, machine, environ):
