@@ -21,6 +21,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.base import Container
 
+from launcher.config.catalog import without_file
 from launcher.config.paths import ConfigPaths
 from launcher.config.schema import LaunchConfig
 
@@ -48,6 +49,8 @@ def hydra(paths: ConfigPaths, *, roots: Mapping[str, Any] | None = None) -> Iter
     ConfigStore.instance().store(name=SCHEMA, node=schema_node())
     for name, node in (roots or {}).items():
         ConfigStore.instance().store(name=name, node=node)
+    for group, choice in without_file(paths):
+        ConfigStore.instance().store(group=group, name=choice, node={"name": choice})
     Plugins.instance().register(UserFolders)
     OmegaConf.register_new_resolver("recipes_dir", lambda: str(paths.recipes), replace=True)
     token = _user_folders.set(paths.user)
