@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from launcher import units
 from launcher.engines import BackendRequest, commands
 from launcher.errors import ConfigError
 from launcher.plan import environment
@@ -195,7 +196,7 @@ def crowding_notes(cluster: Cluster) -> tuple[str, ...]:
 
 def shared(slots: int, cpus: int) -> str:
     """Return who shares what, in words."""
-    return f"{slots} ranks share {cpus} core{'s' if cpus > 1 else ''}"
+    return f"{slots} ranks share {units.count(cpus, 'core')}"
 
 
 def _names(names: Iterable[str]) -> str:

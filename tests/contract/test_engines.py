@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from launcher.engines import require
-from launcher.engines.horovod_mpi import CONTROLLER
+from launcher.engines.horovod import CONTROLLER
 from launcher.engines.mpi import FLAVOURS
 from launcher.errors import EngineMissingError
 
@@ -192,7 +192,7 @@ def variables(engine: str) -> dict[str, str]:
 def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     engine = request.param
     try:
-        require(engine)
+        require({"single": "torchrun", "torch": "torchrun"}.get(engine, engine))
     except EngineMissingError as error:
         pytest.skip(error.message)
     folder = tmp_path_factory.mktemp(engine)

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from launcher.cli.display import units
+from launcher import units
 from launcher.cli.display.status import progress, ranks_of, state_of
 from launcher.cli.display.surface import StagingProgress
 from launcher.runs import NodeStatus, RunStatus
@@ -72,7 +72,7 @@ def _bars(items: list[StagingProgress], width: int) -> RenderableType:
             f"  {item.name}",
             bar,
             _amount(item),
-            f"{units.size(rate)}/s" if rate and item.unit == "B" else "",
+            units.bandwidth(rate) if rate and item.unit == "B" else "",
             f"{units.clock(item.left_s)} left" if item.left_s is not None else "",
         )
     return table

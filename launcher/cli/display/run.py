@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from launcher.cli.display import units
+from launcher import units
 from launcher.cli.display.surface import StagingProgress, Surface
 from launcher.plan import checkpoint_rule
 from launcher.runs import events
@@ -139,7 +139,7 @@ class RunDisplay:
 def _summary(plan: Plan) -> list[tuple[str, str]]:
     nodes = plan.cluster.nodes
     workers = len(nodes) - 1
-    role = f"head and {workers} worker{'s' if workers > 1 else ''}" if workers else "one node"
+    role = f"head and {units.count(workers, 'worker')}" if workers else "one node"
     rows = [
         ("run", f"{plan.run_id}, attempt {plan.attempt}"),
         ("recipe", f"{plan.recipe}: {shlex.join((plan.source, *plan.program.args))}"),
