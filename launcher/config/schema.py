@@ -5,7 +5,7 @@ print it.
 
 Pieces that live with their owner: `ModelConfig` and `DataConfig` in `launcher.staging.config`,
 `ClusterConfig` and `PreflightConfig` in `launcher.nodes.config`, `SlurmConfig` in
-`launcher.slurm.config`.
+`launcher.slurm.config`, `SuperviseConfig` in `launcher.supervise.config`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from launcher.specs.plan import RESUME_WORDS
 from launcher.specs.secrets import names_a_secret
 from launcher.staging.config import DataConfig, ModelConfig
 from launcher.storage import local_root
+from launcher.supervise.config import SuperviseConfig
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 NAME_BYTES = 255
@@ -178,30 +179,6 @@ class CheckpointConfig:
         require("checkpoint.every_steps", self.every_steps, ok=ok, reason="it cannot be negative")
         reason = "with fewer than 2 a damaged newest one would be the only one"
         require("checkpoint.keep", self.keep, ok=self.keep >= 2, reason=reason)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SuperviseConfig:
-    """What happens when ranks fail, hang or are asked to stop."""
-
-    max_restarts: int = 3
-    """Restarts in a row without a new checkpoint after which the run is given up."""
-    grace_s: float = 60.0
-    """Seconds that ranks get to save and leave before they are killed."""
-    hang_timeout_s: float = 600.0
-    """Seconds without any progress after which a rank counts as hanging; 0 never."""
-    lost_after_s: float = 20.0
-    """Seconds without a sign of life from a node after which it counts as lost."""
-    echo: bool = True
-    """Show what rank 0 prints."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_restarts", "grace_s", "hang_timeout_s"):
-            value = getattr(self, name)
-            require(f"supervise.{name}", value, ok=value >= 0, reason="it cannot be negative")
-        ok = self.lost_after_s >= 1
-        reason = "a sign of life takes up to a second"
-        require("supervise.lost_after_s", self.lost_after_s, ok=ok, reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)

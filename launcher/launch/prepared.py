@@ -166,15 +166,6 @@ class Launch:
         )
         return (note,)
 
-    def supervise_policy(self) -> supervise.SupervisePolicy:
-        chosen = self.config.supervise
-        return supervise.SupervisePolicy(
-            max_restarts=chosen.max_restarts,
-            grace_s=chosen.grace_s,
-            hang_timeout_s=chosen.hang_timeout_s,
-            lost_after_s=chosen.lost_after_s,
-        )
-
     def write_run_folder(self, staged: dict[str, StagedItem]) -> None:
         """Write what the ranks and the read-side verbs need before the first rank starts."""
         self.layout.path.mkdir(parents=True, exist_ok=True)

@@ -92,7 +92,7 @@ def _run(
     return supervise.run(
         launch.plan_for,
         layout=launch.layout,
-        policy=launch.supervise_policy(),
+        config=config.supervise,
         observer=observer,
         spent=spent,
     )
