@@ -277,8 +277,8 @@ class LaunchConfig:
     args: tuple[str, ...] = ()
     """Arguments of the program, as a list: 'args=[--x,1]'."""
     code: CodeChoice = CodeChoice.frozen
-    """frozen runs a copy of the code as it was at the run's first start; new makes a new copy and
-    goes on with that; shared runs it where it lies, which all nodes must see (docs/code.md)."""
+    """frozen runs the code snapshot of the run's first start; new takes a new snapshot and resumes
+    with it; shared runs the code in place, where all nodes must see it (docs/code-snapshot.md)."""
     nodes: int | str = "auto"
     """How many nodes; auto takes all of a hostfile or an allocation. On one machine they share its
     cores and GPUs, and auto is 1."""

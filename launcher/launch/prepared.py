@@ -17,6 +17,7 @@ from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError, PreflightError, SavedForRequeue
 from launcher.launch.nodes import PORT_TRIES, Found, find
+from launcher.nodes import SOURCES
 from launcher.runs import environment, files
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
 
@@ -210,7 +211,7 @@ def new_run_id(recipe: str) -> str:
 
 def own_job(config: LaunchConfig) -> Job | None:
     """Return the batch job that the run happens in."""
-    return Job.from_environ(os.environ) if config.cluster.name == "slurm" else None
+    return Job.from_environ(os.environ) if SOURCES[config.cluster.name].batch else None
 
 
 def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.Code | None:

@@ -1,51 +1,88 @@
-"""The extension point: a source reads where the machines are and returns them as candidates."""
+"""The extension point: a source lists the machines that a run may use, as candidates."""
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Protocol, cast
 
-from launcher.errors import ConfigError, UnknownNameError
+from launcher.errors import ConfigError
+from launcher.extensions import Table, load
 from launcher.nodes.candidate import Candidates, ClusterRequest
 from launcher.nodes.choose import choose
 from launcher.nodes.local import Machine
 from launcher.specs import Cluster
 
-SOURCES: Mapping[str, str] = MappingProxyType(
-    {
-        "hostfile": "launcher.nodes.hostfile",
-        "local": "launcher.nodes.local",
-        "sim": "launcher.nodes.sim",
-        "slurm": "launcher.nodes.slurm",
-    }
-)
-"""Name of a source -> module with its `candidates`; imported when used."""
-
 _SELECTION = ("include", "exclude", "head", "spares")
-_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"hostfile": ("hostfile", "hosts", *_SELECTION), "slurm": _SELECTION}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One choice of `cluster=`, and everything that the rest of the launcher must know about it.
+
+    A package adds a source with an entry point in the group `launcher.sources`.
+    """
+
+    name: str
+    """What the user types: `cluster=NAME`."""
+    module: str
+    """Import path of a module with the function of `ListsCandidates`; imported on use."""
+    transport: str
+    """How commands reach its nodes."""
+    reads: tuple[str, ...] = ()
+    """Keys of `cluster.*` that it reads. The others that name hosts are refused."""
+    real: bool = True
+    """Whether its nodes exist; with False only `plan` works."""
+    one_machine: bool = False
+    """All its nodes are shares of this machine."""
+    batch: bool = False
+    """Outside of a job, `run` submits one to Slurm."""
+    knows_cores: bool = True
+    """It knows how many cores a node has. With False a node that was not asked counts as one core,
+    which means nothing."""
+
+
+SOURCES = Table(
+    "cluster",
+    (
+        Source(name="local", module="launcher.nodes.local", transport="local", one_machine=True),
+        Source(name="sim", module="launcher.nodes.sim", transport="local", real=False),
+        Source(
+            name="hostfile",
+            module="launcher.nodes.hostfile",
+            transport="ssh",
+            reads=("hostfile", "hosts", *_SELECTION),
+            knows_cores=False,
+        ),
+        Source(
+            name="slurm",
+            module="launcher.nodes.slurm",
+            transport="srun",
+            reads=_SELECTION,
+            batch=True,
+        ),
+    ),
+    row_type=Source,
 )
-"""Keys about hosts that a source reads; what it would not read is refused."""
+"""Every source, by its name."""
 
 
-class Source(Protocol):
-    """A module with one function, because a source has no state between two calls.
+class ListsCandidates(Protocol):
+    """The module of a source: one pure function, because a source has no state.
 
-    It says which machines there are, not which of them are used: that also depends on how they
-    are, which only somebody who reaches them can ask.
+    It lists the machines. Which of them a run uses also depends on their health, and a source
+    connects to no machine.
     """
 
     def candidates(
         self, request: ClusterRequest, machine: Machine, environ: Mapping[str, str]
     ) -> Candidates:
-        """Return all machines in the order of preference, each under a name of its own.
+        """Return all machines in the order of preference, each with a unique name.
 
         Raises:
-            ConfigError: the request cannot be met by any cluster of this kind.
-            PreflightError: it can in principle, but not with the machines at hand.
+            ConfigError: no cluster of this kind can satisfy the request.
+            PreflightError: the machines at hand cannot satisfy it.
         """
         ...
 
@@ -56,38 +93,37 @@ def candidates(
     environ: Mapping[str, str] = os.environ,
 ) -> Candidates:
     """Return the candidates of the source that `request` names."""
-    if request.source not in SOURCES:
-        raise UnknownNameError("cluster", request.source, SOURCES)
-    _refuse_unread_keys(request)
-    source = cast(Source, importlib.import_module(SOURCES[request.source]))
-    return source.candidates(request, machine or Machine.here(), environ)
+    source = SOURCES[request.source]
+    _refuse_unread_keys(source, request)
+    module = cast(ListsCandidates, load(source.module))
+    return module.candidates(request, machine or Machine.here(), environ)
 
 
 def resolve(request: ClusterRequest, machine: Machine | None = None) -> Cluster:
-    """Return the cluster that `request` asks for, without asking any machine how it is."""
+    """Return the cluster for `request` without asking any machine."""
     return choose(candidates(request, machine), None, request)
 
 
-def require_real(source: str) -> None:
-    """Refuse a source whose nodes only pretend to be there.
+def require_real(name: str) -> None:
+    """Refuse a source whose nodes do not exist.
 
     Raises:
-        ConfigError: nothing can be started on it.
+        ConfigError: nothing can start on them.
     """
-    if source == "sim":
+    if not SOURCES[name].real:
         raise ConfigError(
-            "cluster=sim only pretends to have nodes: nothing can be started on them",
-            hint="`python -m launcher plan cluster=sim ...` shows what would run; "
-            "several nodes on this machine are cluster=local",
+            f"the nodes of cluster={name} do not exist: nothing can start on them",
+            hint=f"`python -m launcher plan cluster={name} ...` shows what would run; "
+            "cluster=local starts several nodes on this machine",
         )
 
 
-def _refuse_unread_keys(request: ClusterRequest) -> None:
+def _refuse_unread_keys(source: Source, request: ClusterRequest) -> None:
     for key in ("hostfile", "hosts", *_SELECTION):
-        if getattr(request, key) and key not in _KEYS.get(request.source, ()):
-            readers = [name for name in _KEYS if key in _KEYS[name]]
+        if getattr(request, key) and key not in source.reads:
+            readers = [row.name for row in SOURCES.built_in.values() if key in row.reads]
             raise ConfigError(
-                f"cluster={request.source} knows no cluster.{key}",
+                f"cluster={source.name} does not read cluster.{key}",
                 hint=f"add {' or '.join(f'cluster={name}' for name in readers)}, "
-                f"or leave cluster.{key} away",
+                f"or omit cluster.{key}",
             )

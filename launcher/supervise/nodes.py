@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable
 
 from launcher import transports
+from launcher.nodes.source import SOURCES
 from launcher.specs import Plan, RankRecord, RankState, RunLayout
 from launcher.supervise.event_log import HOST
 from launcher.supervise.reap import send
@@ -29,8 +30,8 @@ class Nodes:
 
         A node that does not answer will not start its command either, which then says why.
         """
-        if self._plan.transport == "local" or self._plan.attempt == 1:
-            return  # this machine is looked after already, or there is nothing that could be left
+        if SOURCES[self._plan.cluster.source].one_machine or self._plan.attempt == 1:
+            return  # `reap` ends what is left on this machine; a first attempt has no leftovers
         started = [command.node_rank for command in self._plan.commands]
         transports.end_run(self._transport, self._layout, started)
 

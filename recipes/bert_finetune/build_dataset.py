@@ -1,10 +1,10 @@
-"""Turn text/label files, or a data set of the hub, into the data set that the recipe trains on.
+"""Turn text/label files, or a Hugging Face data set, into the data set that the recipe trains on.
 
-Inputs: `data_train` and, if there is one, `data_test`: a .jsonl, .json, .csv or .parquet file, or
-a folder of them. Or `data_source`: a folder that `datasets` can load, such as a snapshot of a data
-set repository. Without a test split a tenth of the training split is taken, by hash of the text.
+Inputs: `data_train` and optionally `data_test`, each a .jsonl, .json, .csv or .parquet file or a
+folder of them; or `data_source`, a folder that `datasets` can load, such as a snapshot of a data
+set repository. Without a test split, a tenth of the training split is used, by hash of the text.
 
-One file on purpose: a staged folder is named after the digest of the program that built it.
+Keep it in one file: the staged folder is named after the digest of this program.
 """
 
 from __future__ import annotations
@@ -23,47 +23,47 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow.parquet  # type: ignore[import-untyped]
+import pyarrow.parquet
 
 Row = dict[str, Any]
 PlacedRow = tuple[str, Row]
-"""Where the row stands, for messages, and its columns."""
+"""The location of the row, for messages, and its columns."""
 
 
 class BadDataError(Exception):
-    """A sentence about the data, for the person who brought it."""
+    """Bad input data; the message is for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the columns and splits are called. Every field is an `--option`."""
+    """The names of columns and splits. Every field is an `--option`."""
 
     text: str = "text"
     """Column that holds the text."""
     label: str = "label"
-    """Column that holds the label: a name, or a whole number."""
+    """Column that holds the label: a name or a whole number."""
     train_split: str = "train"
     test_split: str = ""
-    """Split of a `data_source` to evaluate on; empty takes the first of test, validation and dev
-    that has labels."""
+    """Split of a `data_source` to evaluate on; empty: the first of test, validation and dev that
+    has labels."""
     subset: str = ""
-    """Which configuration of a `data_source` that has several."""
+    """The configuration of a `data_source` that has several."""
     test_percent: int = 10
-    """Share of the training split to evaluate on where there is no test split."""
+    """Share of the training split to evaluate on if there is no test split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One row with the names that this recipe uses."""
+    """One row, with the column names of this recipe."""
 
     text: str
     label: str
     where: str
-    """File and line that it came from."""
+    """Its file and line."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Build the data set that the command line asks for; bad data ends in a sentence and exit 1."""
+    """Build the data set; exit with 1 and a message if the data is bad."""
     out, inputs, settings = parse_arguments(words)
     try:
         train, test = read_splits(inputs, settings)
@@ -98,7 +98,7 @@ def parse_arguments(words: Sequence[str] | None) -> tuple[Path, dict[str, Path],
 
 
 def read_splits(inputs: dict[str, Path], settings: Settings) -> tuple[list[Example], list[Example]]:
-    """Return the rows of both splits; the second is empty where there is no test split."""
+    """Return the rows of both splits; the second is empty if there is no test split."""
     if "data_train" in inputs:
         train = list(examples(read_files(inputs["data_train"]), inputs["data_train"], settings))
         place = inputs.get("data_test")
@@ -107,11 +107,11 @@ def read_splits(inputs: dict[str, Path], settings: Settings) -> tuple[list[Examp
     return read_source(inputs["data_source"], settings)
 
 
-# ---- files of rows ----------------------------------------------------------------------------
+# ---- files of rows -------------------------------------------------------------------------------
 
 
 def read_files(place: Path) -> Iterator[PlacedRow]:
-    """Yield the rows of one file, or of all data files of a folder in the order of their names."""
+    """Yield the rows of one file, or of all data files of a folder, sorted by name."""
     found = data_files(place)
     if not found:
         kinds = ", ".join(READERS)
@@ -120,19 +120,19 @@ def read_files(place: Path) -> Iterator[PlacedRow]:
         try:
             yield from READERS[path.suffix](path)
         except (UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
-            raise BadDataError(f"`{path}` is no {path.suffix} file: {error}") from error
+            raise BadDataError(f"`{path}` is not a {path.suffix} file: {error}") from error
 
 
 def data_files(place: Path) -> list[Path]:
-    """Return the files under `place` that can be read; hidden ones are not data."""
+    """Return the data files under `place`, without hidden files."""
     if not place.exists():
-        raise BadDataError(f"there is no `{place}`")
+        raise BadDataError(f"`{place}` does not exist")
     paths = [place] if place.is_file() else sorted(place.rglob("*"))
     return [path for path in paths if path.suffix in READERS and not path.name.startswith(".")]
 
 
 def read_json_lines(path: Path) -> Iterator[PlacedRow]:
-    """Yield one row per line that is not blank."""
+    """Yield one row per non-blank line."""
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
@@ -146,12 +146,12 @@ def json_row(text: str, where: str) -> Row:
     except ValueError as error:
         raise BadDataError(f"{where} is not JSON: {error}") from error
     if not isinstance(row, dict):
-        raise BadDataError(f"{where} is not an object with columns, but {text.strip()[:60]}")
+        raise BadDataError(f"{where}: expected a JSON object, got {text.strip()[:60]}")
     return row
 
 
 def read_json(path: Path) -> Iterator[PlacedRow]:
-    """Yield the objects of a JSON list; many a `.json` holds one object per line instead."""
+    """Yield the objects of a JSON list; some `.json` files hold one object per line instead."""
     text = path.read_text(encoding="utf-8")
     if not text.lstrip().startswith("["):
         yield from read_json_lines(path)
@@ -189,7 +189,7 @@ READERS: dict[str, Callable[[Path], Iterator[PlacedRow]]] = {
 
 
 def examples(rows: Iterator[PlacedRow], place: Path, settings: Settings) -> Iterator[Example]:
-    """Yield text and label of every row; a row that lacks one is an error that says where."""
+    """Yield text and label of every row; a row without one is an error that names the row."""
     for where, row in rows:
         for column in (settings.text, settings.label):
             if column not in row:
@@ -199,20 +199,20 @@ def examples(rows: Iterator[PlacedRow], place: Path, settings: Settings) -> Iter
         text, label = row[settings.text], row[settings.label]
         if not isinstance(text, str):
             raise BadDataError(wrong_kind(where, settings.text, text, "a text"))
-        if not isinstance(label, str | int):  # true and false are whole numbers to Python
+        if not isinstance(label, str | int):  # true and false are ints in Python
             raise BadDataError(wrong_kind(where, settings.label, label, "a name or a whole number"))
         yield Example(text=text, label=str(label), where=where)
 
 
 def wrong_kind(where: str, column: str, value: object, expected: str) -> str:
-    """Return the sentence about a value that a column cannot hold."""
+    """Return the message about a value of the wrong type."""
     shown = repr(value)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     return f"{where} has {shown} in column `{column}`, where {expected} is expected"
 
 
 def check_test_labels(train: list[Example], test: list[Example]) -> None:
-    """Refuse labels to test on that nothing was there to learn from."""
+    """Refuse test labels that are not in the training split."""
     known = {row.label for row in train}
     strange = next((row for row in test if row.label not in known), None)
     if strange is None:
@@ -221,27 +221,27 @@ def check_test_labels(train: list[Example], test: list[Example]) -> None:
     guess = f"; did it mean `{near[0]}`?" if near else "."
     shown = ", ".join(label_order(known)[:20])
     raise BadDataError(
-        f"{strange.where} has the label `{strange.label}`, which no row to train on has{guess} "
-        f"One of these is expected: {shown}"
+        f"{strange.where} has the label `{strange.label}`, which no training row has{guess} "
+        f"Expected one of: {shown}"
     )
 
 
 def missing_column(column: str, present: list[str], place: Path, settings: Settings) -> str:
-    """Return the sentence about a column that is not there, with the nearest that is."""
+    """Return the message about a missing column, with the nearest existing one."""
     option = "text" if column == settings.text else "label"
     near = difflib.get_close_matches(column, present, n=1, cutoff=0.5)
     guess = near[0] if near else next((name for name in present if name != settings.text), "NAME")
     return (
         f"`{place}` has no column `{column}`, it has: {', '.join(map(repr, present))}; "
-        f"if `{guess}` is the {option}, say data.{option}={guess}"
+        f"if `{guess}` is the {option}, add data.{option}={guess}"
     )
 
 
-# ---- a data set of the hub ---------------------------------------------------------------------
+# ---- Hugging Face data sets ----------------------------------------------------------------------
 
 
 def read_source(folder: Path, settings: Settings) -> tuple[list[Example], list[Example]]:
-    """Return the rows to train and to evaluate on of a data set that `datasets` can load."""
+    """Return the training and test rows of a data set that `datasets` can load."""
     splits = load_source(folder, settings)
     if settings.train_split not in splits:
         raise BadDataError(
@@ -254,17 +254,17 @@ def read_source(folder: Path, settings: Settings) -> tuple[list[Example], list[E
         if name in splits and has_labels(splits[name], settings):
             return train, list(examples(named_rows(splits, name, settings), folder, settings))
     if settings.test_split:
-        raise BadDataError(f"split `{settings.test_split}` is not there, or has no labels")
+        raise BadDataError(f"split `{settings.test_split}` does not exist, or has no labels")
     return train, []
 
 
 def load_source(folder: Path, settings: Settings) -> Any:
     """Return the splits by name."""
     if not folder.exists():
-        raise BadDataError(f"there is no `{folder}`")
+        raise BadDataError(f"`{folder}` does not exist")
     if (folder / "dataset_dict.json").exists():
         return datasets.load_from_disk(str(folder))
-    with tempfile.TemporaryDirectory() as cache:  # the rows are held in memory: nothing may remain
+    with tempfile.TemporaryDirectory() as cache:  # rows are in memory: leave no files
         try:
             return datasets.load_dataset(
                 str(folder), settings.subset or None, cache_dir=cache, keep_in_memory=True
@@ -274,7 +274,7 @@ def load_source(folder: Path, settings: Settings) -> Any:
 
 
 def named_rows(splits: Any, name: str, settings: Settings) -> Iterator[PlacedRow]:
-    """Yield the rows with the names of their labels, where the data set knows them."""
+    """Yield the rows; labels are names where the data set defines them."""
     kind = splits[name].features.get(settings.label)
     for place, row in enumerate(splits[name], start=1):
         if isinstance(kind, datasets.ClassLabel):
@@ -284,27 +284,27 @@ def named_rows(splits: Any, name: str, settings: Settings) -> Iterator[PlacedRow
 
 
 def has_labels(split: Any, settings: Settings) -> bool:
-    """Tell whether a split can be evaluated on; benchmarks hide the labels of theirs behind -1."""
+    """Return whether a split has labels; benchmarks hide those of their test split with -1."""
     return settings.label in split.features and len(split) > 0 and split[0][settings.label] != -1
 
 
-# ---- what the recipe reads ---------------------------------------------------------------------
+# ---- what the recipe reads -----------------------------------------------------------------------
 
 
 def split_by_hash(rows: list[Example], percent: int) -> tuple[list[Example], list[Example]]:
-    """Divide by the text alone: copies of a text stay together, and other rows change nothing."""
+    """Split by hash of the text: equal texts stay together, and other rows change nothing."""
     sides: tuple[list[Example], list[Example]] = ([], [])
     for row in rows:
         number = int(hashlib.sha256(row.text.encode()).hexdigest()[:8], 16)
         sides[number % 100 < percent].append(row)
     train, test = sides
-    known = {row.label for row in train}  # a rare label may have come to one side as a whole
+    known = {row.label for row in train}  # all rows of a rare label may be in one split
     train += [row for row in test if row.label not in known]
     return train, [row for row in test if row.label in known]
 
 
 def write(out: Path, splits: dict[str, list[Example]]) -> None:
-    """Write the splits as a `datasets.DatasetDict`, and beside it what they hold."""
+    """Write the splits as a `datasets.DatasetDict`, and a summary beside it."""
     for split, rows in splits.items():
         if not rows:
             raise BadDataError(f"there are no rows to {split} on")
@@ -324,14 +324,14 @@ def write(out: Path, splits: dict[str, list[Example]]) -> None:
 
 
 def label_names(labels: set[str]) -> list[str]:
-    """Return the classes in order: numbers as numbers, so that 10 comes after 9."""
+    """Return the classes in order; numbers sort as numbers, so that 10 comes after 9."""
     if len(labels) < 2:
         raise BadDataError(f"there is one label only ({', '.join(labels)}): nothing to learn")
     return label_order(labels)
 
 
 def label_order(labels: set[str]) -> list[str]:
-    """Return names by the alphabet, and numbers as numbers."""
+    """Sort names alphabetically, and numbers as numbers."""
     if all(label.lstrip("-").isdigit() for label in labels):
         return sorted(labels, key=int)
     return sorted(labels)

@@ -1,10 +1,10 @@
-"""Build a text classification data set from what every Python installation has: docstrings.
+"""Build a text classification data set from docstrings of the Python installation.
 
-The text is the prose of a docstring; the label is the library that it documents or, inside the
-standard library, the topic. Nothing is downloaded and nothing is imported: source files are parsed
-with `ast`. The same files give the same data set.
+The text is the prose of a docstring. The label is the library that it documents or, in the standard
+library, the topic. Nothing is downloaded or imported: source files are parsed with `ast`. The same
+files give the same data set.
 
-One file on purpose: a staged folder is named after the digest of the program that built it.
+Keep it in one file: the staged folder is named after the digest of this program.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ TOPICS: dict[str, str] = {
         _collections_abc abc ast codeop collections contextlib copy dataclasses dis enum functools
         importlib inspect operator pkgutil runpy symtable tokenize types typing weakref""",
 }
-"""Topic -> modules of the standard library that belong to it.
+"""Topic -> its modules of the standard library.
 
-Not all of them: topics that a person could not tell apart by their prose are left out. A module
-that a Python version lacks is passed over.
+Topics that a person could not distinguish by their prose are omitted. Modules that do not exist in
+this Python version are skipped.
 """
 
 PACKAGES = "fsspec huggingface_hub networkx numpy pandas pygments rich sympy torch transformers"
-"""All of them come with the launcher, so the labels are the same on every machine."""
+"""Dependencies of the launcher, so the labels are the same on every machine."""
 
 NOT_DOCUMENTATION = {
     "test",
@@ -66,16 +66,16 @@ NOT_DOCUMENTATION = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How much of what there is goes into the data set. Every field is an `--option`."""
+    """What goes into the data set. Every field is an `--option`."""
 
     packages: str = PACKAGES
-    """Names of installed packages, each a label, separated by blanks or commas."""
+    """Installed packages, separated by blanks or commas. Each is a label."""
     per_label: int = 250
-    """Most examples that one label keeps, training and test together."""
+    """Maximum number of examples per label, training and test together."""
     min_per_label: int = 60
-    """A label with fewer examples is left out."""
+    """A label with fewer examples is omitted."""
     per_file: int = 12
-    """Most examples from one file, so that one long module does not fill a label."""
+    """Maximum number of examples per file, so that a long module does not dominate its label."""
     max_words: int = 60
     min_words: int = 12
     test_percent: int = 15
@@ -83,7 +83,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Example:
-    """One docstring. They sort by the digest of the text, which neither disk nor label knows."""
+    """One docstring. Examples sort by the digest of the text, independent of disk and label."""
 
     digest: str
     text: str
@@ -91,7 +91,7 @@ class Example:
 
 
 def main() -> None:
-    """Build the data set that the command line asks for."""
+    """Build the data set."""
     out, settings = parse_arguments()
     sources = find_sources(settings)
     pools: dict[str, list[Example]] = {}
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def parse_arguments() -> tuple[Path, Settings]:
-    """Return the folder to fill and the settings; a bad option ends the program with a sentence."""
+    """Return the folder to fill and the settings; exit with a message if an option is bad."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE")
@@ -120,11 +120,11 @@ def parse_arguments() -> tuple[Path, Settings]:
             **{name: known[name](value) for name, value in given.items()}
         )
     except ValueError as error:
-        parser.error(f"an option that counts something is no whole number: {error}")
+        parser.error(f"expected a whole number: {error}")
 
 
 def find_sources(settings: Settings) -> dict[str, list[Path]]:
-    """Return label -> its source files, in an order that depends on their names only."""
+    """Return label -> its source files, in an order that depends only on their names."""
     stdlib = Path(sysconfig.get_path("stdlib"))
     sources = {}
     for topic, modules in TOPICS.items():
@@ -132,14 +132,14 @@ def find_sources(settings: Settings) -> dict[str, list[Path]]:
         paths = (path for root in roots for path in (root.with_suffix(".py"), *root.rglob("*.py")))
         sources[topic] = shuffled(paths, stdlib)
     for name in settings.packages.replace(",", " ").split():
-        spec = importlib.util.find_spec(name)  # of a top-level name: finds it, does not import it
+        spec = importlib.util.find_spec(name)  # does not import a top-level package
         for folder in (spec and spec.submodule_search_locations) or ():
             sources[name] = shuffled(Path(folder).rglob("*.py"), Path(folder))
     return {label: files for label, files in sources.items() if files}
 
 
 def shuffled(paths: Iterable[Path], root: Path) -> list[Path]:
-    """Return the documented files in the order of their names' digests, so that no folder leads."""
+    """Return the documented files, sorted by the digest of their names to mix the folders."""
     files = ((path.relative_to(root), path) for path in paths if path.is_file())
     wanted = [
         (digest_of(name.as_posix()), path)
@@ -150,7 +150,7 @@ def shuffled(paths: Iterable[Path], root: Path) -> list[Path]:
 
 
 def collect(label: str, files: list[Path], settings: Settings) -> list[Example]:
-    """Read files until `label` has enough for the choice among them to be a choice."""
+    """Read files until `label` has twice as many examples as it keeps."""
     found: dict[str, Example] = {}
     for path in files:
         texts = sorted(set(prose_of_file(path, settings)), key=digest_of)
@@ -165,7 +165,7 @@ def prose_of_file(path: Path, settings: Settings) -> Iterator[str]:
     """Yield the prose of each docstring in a file; a file that does not parse has none."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in other people's code
+            warnings.simplefilter("ignore")  # invalid escapes in third-party code
             tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
         return
@@ -178,9 +178,9 @@ def prose_of_file(path: Path, settings: Settings) -> Iterator[str]:
 def documented(
     tree: ast.Module,
 ) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Yield what may carry a docstring.
+    """Yield the nodes that may have a docstring.
 
-    Unlike `ast.walk` this enters no expression, and expressions are most of a tree.
+    Unlike `ast.walk`, this skips expressions, which are most of a tree.
     """
     waiting: list[ast.AST] = [tree]
     while waiting:
@@ -207,16 +207,16 @@ def prose(docstring: str) -> str:
     text = SIGNATURE.sub("", "\n".join(lines).strip())
     for pattern, replacement in MARKUP:
         text = pattern.sub(replacement, text)
-    return text.encode("utf-8", "ignore").decode()  # a lone surrogate fits in no table
+    return text.encode("utf-8", "ignore").decode()  # tables cannot store lone surrogates
 
 
 def opening(text: str) -> str:
-    """Return what two copies of one docstring share, though their endings differ."""
+    """Return a key that copies of a docstring share, even if their endings differ."""
     return re.sub(r"[^a-z]+", " ", text.lower()).strip()[:80]
 
 
 def choose(pools: dict[str, list[Example]], settings: Settings) -> list[Example]:
-    """Return what to keep: no text of two labels, no label of too few texts, none of too many."""
+    """Drop texts with two labels and labels with too few examples; limit large labels."""
     owners = Counter(opening(example.text) for pool in pools.values() for example in pool)
     chosen: list[Example] = []
     for pool in pools.values():
@@ -227,7 +227,7 @@ def choose(pools: dict[str, list[Example]], settings: Settings) -> list[Example]
 
 
 def write(out: Path, examples: list[Example], settings: Settings) -> None:
-    """Write the splits as a `datasets.DatasetDict`, and beside it what they hold."""
+    """Write the splits as a `datasets.DatasetDict`, and a summary beside it."""
     names = sorted({example.label for example in examples})
     splits: dict[str, list[Example]] = {"train": [], "test": []}
     for example in examples:
@@ -262,12 +262,12 @@ def table(rows: list[Example], names: list[str]) -> datasets.Dataset:
 
 
 def is_test(example: Example, settings: Settings) -> bool:
-    """Split by the text alone: an example stays on its side when others come or go."""
+    """Split by the text alone: other examples do not change the split of this one."""
     return int(digest_of("split:" + example.text)[:8], 16) % 100 < settings.test_percent
 
 
 def digest_of(text: str) -> str:
-    """Return the order of a text among others: the same everywhere, and without meaning."""
+    """Return a digest that gives a text a random but reproducible position."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,9 +1,9 @@
-"""Build a small BERT with random weights, and a WordPiece tokenizer trained on the data's texts.
+"""Build a small BERT with random weights, and a WordPiece tokenizer trained on the data.
 
-For tests and for trying the launcher out where no model can be had: it trains in seconds, and what
-it learns is worth nothing elsewhere. The same data and options give the same files.
+Use it for tests, and to try the launcher without a download. It trains in seconds and is useless
+otherwise. The same data and options give the same files.
 
-One file on purpose: a staged folder is named after the digest of the program that built it.
+Keep it in one file: the staged folder is named after the digest of this program.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ class Settings:
     hidden: int = 128
     heads: int = 2
     vocabulary: int = 4096
-    """Most entries of the tokenizer; a small data set gives fewer."""
+    """Maximum vocabulary size; a small data set gives fewer entries."""
     positions: int = 512
-    """Longest text in tokens."""
+    """Maximum text length in tokens."""
     texts: int = 20_000
-    """How many texts of the training split the tokenizer learns from."""
+    """How many training texts the tokenizer learns from."""
     seed: int = 0
 
 
 def main() -> None:
-    """Build the model that the command line asks for."""
+    """Build the model and the tokenizer."""
     out, data, settings = parse_arguments()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     texts = datasets.load_from_disk(str(data))["train"][: settings.texts]["text"]
@@ -68,7 +68,7 @@ def parse_arguments() -> tuple[Path, Path, Settings]:
         parser.error(f"unknown option `{unknown[0]}`; there are: {', '.join(known)}")
     inputs = dict(pair.partition("=")[::2] for pair in arguments.input)
     if "data" not in inputs:
-        parser.error("no data to learn the words from: give --input data=FOLDER")
+        parser.error("no data to train the tokenizer on: give --input data=FOLDER")
     try:
         settings = Settings(**{name: int(value) for name, value in given.items()})
     except ValueError as error:
@@ -77,11 +77,11 @@ def parse_arguments() -> tuple[Path, Path, Settings]:
 
 
 def train_tokenizer(texts: list[str], settings: Settings) -> Any:
-    """Learn the vocabulary, as BERT splits text: lower case, words, pieces of words."""
+    """Train a tokenizer that splits text as BERT does: lower case, words, word pieces."""
     words = tokenizers.BertWordPieceTokenizer()
     letters = sorted(set("".join(words.normalizer.normalize_str(text) for text in texts)) - {" "})
-    # The trainer meets the inner letters in the order of a hash map, new in every process, and that
-    # order breaks its ties. Named beforehand they have fixed numbers, and so has all that follows.
+    # The trainer breaks ties by the order of a hash map, which differs in every process. Listing
+    # the inner letters as special tokens fixes their ids, and so all later ones.
     inner = [f"##{letter}" for letter in letters]
     words.train_from_iterator(
         texts,
@@ -89,14 +89,14 @@ def train_tokenizer(texts: list[str], settings: Settings) -> Any:
         special_tokens=[*SPECIAL_TOKENS.values(), *inner],
         show_progress=False,
     )
-    plain = tokenizers.BertWordPieceTokenizer(words.get_vocab())  # inner letters not special
+    plain = tokenizers.BertWordPieceTokenizer(words.get_vocab())  # inner letters are not special
     return transformers.PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=plain, model_max_length=settings.positions, **SPECIAL_TOKENS
     )
 
 
 def random_model(vocabulary: int, settings: Settings) -> Any:
-    """Return the untrained encoder; a recipe puts its own head on it."""
+    """Return the untrained encoder; the recipe adds its own head."""
     torch.manual_seed(settings.seed)
     return transformers.BertModel(
         transformers.BertConfig(

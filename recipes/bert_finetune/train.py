@@ -1,17 +1,17 @@
-"""Fine-tune a BERT to classify texts, on any number of ranks.
+"""Fine-tune a BERT text classifier, on any number of ranks.
 
     python -m launcher recipe=bert_finetune nodes=4
 
-Read it from `main` down. It is one file, to be copied and changed; `docs/recipes.md` explains it.
+Read it from `main` down. It is one file that you can copy and change; see `docs/recipes.md`.
 
-Three rules make the numbers independent of how many ranks there are, and a resumed run equal to one
-that was never disturbed:
+Three rules make the results independent of the number of ranks, and make a resumed run equal to an
+undisturbed one:
 
-* The global batch is cut from one order of the samples, by one cursor, into the engine's shards:
-  one for each rank, or with `determinism=logical_shards` so many at any number of ranks.
-* A loss is a sum over samples, divided by the size of the *global* batch, so that a short batch and
-  unequal shards weigh every sample the same. A shard without samples still takes part.
-* Randomness inside a step is keyed by (seed, step, shard), never by what happened before.
+* One cursor over one sample order defines the global batch. It is divided into the engine's shards:
+  one per rank, or a fixed number with `determinism=logical_shards`.
+* The loss is a sum over samples divided by the size of the *global* batch. So every sample has the
+  same weight, also in short batches and unequal shards. An empty shard still takes part.
+* Random numbers in a step depend on (seed, step, shard), never on earlier steps.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from launcher.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the configuration says to this recipe; `launcher run --help` explains each."""
+    """The configuration keys of this recipe; `launcher run --help` explains them."""
 
     max_steps: int
     epochs: int
@@ -61,7 +61,7 @@ class Settings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
-        """Pick the settings out of the tree."""
+        """Select the settings from the configuration."""
         values = {
             **config["train"],
             "save_every_steps": config["checkpoint"]["every_steps"],
@@ -72,7 +72,7 @@ class Settings:
 
 
 def main() -> None:
-    """Load, restore, train, evaluate, tell."""
+    """Load, restore, train, evaluate, report."""
     ctx = runtime.init()
     try:
         settings = Settings.from_config(ctx.config)
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 class Trainer:
-    """The parts of one training run, and the loop over them."""
+    """Model, data, optimizer and checkpoints of one run, and the training loop."""
 
     def __init__(self, ctx: runtime.RankContext, settings: Settings) -> None:
         self.ctx, self.engine, self.settings = ctx, ctx.engine, settings
@@ -112,7 +112,7 @@ class Trainer:
             optimizer=self.optimizer,
             scheduler=self.scheduler,
             cursor=checkpoint.DataCursor(seed=settings.seed),
-            # For `launcher checkpoints export`: weights alone do not tell what model they are of.
+            # `launcher checkpoints export` needs the model config.
             scalars={"hf_config": json.loads(model.config.to_json_string())},
         )
         self.checkpoints = checkpoint.Checkpointer(
@@ -127,7 +127,7 @@ class Trainer:
     # ---- the loop --------------------------------------------------------------------------------
 
     def train(self) -> None:
-        """Take the steps that are left; every rank goes through here in the same order."""
+        """Train the remaining steps; every rank makes the same calls in the same order."""
         while self.state.step < self.total_steps:
             with self.ctx.phase("train"):
                 self.step()
@@ -139,7 +139,7 @@ class Trainer:
                 self.evaluate()
 
     def step(self) -> None:
-        """Take one optimiser step on the next global batch, and tell how it went."""
+        """Take one optimizer step on the next global batch and log it."""
         started = time.perf_counter()
         cursor = self.state.cursor
         ids, self.state.cursor = self.sampler.batch(cursor)
@@ -170,11 +170,11 @@ class Trainer:
         total = torch.zeros((), device=self.ctx.device)
         for number, piece in enumerate(pieces, start=1):
             with self.engine.accumulate(self.model, last=number == len(pieces)):
-                # Without samples of its own a shard computes one for nothing: the others wait for
-                # its gradients, and those must be zeros.
+                # An empty shard computes one sample and multiplies its loss by 0: the other ranks
+                # wait for its gradients.
                 logits, labels = self.forward(self.model, "train", piece or [0])
                 loss = cross_entropy(logits, labels, reduction="sum") * bool(piece)
-                # The engine averages over shards; what is wanted is the mean over samples.
+                # The engine averages over shards; the weight turns this into a mean over samples.
                 (loss * weight).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
@@ -182,7 +182,7 @@ class Trainer:
     def forward(
         self, model: Any, split: str, ids: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits and labels of some samples, padded to the longest among them."""
+        """Return logits and labels of some samples, padded to the longest one."""
         rows = self.data[split][list(ids)]
         on_gpu = self.ctx.device.type == "cuda"
         batch = self.tokenizer(
@@ -200,12 +200,12 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Measure the model on the test split, cut into shards as training is."""
+        """Evaluate the model on the test split, divided into shards as in training."""
         rows = self.data["test"]
         classes = rows.features["label"].num_classes
         confusion = torch.zeros(classes * classes, dtype=torch.int64, device=self.ctx.device)
         losses = [confusion.new_zeros((), dtype=torch.float64) for _ in self.engine.shards]
-        # Not the wrapped model: its forward talks to the other ranks, and some have no samples.
+        # The wrapped model communicates in forward, and some ranks have no samples.
         model = self.engine.unwrap(self.model).eval()
         pieces = cut(by_length(rows["text"]), self.evaluation_batch())
         with self.ctx.phase("eval"):
@@ -216,7 +216,7 @@ class Trainer:
                         pairs = labels * classes + logits.argmax(dim=1)
                         confusion += torch.bincount(pairs, minlength=classes * classes)
                         loss.add_(cross_entropy(logits, labels, reduction="sum"))
-                if self.ctx.should_stop():  # as often on every rank, with or without samples
+                if self.ctx.should_stop():  # called equally often on every rank
                     self.save_and_leave()
             self.engine.all_reduce(confusion)
             loss_sum = self.engine.sum_shards(losses).item()
@@ -229,7 +229,7 @@ class Trainer:
         return metrics
 
     def evaluation_batch(self) -> int:
-        """Return how many samples all shards evaluate at once; without gradients more fit."""
+        """Return the samples of an evaluation batch over all shards; without gradients more fit."""
         count = self.engine.shards[0].count
         share = math.ceil(self.settings.batch_size / count)
         return 2 * (self.settings.micro_batch_size or share) * count
@@ -237,16 +237,16 @@ class Trainer:
     # ---- checkpoints -----------------------------------------------------------------------------
 
     def restore(self) -> None:
-        """Go on from a checkpoint, if there is one and the configuration wants it."""
+        """Resume from a checkpoint, if one exists and the configuration allows it."""
         found = self.checkpoints.restore(self.state, resume=self.settings.resume)
         if found:
             self.renew_rate()
-            self.say(f"going on after step {found.step} of {self.total_steps}. {found.note}")
+            self.say(f"resumed after step {found.step} of {self.total_steps}. {found.note}")
 
     def renew_rate(self) -> None:
-        """Take the rate of this run's own schedule; that of the checkpoint may have been shorter.
+        """Use the learning rate of the current schedule: the saved one may have been shorter.
 
-        In an unchanged run it is the same number.
+        In an unchanged run both are equal.
         """
         schedule = self.scheduler
         for group, base, factor in zip(
@@ -256,12 +256,12 @@ class Trainer:
         schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def save(self) -> None:
-        """Start writing a checkpoint; training goes on meanwhile."""
+        """Start writing a checkpoint in the background."""
         with self.ctx.phase("save"):
             self.checkpoints.save(self.state)
 
     def save_and_leave(self) -> None:
-        """Write a checkpoint of this very step, wait until it is durable, and end this rank."""
+        """Write a checkpoint of this step, wait until it is durable, and end this rank."""
         with self.ctx.phase("save"):
             self.checkpoints.wait()
             if self.checkpoints.committed_step != self.state.step:
@@ -270,10 +270,10 @@ class Trainer:
         self.ctx.leave_saved(self.state.step)
 
     def is_due(self, every_steps: int) -> bool:
-        """Tell whether something that happens every so many steps happens now; 0 is never."""
+        """Return whether an action with this interval is due; 0 means never."""
         return every_steps > 0 and self.state.step % every_steps == 0
 
-    # ---- telling ---------------------------------------------------------------------------------
+    # ---- reporting -------------------------------------------------------------------------------
 
     def tell(
         self,
@@ -283,7 +283,7 @@ class Trainer:
         samples: int,
         step_time_s: float,
     ) -> None:
-        """Write down the step that was just taken."""
+        """Log the step that was just taken."""
         self.trained_samples += samples
         self.trained_s += step_time_s
         epoch = cursor.epoch + (cursor.samples + samples) / self.sampler.size
@@ -303,7 +303,7 @@ class Trainer:
             )
 
     def finish(self, metrics: Mapping[str, float]) -> None:
-        """Wait for the last checkpoint and hand in the result."""
+        """Wait for the last checkpoint and report the result."""
         with self.ctx.phase("save"):
             self.checkpoints.wait()
             self.checkpoints.close()
@@ -313,17 +313,17 @@ class Trainer:
         self.ctx.finish({**result, "export": export})
 
     def say(self, text: str) -> None:
-        """Print a line, once and not once per rank."""
+        """Print a line on rank 0 only."""
         if self.ctx.is_main:
             print(text, flush=True)
 
 
-# ---- model and optimiser -------------------------------------------------------------------------
+# ---- model and optimizer -------------------------------------------------------------------------
 
 
 def load_model(ctx: runtime.RankContext, settings: Settings, labels: Sequence[str]) -> Any:
-    """Return the staged encoder with a new classifier on it, where it will be trained."""
-    quiet()  # the classifier is new: that is the point
+    """Return the staged encoder with a new classifier, on the device of this rank."""
+    quiet()  # transformers warns that the classifier is new
     torch.manual_seed(settings.seed)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         ctx.staged("model"),
@@ -335,12 +335,12 @@ def load_model(ctx: runtime.RankContext, settings: Settings, labels: Sequence[st
     model.config.architectures = [type(model).__name__]  # the staged one had another head
     model = model.to(ctx.device).train()
     if wants_compile(ctx.device, settings):
-        model.compile(dynamic=True)  # in place, so that no name changes; texts differ in length
+        model.compile(dynamic=True)  # in place: keeps parameter names. Lengths vary
     return model
 
 
 def quiet() -> None:
-    """Keep transformers from telling every rank's log what is as it should be."""
+    """Suppress expected warnings and progress bars of transformers in the logs."""
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -348,8 +348,8 @@ def quiet() -> None:
 def parameter_groups(model: Any, settings: Settings) -> list[dict[str, Any]]:
     """Return four groups: encoder and head, each with and without weight decay.
 
-    The head starts from nothing and bears a larger rate. Biases and norms, which are vectors, are
-    not pulled towards zero.
+    The head has random initial weights and tolerates a higher learning rate. Biases and norms
+    (vectors) have no weight decay.
     """
     groups = []
     encoder = f"{model.base_model_prefix}."
@@ -363,14 +363,14 @@ def parameter_groups(model: Any, settings: Settings) -> list[dict[str, Any]]:
 
 
 def autocast(device: torch.device, settings: Settings) -> AbstractContextManager[None]:
-    """Compute in bf16 where asked for, or where the device is good at it; CPUs mostly are not."""
+    """Use bf16 if requested or, with auto, on GPUs that support it natively."""
     good = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     enabled = good if settings.precision == "auto" else settings.precision == "bf16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def wants_compile(device: torch.device, settings: Settings) -> bool:
-    """Compile where asked for, or on GPUs that Triton, which writes the kernels, can program."""
+    """Return whether to compile: if requested or, with auto, on GPUs that Triton supports."""
     if settings.compile != "auto":
         return bool(settings.compile)
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
@@ -387,18 +387,18 @@ def share(ids: Sequence[int], shard: runtime.Shard) -> list[int]:
 
 
 def cut(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """Cut a sequence into pieces of `size`; the last may be short."""
+    """Cut a sequence into pieces of `size`; the last one may be shorter."""
     return (ids[start : start + size] for start in range(0, len(ids), size or 1))
 
 
 def by_length(texts: Sequence[str]) -> list[int]:
-    """Return the row numbers from the shortest text to the longest, so that little is padding."""
+    """Return the row numbers sorted by text length, to reduce padding."""
     lengths = [len(text) for text in texts]
     return sorted(range(len(lengths)), key=lengths.__getitem__)
 
 
 def key(*parts: int) -> int:
-    """Return a seed that neighbouring steps and shards do not share."""
+    """Return a seed that is different for every combination of `parts`."""
     digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:7], "big")
 
@@ -406,7 +406,7 @@ def key(*parts: int) -> int:
 def scores(confusion: torch.Tensor, loss_sum: float) -> dict[str, float]:
     """Return accuracy, macro F1 and mean loss from a table of (true class, predicted class).
 
-    Classes that neither occur nor are predicted do not count in the F1, as in scikit-learn.
+    The F1 ignores classes that neither occur nor are predicted, as scikit-learn does.
     """
     table = confusion.double()
     hits, rows, columns = table.diagonal(), table.sum(dim=1), table.sum(dim=0)

@@ -80,13 +80,16 @@ CHOICES = {
     "recipe": ("bert_finetune", "script"),
 }
 
-HEAVY = {"torch", "transformers", "datasets", "s3fs", "horovod", "mpi4py", "pyarrow", "pandas"}
+HEAVY = {
+    *("torch", "transformers", "datasets", "s3fs", "horovod", "mpi4py", "pyarrow", "pandas"),
+    "jinja2",
+}
 
 LAUNCHER = Path(launcher.__file__).parent
 ROOMS = sorted(
     path.stem
     for path in LAUNCHER.iterdir()
-    if path.name == "errors.py" or (path / "__init__.py").is_file()
+    if path.name in ("errors.py", "units.py") or (path / "__init__.py").is_file()
 )
 
 

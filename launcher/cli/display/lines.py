@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from launcher.cli.display import units
+from launcher import units
 from launcher.cli.display.items import ItemView
 from launcher.cli.display.view import RunView
 
@@ -60,7 +60,7 @@ def _item(item: ItemView) -> str:
         whole = units.size(item.total) if item.unit == "B" else f"{item.total:,}"
         done = f"{done} of {whole}"
     rate = item.per_second
-    speed = f", {units.size(rate)}/s" if rate and item.unit == "B" else ""
+    speed = f", {units.bandwidth(rate)}" if rate and item.unit == "B" else ""
     left = f", {units.clock(item.left_s)} left" if item.left_s is not None else ""
     return f"staging {item.name}: {done}{speed}{left}"
 

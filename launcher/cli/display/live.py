@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from launcher.cli.display import units
+from launcher import units
 from launcher.cli.display.items import ItemView
 from launcher.cli.display.view import NodeRow, RunView
 
@@ -69,7 +69,7 @@ def _bars(items: list[ItemView], width: int) -> RenderableType:
             f"  {item.name}",
             bar,
             _amount(item),
-            f"{units.size(rate)}/s" if rate and item.unit == "B" else "",
+            units.bandwidth(rate) if rate and item.unit == "B" else "",
             f"{units.clock(item.left_s)} left" if item.left_s is not None else "",
         )
     return table

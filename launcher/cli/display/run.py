@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from launcher.cli.display import units
+from launcher import units
 from launcher.cli.display.items import ItemView
 from launcher.cli.display.surface import Surface
 from launcher.cli.display.view import Pace, view
@@ -123,7 +123,7 @@ class RunDisplay:
 def _summary(plan: Plan) -> list[tuple[str, str]]:
     nodes = plan.cluster.nodes
     workers = len(nodes) - 1
-    role = f"head and {workers} worker{'s' if workers > 1 else ''}" if workers else "one node"
+    role = f"head and {units.count(workers, 'worker')}" if workers else "one node"
     rows = [
         ("run", f"{plan.run_id}, attempt {plan.attempt}"),
         ("recipe", f"{plan.recipe}: {shlex.join((plan.source, *plan.program.args))}"),

@@ -1,12 +1,11 @@
-"""How a run stands, as a few lines and a table, or as one line."""
+"""The status of a run, as a few lines and a table, or as one line."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
+from launcher import units
 from launcher.cli import commands
-from launcher.cli.display import units
 from launcher.runs import NodeStatus, RunState, RunStatus
 
 _OVER = (RunState.QUEUED, RunState.DONE, RunState.SAVED, RunState.STOPPED, RunState.FAILED)
@@ -15,15 +14,15 @@ _OVER = (RunState.QUEUED, RunState.DONE, RunState.SAVED, RunState.STOPPED, RunSt
 def text(
     status: RunStatus, jobs: Sequence[str] = (), advice: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """Return a status as a few lines and a table; `advice` is about the jobs, by name."""
+    """Return a few lines and a table of nodes. `advice` is about the jobs: name and sentence."""
     rows = [("run", f"{status.run_id}: {status.state}")]
     rows += [("job", job.removeprefix("job ")) for job in jobs]
     rows += advice
     if status.attempt:
         rows.append(("attempt", f"{status.attempt}, recipe {status.recipe}"))
     if status.restarted:
-        told = f"`{commands.program()} why {status.run_id}` tells why"
-        rows.append(("restarted", f"{status.restarted} ({told})"))
+        why = f"why: `{commands.program()} why {status.run_id}`"
+        rows.append(("restarted", f"{status.restarted} ({why})"))
     rows += _progress(status)
     if status.supervisor:
         alive = "alive" if status.supervisor_alive else "gone"
@@ -36,13 +35,13 @@ def text(
             )
         )
     if status.state is RunState.FAILED and status.attempt:
-        rows.append(("why", f"`{commands.program()} why {status.run_id}` tells what broke first"))
+        rows.append(("why", f"root cause: `{commands.program()} why {status.run_id}`"))
     lines = [f"{name:<12}{value}" for name, value in rows]
     return "\n".join([*lines, *_nodes(status)])
 
 
 def line(status: RunStatus, jobs: Sequence[str] = ()) -> str:
-    """Return what a log needs of it."""
+    """Return one line for a log."""
     parts = [*jobs, *(f"{name} {value}" for name, value in _progress(status))]
     return f"{status.run_id}: {status.state}  {'  '.join(parts)}".rstrip()
 
@@ -68,22 +67,23 @@ def _progress(status: RunStatus) -> list[tuple[str, str]]:
 def _nodes(status: RunStatus) -> list[str]:
     if not status.nodes:
         return []
-    lines = ["", f"{'node':<16}{'ranks':>7}  {'state':<10}{'phase':<10}{'step':>8}  last sign"]
+    from launcher.cli.display import tables
+
+    titles = ("node", "ranks", "state", "phase", "step", "last sign")
+    table = tables.table(*titles, right=("ranks", "step"))
     for node in status.nodes:
         ranks = (
             str(node.ranks) if node.reporting == node.ranks else f"{node.reporting}/{node.ranks}"
         )
-        lines.append(
-            f"{node.node:<16}{ranks:>7}  {node.state:<10}{node.phase:<10}{node.step:>8}  "
-            f"{_sign(node, status.state)}"
-        )
-    return lines
+        sign = _sign(node, status.state)
+        tables.add(table, node.node, ranks, node.state, node.phase, node.step, sign)
+    return ["", tables.plain(table)]
 
 
 def _sign(node: NodeStatus, state: RunState) -> str:
-    """Return how long ago a node was heard; of a run that is over, when: nobody waits for more."""
+    """Return how long ago the node gave a sign of life, or when, if the run is over."""
     if node.heartbeat_at is None or node.heartbeat_age_s is None:
         return "never"
     if state in _OVER:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(node.heartbeat_at))
+        return units.moment(node.heartbeat_at)
     return f"{units.duration(node.heartbeat_age_s)} ago"

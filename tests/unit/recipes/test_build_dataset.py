@@ -120,7 +120,7 @@ def test_a_missing_column_is_told_with_the_nearest_that_is_there(
     ("name", "content", "sentence"),
     [
         ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": ', "a.jsonl:2 is not JSON"),
-        ("a.jsonl", "[1, 2]\n", "is not an object with columns"),
+        ("a.jsonl", "[1, 2]\n", "expected a JSON object, got [1, 2]"),
         ("a.json", "[{]", "is not JSON"),
         ("a.jsonl", '{"text": "x", "label": null}\n', "a.jsonl:1 has nothing in"),
         ("a.csv", "text,label\nx,y\nonly\n", "a.csv:3 has nothing in column `label`"),
@@ -136,7 +136,7 @@ def test_a_missing_column_is_told_with_the_nearest_that_is_there(
         ),
         ("a.jsonl", '{"text": "x", "label": 0.5}\n', "a.jsonl:1 has 0.5 in column `label`"),
         ("a.json", '[{"text": {"a": 1}, "label": "y"}]', "a.json, item 1 has {'a': 1} in column"),
-        ("a.parquet", "no parquet at all", "is no .parquet file"),
+        ("a.parquet", "no parquet at all", "is not a .parquet file"),
         ("a.jsonl", "", "there are no rows to train on"),
         ("a.jsonl", '{"text": "x", "label": "y"}\n' * 3, "there is one label only (y)"),
         ("a.xlsx", "x", "holds no data file"),
@@ -152,7 +152,7 @@ def test_bad_data_is_a_sentence_that_says_where(
 
 
 def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path, build: Any) -> None:
-    assert "there is no `" in refusal(build, data_train=tmp_path / "gone.jsonl")
+    assert "gone.jsonl` does not exist" in refusal(build, data_train=tmp_path / "gone.jsonl")
 
 
 def saved(folder: Path, **splits: list[int]) -> Path:
@@ -219,7 +219,7 @@ def test_a_label_to_test_on_that_was_never_trained_is_refused(tmp_path: Path, bu
     told = refusal(build, data_train=tmp_path / "a.jsonl", data_test=tmp_path / "b.jsonl")
     assert "b.jsonl:2 has the label `yess`" in told
     assert "did it mean `yes`?" in told
-    assert told.endswith("One of these is expected: no, yes")
+    assert told.endswith("Expected one of: no, yes")
 
 
 def test_a_rare_label_is_trained_on_wherever_its_hash_falls(tmp_path: Path, build: Any) -> None:
