@@ -222,6 +222,7 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return engine, [json.loads(path.read_text()) for path in files]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("check", [check.__name__ for check in CHECKS])
 def test_every_engine_keeps_the_contract(found: Any, check: str) -> None:
     name, ranks = found

@@ -14,6 +14,8 @@ from launcher.nodes.bandwidth import Links
 from launcher.specs import Node
 from launcher.transports import Reach, Transport, create
 
+pytestmark = pytest.mark.process
+
 HERE = Candidates(
     source="hostfile",
     hosts=(Candidate(node=Node(node_rank=0, name="here", address="127.0.0.1", slots=1)),),
