@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from launcher import units
+from launcher.engines import BACKENDS
 from launcher.nodes.addresses import Places
 from launcher.nodes.facts import NodeFacts
 from launcher.nodes.probe import LAUNCHER, PACKAGES
@@ -21,10 +22,6 @@ FILES_ODD, FILES_BAD = 1024, 256
 TMP_BAD_BYTES = 100 * 10**6
 SHM_PER_RANK = 16 * 2**20
 OLDEST_PYTHON = (3, 11)
-_NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"mpi": ("mpi4py",), "horovod": ("horovod",), "horovod_mpi": ("horovod", "mpi4py")}
-)
-"""Backend -> packages that every node needs for it, beside torch."""
 _BESIDE_THE_MAIN_ONES = ("torch", LAUNCHER)
 
 
@@ -142,7 +139,7 @@ def _launcher(view: _View) -> Cell:
 
 
 def _packages(view: _View) -> Cell:
-    usual, needed = view.usual.packages, _NEEDED.get(view.wanted.backend, ())
+    usual, needed = view.usual.packages, BACKENDS[view.wanted.backend].packages
     missing = [name for name in needed if not view.facts.version(name)]
     if missing:
         what = f"backend={view.wanted.backend} needs {' and '.join(missing)}, which is not there"
@@ -310,9 +307,10 @@ class Majority:
     def of(cls, nodes: Sequence[NodeFacts]) -> Majority:
         """Return the values of those nodes that told any."""
         told = [each for each in nodes if not each.problem]
+        names = dict.fromkeys((*PACKAGES, *(name for each in told for name in each.packages)))
         return cls(
             python=most_common(each.python for each in told),
-            packages={name: most_common(each.version(name) for each in told) for name in PACKAGES},
+            packages={name: most_common(each.version(name) for each in told) for name in names},
             driver=most_common(each.driver for each in told),
             gpus=int(most_common(str(len(each.gpus)) for each in told) or 0),
         )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from launcher import units
 from launcher.cli import commands
 from launcher.runs import NodeStatus, RunState, RunStatus
+from launcher.runs.records import PROGRAM
+from launcher.specs import RankState
 
 _OVER = (RunState.QUEUED, RunState.DONE, RunState.SAVED, RunState.STOPPED, RunState.FAILED)
 
@@ -23,7 +25,8 @@ def text(
     if status.restarted:
         why = f"why: `{commands.program()} why {status.run_id}`"
         rows.append(("restarted", f"{status.restarted} ({why})"))
-    rows += _progress(status)
+    if parts := progress(status):
+        rows.append(("progress", ", ".join(parts.values())))
     if status.supervisor:
         alive = "alive" if status.supervisor_alive else "gone"
         rows.append(("supervisor", f"{status.supervisor}, {alive}"))
@@ -42,26 +45,40 @@ def text(
 
 def line(status: RunStatus, jobs: Sequence[str] = ()) -> str:
     """Return one line for a log."""
-    parts = [*jobs, *(f"{name} {value}" for name, value in _progress(status))]
+    parts = [*jobs, *progress(status).values()]
     return f"{status.run_id}: {status.state}  {'  '.join(parts)}".rstrip()
 
 
-def _progress(status: RunStatus) -> list[tuple[str, str]]:
+def progress(status: RunStatus) -> dict[str, str]:
+    """Return how far a run is, by part; parts that are unknown are omitted."""
     if not status.step:
-        return []
-    total = f" of {status.total_steps}" if status.total_steps else ""
-    parts = [f"{status.step}{total}"]
+        return {}
+    total = f"/{status.total_steps}" if status.total_steps else ""
+    parts = {"step": f"step {status.step}{total}"}
     if status.loss is not None:
-        parts.append(f"loss {units.loss(status.loss)}")
+        parts["loss"] = f"loss {units.loss(status.loss)}"
     if status.state is RunState.RUNNING:
         if status.samples_per_s is not None:
-            parts.append(f"{units.rate(status.samples_per_s)} samples/s")
+            parts["rate"] = f"{units.rate(status.samples_per_s)} samples/s"
         if status.eta_s is not None:
-            parts.append(f"{units.clock(status.eta_s)} left")
-    rows = [("step", ", ".join(parts))]
+            parts["left"] = f"{units.clock(status.eta_s)} left"
     if status.committed_step is not None:
-        rows.append(("saved at", f"step {status.committed_step}"))
-    return rows
+        parts["saved"] = f"saved at step {status.committed_step}"
+    return parts
+
+
+def state_of(node: NodeStatus) -> str:
+    """Return one word for what a node of a live run does: a phase, or how its ranks ended."""
+    if node.state == "silent":
+        return "waiting"
+    if node.state != RankState.RUNNING:
+        return node.state
+    return "running" if node.phase == PROGRAM else node.phase
+
+
+def ranks_of(node: NodeStatus) -> str:
+    """Return `4`, or `3/4` if only three of four ranks have reported."""
+    return str(node.ranks) if node.reporting == node.ranks else f"{node.reporting}/{node.ranks}"
 
 
 def _nodes(status: RunStatus) -> list[str]:
@@ -72,11 +89,9 @@ def _nodes(status: RunStatus) -> list[str]:
     titles = ("node", "ranks", "state", "phase", "step", "last sign")
     table = tables.table(*titles, right=("ranks", "step"))
     for node in status.nodes:
-        ranks = (
-            str(node.ranks) if node.reporting == node.ranks else f"{node.reporting}/{node.ranks}"
-        )
         sign = _sign(node, status.state)
-        tables.add(table, node.node, ranks, node.state, node.phase, node.step, sign)
+        cells = (node.node, ranks_of(node), node.state, node.phase, node.step, sign)
+        tables.add(table, *cells)
     return ["", tables.plain(table)]
 
 
