@@ -12,6 +12,8 @@ from launcher.engines import require
 from launcher.engines.needs import MARKER
 from launcher.errors import EngineMissingError
 
+pytestmark = pytest.mark.process
+
 
 def bare_python(folder: Path) -> str:
     """Return an interpreter that has nothing installed."""

@@ -66,22 +66,26 @@ def node(tmp_path: Path) -> Iterator[Node]:
     made.process.wait()
 
 
+@pytest.mark.process
 def test_it_runs_what_it_is_told_and_ends_as_that_does(node: Node) -> None:
     node.gets("exit 7")
     assert node.ends_with() == 7
 
 
+@pytest.mark.process
 def test_it_leaves_when_nothing_will_come(node: Node) -> None:
     close_all(node.launch)
     assert node.ends_with() == 0
 
 
+@pytest.mark.process
 def test_it_leaves_when_asked_before_anything_came(node: Node) -> None:
     node.wait_for(node.box.path)
     node.process.send_signal(signal.SIGTERM)
     assert node.ends_with() == 0
 
 
+@pytest.mark.process
 def test_a_request_to_stop_is_left_to_mpi_and_the_rest_is_killed_after_the_grace(
     node: Node, tmp_path: Path
 ) -> None:
@@ -92,6 +96,7 @@ def test_a_request_to_stop_is_left_to_mpi_and_the_rest_is_killed_after_the_grace
     assert node.ends_with() == 128 + signal.SIGKILL
 
 
+@pytest.mark.process
 def test_it_tells_the_end_of_its_own_ranks_that_could_not_and_of_no_others(tmp_path: Path) -> None:
     node = Node(tmp_path, LAUNCHER_SLOTS="1(x2)", LAUNCHER_NODE_RANK="1")
     before = [a_running_rank(rank, node.launch) for rank in (0, 1)]
@@ -115,6 +120,7 @@ def a_running_rank(rank: int, launch: LaunchEnviron) -> RankRecord:
     return record
 
 
+@pytest.mark.process
 def test_the_prefix_of_an_mpi_that_was_moved_is_the_one_of_this_node(
     node: Node, tmp_path: Path
 ) -> None:

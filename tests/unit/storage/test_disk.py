@@ -55,6 +55,7 @@ def test_troubles_are_told_apart(number: int, trouble: DiskTrouble, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_folder_of_somebody_else_is_permission_denied(tmp_path: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents[:2]):
