@@ -18,6 +18,7 @@ from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError, PreflightError, SavedForRequeue
 from launcher.launch.nodes import PORT_TRIES, Found, find
 from launcher.runs import environment, files
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
 
 
@@ -31,11 +32,12 @@ class Launch:
     """The batch job that all this happens in."""
     code: code_snapshot.Code | None
     """None runs the program where it lies."""
+    commands: CommandLine
     found: Found | None = None
     """The nodes of the first attempt; later ones look again."""
 
     @classmethod
-    def of(cls, config: LaunchConfig) -> Launch:
+    def of(cls, config: LaunchConfig, commands: CommandLine = ANYWHERE) -> Launch:
         root = storage.local_root(config.storage.root)
         job = own_job(config)
         run_id = slurm.run_id_of(job, config.run_id, config.recipe.name) if job else config.run_id
@@ -52,6 +54,7 @@ class Launch:
             layout=layout,
             job=job,
             code=_code(config, layout, root),
+            commands=commands,
         )
 
     def freeze(self) -> Launch:
@@ -64,10 +67,13 @@ class Launch:
         Raises:
             ConfigError: it was started with other values.
         """
-        if compare.longer(compare.require_same_run(self.layout.config, self.config)):
+        if compare.longer(self._require_same_run()):
             return None
         done = supervise.finished(self.layout)
         return done if self.config.resume in ("auto", "required") else None
+
+    def _require_same_run(self) -> tuple[compare.Difference, ...]:
+        return compare.require_same_run(self.layout.config, self.config, self.commands)
 
     def submission(self) -> slurm.Submission:
         """Return the batch job that runs this as the configuration says now."""
@@ -161,7 +167,7 @@ class Launch:
         """Return the note on a run that is to go on beyond its end."""
         if self.config.resume == "never":
             return ()
-        found = compare.longer(compare.require_same_run(self.layout.config, self.config))
+        found = compare.longer(self._require_same_run())
         if not found:
             return ()
         note = (

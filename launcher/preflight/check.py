@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import Plan, RunLayout
 
 
@@ -37,6 +38,7 @@ class Subject:
     plan: Plan
     layout: RunLayout
     config: PreflightConfig
+    commands: CommandLine = ANYWHERE
 
 
 @dataclass(frozen=True, kw_only=True)

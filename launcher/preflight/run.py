@@ -17,6 +17,7 @@ from launcher.preflight.check import (
     Subject,
     Trouble,
 )
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import Plan, RunLayout
 
 _BOTH = frozenset(Moment)
@@ -42,6 +43,7 @@ def check(
     *,
     layout: RunLayout,
     config: PreflightConfig | None = None,
+    commands: CommandLine = ANYWHERE,
     moment: Moment = Moment.BEFORE_STAGING,
     checks: Sequence[Check] = CHECKS,
 ) -> list[CheckResult]:
@@ -50,7 +52,12 @@ def check(
     Raises:
         PreflightError: at least one found trouble; the context lists all that did.
     """
-    subject = Subject(plan=plan, layout=layout, config=config or PreflightConfig())
+    subject = Subject(
+        plan=plan,
+        layout=layout,
+        config=config or PreflightConfig(),
+        commands=commands,
+    )
     here = plan.transport == "local"
     asked = [each for each in checks if moment in each.moments and (here or not each.of_nodes)]
     results = ask(asked, subject)
