@@ -36,6 +36,7 @@ __all__ = [
     "TrainingError",
     "UnknownNameError",
     "nearest",
+    "require",
 ]
 
 
@@ -129,6 +130,15 @@ class Interrupted(LauncherError):
     """The person stopped the run (Ctrl-C or `stop`)."""
 
     exit_code = 130
+
+
+def require(key: str, value: object, *, ok: bool, reason: str) -> None:
+    """Raise `ConfigError` for this value of a configuration key, with the reason, unless `ok`."""
+    if not ok:
+        raise ConfigError(
+            f"`{key}={value}` is impossible: {reason}",
+            hint=f"give `{key}` another value, or omit it",
+        )
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

@@ -6,18 +6,19 @@ import json
 import os
 import secrets
 import signal
-import sys
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from launcher import code_snapshot, preflight, slurm, staging, storage, supervise
+from launcher import code_snapshot, slurm, staging, supervise
 from launcher import plan as planning
 from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError, PreflightError, SavedForRequeue
+from launcher.files import replace as replace_file
 from launcher.launch.nodes import PORT_TRIES, Found, find
-from launcher.runs import environment, files
+from launcher.nodes import SOURCES
+from launcher.runs import environment
 from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
 
@@ -38,14 +39,10 @@ class Launch:
 
     @classmethod
     def of(cls, config: LaunchConfig, commands: CommandLine = ANYWHERE) -> Launch:
-        root = storage.local_root(config.storage.root)
+        root = Path(config.storage.root)
         job = own_job(config)
         run_id = slurm.run_id_of(job, config.run_id, config.recipe.name) if job else config.run_id
-        config = replace(
-            config,
-            run_id=run_id or new_run_id(config.recipe.name),
-            storage=replace(config.storage, root=str(root)),
-        )
+        config = replace(config, run_id=run_id or new_run_id(config.recipe.name))
         layout = RunLayout.of(root, config.run_id)
         if job:
             config = replace(config, resume=slurm.resume_of(layout, job, config.resume))
@@ -84,9 +81,9 @@ class Launch:
         return slurm.prepare(
             self.layout,
             options=options,
-            nodes=config.nodes if isinstance(config.nodes, int) else 1,
+            nodes=config.nodes_request.nodes or 1,
             signal_s=early.signal_s,
-            python=config.cluster.python or sys.executable,
+            python=config.cluster.interpreter,
             config=dump(replace(config, supervise=patient)),
         )
 
@@ -145,7 +142,7 @@ class Launch:
             cluster=nodes,
             backend=config.backend.name,
             program=replace(program, path=str(code.program)) if code else program,
-            python=config.cluster.python or sys.executable,
+            python=config.cluster.interpreter,
             cwd=str(code.packages if code else Path.cwd()),
             checkpoint=CheckpointPolicy(
                 every_steps=config.checkpoint.every_steps,
@@ -176,27 +173,15 @@ class Launch:
         )
         return (note,)
 
-    def preflight_config(self) -> preflight.PreflightConfig:
-        return preflight.PreflightConfig(min_free_gb=self.config.preflight.min_free_gb)
-
-    def supervise_policy(self) -> supervise.SupervisePolicy:
-        chosen = self.config.supervise
-        return supervise.SupervisePolicy(
-            max_restarts=chosen.max_restarts,
-            grace_s=chosen.grace_s,
-            hang_timeout_s=chosen.hang_timeout_s,
-            lost_after_s=chosen.lost_after_s,
-        )
-
     def write_run_folder(self, staged: dict[str, StagedItem]) -> None:
         """Write what the ranks and the read-side verbs need before the first rank starts."""
         self.layout.path.mkdir(parents=True, exist_ok=True)
         config = self.config
         if config.code is CodeChoice.new:  # once: who goes on later keeps what was new now
             config = replace(config, code=CodeChoice.frozen)
-        files.replace(self.layout.config, dump(config))
+        replace_file(self.layout.config, dump(config))
         folders = {name: item.path for name, item in staged.items()}
-        files.replace(self.layout.staged, json.dumps(folders, indent=2))
+        replace_file(self.layout.staged, json.dumps(folders, indent=2))
         if self.job:
             slurm.note_own(self.layout, self.job)
         if self.code:
@@ -216,7 +201,7 @@ def new_run_id(recipe: str) -> str:
 
 def own_job(config: LaunchConfig) -> Job | None:
     """Return the batch job that the run happens in."""
-    return Job.from_environ(os.environ) if config.cluster.name == "slurm" else None
+    return Job.from_environ(os.environ) if SOURCES[config.cluster.name].batch else None
 
 
 def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.Code | None:

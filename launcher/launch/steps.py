@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
-from launcher import engines, nodes, preflight, slurm, staging, storage, supervise
+from launcher import engines, nodes, preflight, slurm, staging, supervise
 from launcher.checkpoint import next_generation
 from launcher.config import LaunchConfig
 from launcher.errors import SavedForRequeue
-from launcher.launch.nodes import cluster_request, look_request, transport_to
+from launcher.launch.nodes import look_request, transport_to
 from launcher.launch.prepared import Launch, own_job
 from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import Plan, StagedItem
@@ -25,7 +25,7 @@ def plan(config: LaunchConfig, commands: CommandLine = ANYWHERE) -> Plan:
 
 def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedItem]:
     """Bring models and data in place, and nothing more."""
-    root = storage.local_root(config.storage.root)
+    root = Path(config.storage.root)
     items = staging.items(config.model, config.data)
     with supervise.preemptible():
         return staging.stage(items, root=root, progress=progress)
@@ -34,9 +34,9 @@ def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedI
 def doctor(config: LaunchConfig, *, tell: Callable[[str], None]) -> nodes.Diagnosis:
     """Find out what is wrong with the nodes; `tell` is given what is being done."""
     nodes.require_real(config.cluster.name)
-    asked = cluster_request(config)
+    asked = config.nodes_request
     candidates = nodes.candidates(asked)
-    if candidates.source == "local":  # every node is this machine
+    if nodes.SOURCES[candidates.source].one_machine:
         candidates = replace(candidates, hosts=candidates.hosts[:1])
     request = look_request(config, 0, write=True)
     with contextlib.closing(transport_to(config, candidates)) as transport:
@@ -80,14 +80,12 @@ def _run(
     on_plan: Callable[[Plan], None],
 ) -> supervise.Outcome:
     config = launch.config
-    engines.require(config.backend.name, config.cluster.python or sys.executable)
+    engines.require(config.backend.name, config.cluster.interpreter)
     began = time.monotonic()
     launch = launch.with_nodes(next_generation(launch.layout.checkpoints))
     first = launch.next_plan()
     on_plan(first)
-    preflight.check(
-        first, layout=launch.layout, config=launch.preflight_config(), commands=launch.commands
-    )
+    preflight.check(first, layout=launch.layout, config=config.preflight, commands=launch.commands)
     checked = time.monotonic()
     launch = launch.freeze()
     staged = stage(config, progress)
@@ -96,7 +94,7 @@ def _run(
     return supervise.run(
         launch.plan_for,
         layout=launch.layout,
-        policy=launch.supervise_policy(),
+        config=config.supervise,
         observer=observer,
         spent=spent,
         commands=launch.commands,
@@ -105,7 +103,7 @@ def _run(
 
 def submits(config: LaunchConfig) -> bool:
     """Return whether running this means to hand a job to Slurm: we stand outside of any."""
-    return config.cluster.name == "slurm" and own_job(config) is None
+    return nodes.SOURCES[config.cluster.name].batch and own_job(config) is None
 
 
 def numbered(config: LaunchConfig, number: int) -> LaunchConfig:
@@ -138,7 +136,7 @@ def submit(
     done = launch.finished()
     if done:
         return done
-    engines.require(config.backend.name, config.cluster.python or sys.executable)
+    engines.require(config.backend.name, config.cluster.interpreter)
     launch = launch.freeze()
     stage(config, progress)
     with slurm.all_or_nothing(launch.layout):
