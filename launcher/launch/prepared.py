@@ -19,6 +19,7 @@ from launcher.files import replace as replace_file
 from launcher.launch.nodes import PORT_TRIES, Found, find
 from launcher.nodes import SOURCES
 from launcher.runs import environment
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
 
 
@@ -32,11 +33,12 @@ class Launch:
     """The batch job that all this happens in."""
     code: code_snapshot.Code | None
     """None runs the program where it lies."""
+    commands: CommandLine
     found: Found | None = None
     """The nodes of the first attempt; later ones look again."""
 
     @classmethod
-    def of(cls, config: LaunchConfig) -> Launch:
+    def of(cls, config: LaunchConfig, commands: CommandLine = ANYWHERE) -> Launch:
         root = Path(config.storage.root)
         job = own_job(config)
         run_id = slurm.run_id_of(job, config.run_id, config.recipe.name) if job else config.run_id
@@ -49,6 +51,7 @@ class Launch:
             layout=layout,
             job=job,
             code=_code(config, layout, root),
+            commands=commands,
         )
 
     def freeze(self) -> Launch:
@@ -61,10 +64,13 @@ class Launch:
         Raises:
             ConfigError: it was started with other values.
         """
-        if compare.longer(compare.require_same_run(self.layout.config, self.config)):
+        if compare.longer(self._require_same_run()):
             return None
         done = supervise.finished(self.layout)
         return done if self.config.resume in ("auto", "required") else None
+
+    def _require_same_run(self) -> tuple[compare.Difference, ...]:
+        return compare.require_same_run(self.layout.config, self.config, self.commands)
 
     def submission(self) -> slurm.Submission:
         """Return the batch job that runs this as the configuration says now."""
@@ -158,7 +164,7 @@ class Launch:
         """Return the note on a run that is to go on beyond its end."""
         if self.config.resume == "never":
             return ()
-        found = compare.longer(compare.require_same_run(self.layout.config, self.config))
+        found = compare.longer(self._require_same_run())
         if not found:
             return ()
         note = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from launcher import processes, units
 from launcher.files import replace
-from launcher.runs.hints import command
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import Job, RunLayout, from_json, to_json
 
 STALE_S = 30.0
@@ -75,7 +75,9 @@ def rival(layout: RunLayout) -> Supervisor | None:
     return None if job is not None and job.follows(found.job) else found
 
 
-def refusal(found: Supervisor, layout: RunLayout) -> tuple[str, str]:
+def refusal(
+    found: Supervisor, layout: RunLayout, commands: CommandLine = ANYWHERE
+) -> tuple[str, str]:
     """Return what to tell somebody who wants to supervise a run besides `found`, and a hint.
 
     On another host we see only its heartbeat: a supervisor that was killed there looks alive until
@@ -83,7 +85,8 @@ def refusal(found: Supervisor, layout: RunLayout) -> tuple[str, str]:
     """
     age_s = max(0.0, time.time() - found.heartbeat_at)
     what = f"run `{layout.run_id}` is already supervised by {found.name}"
-    hint = f"watch it with `{command('status', layout)}`, end it with `{command('stop', layout)}`"
+    status, stop = (commands.of_run(layout, verb) for verb in ("status", "stop"))
+    hint = f"watch it with `{status}`, stop it with `{stop}`"
     if found.host == socket.gethostname():
         return what, hint
     wait_s = max(1, math.ceil(STALE_S - age_s))

@@ -127,5 +127,3 @@ class Outcome:
     next_start: str = ""
     """Who starts it again, or why nobody does, in one sentence; empty when nobody was asked."""
     first_failure: FirstFailure | None = None
-    why: str = ""
-    """The incident report, when it failed."""

@@ -82,8 +82,9 @@ def test_an_exception_without_a_commit_is_the_end_with_5_and_says_why(scene: Sce
     assert outcome.first_failure is not None
     assert outcome.first_failure.rank == 0
     assert outcome.first_failure.kind is FailureKind.EXCEPTION
-    assert "ValueError: boom" in outcome.why
-    assert len(outcome.why.splitlines()) <= 40
+    report = failures.why(scene.layout)
+    assert "ValueError: boom" in report
+    assert len(report.splitlines()) <= 40
     assert scene.recorder.of(RankFailed)[0].what == "ValueError: boom"
     (others,) = outcome.first_failure.others
     assert others.startswith("2 others (rank 1-2): RuntimeError: [gloo] Connection closed by peer")
