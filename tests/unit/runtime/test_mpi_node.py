@@ -19,8 +19,7 @@ from launcher.runtime.exit_records import read_record
 from launcher.runtime.mpi_node import daemon
 from launcher.runtime.process import first_record
 from launcher.runtime.rsh_agent import Letterbox, close_all
-from launcher.runtime.status import write_record
-from launcher.specs import RankRecord, RankState, RunLayout
+from launcher.specs import RankRecord, RankState, RunLayout, to_json
 
 WITHIN_S = 60
 
@@ -117,7 +116,7 @@ def a_running_rank(rank: int, launch: LaunchEnviron) -> RankRecord:
     assert launch.run_dir is not None
     path = RunLayout(launch.run_dir).attempt(1).rank_record(rank)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_record(path, record)
+    path.write_text(to_json(record))
     return record
 
 
