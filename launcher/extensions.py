@@ -36,11 +36,11 @@ class Table(Generic[R]):
     metadata of every package in the environment.
     """
 
-    def __init__(self, kind: str, rows: Iterable[R], *, row_type: type[R]) -> None:
+    def __init__(self, kind: str, rows: Iterable[R], *, row_type: type[R], group: str = "") -> None:
         self.kind = kind
         """The word for one row in messages: `cluster`, `backend`, `transport`, `fetcher`."""
-        self.group = f"launcher.{row_type.__name__.lower()}s"
-        """Entry point group: `launcher.sources` for rows of type `Source`."""
+        self.group = group or f"launcher.{row_type.__name__.lower()}s"
+        """Entry point group: by default `launcher.sources` for rows of type `Source`."""
         self.built_in: Mapping[str, R] = MappingProxyType({row.name: row for row in rows})
         self._row_type = row_type
 
@@ -57,6 +57,9 @@ class Table(Generic[R]):
         if name not in declared:
             raise UnknownNameError(self.kind, name, (*self.built_in, *declared))
         return self._loaded(declared[name])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.built_in or name in self._declared()
 
     def names(self) -> tuple[str, ...]:
         """Return every name, sorted, including those of installed packages."""

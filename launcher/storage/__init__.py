@@ -9,7 +9,14 @@ from launcher.storage.disk import (
     probe_writable,
 )
 from launcher.storage.manifest import FileEntry, Manifest, read_manifest
-from launcher.storage.remote import Source, SourceFile, StorageError, filesystem, list_source
+from launcher.storage.remote import (
+    Source,
+    SourceFile,
+    StorageError,
+    filesystem,
+    has_filesystem,
+    list_source,
+)
 from launcher.storage.transfer import Download, Stopped, TransferPolicy, download
 from launcher.storage.uri import is_local, local_path, local_root, scheme_of
 
@@ -27,6 +34,7 @@ __all__ = [
     "download",
     "filesystem",
     "free_bytes",
+    "has_filesystem",
     "human_bytes",
     "is_disk_full",
     "is_local",

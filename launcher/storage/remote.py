@@ -14,7 +14,15 @@ from launcher.errors import nearest
 from launcher.specs.secrets import redact
 from launcher.storage.uri import is_local, local_path, scheme_of
 
-__all__ = ["Source", "SourceFile", "StorageError", "UnknownScheme", "filesystem", "list_source"]
+__all__ = [
+    "Source",
+    "SourceFile",
+    "StorageError",
+    "UnknownScheme",
+    "filesystem",
+    "has_filesystem",
+    "list_source",
+]
 
 _CONNECTIONS = 64
 _CONNECT_TIMEOUT_S = 30
@@ -73,6 +81,15 @@ class Source:
     files: tuple[SourceFile, ...]
     single: bool
     """True when the URI names one file, not a folder."""
+
+
+def has_filesystem(scheme: str) -> bool:
+    """Return whether fsspec has a file system for `scheme`; its package may be missing."""
+    if scheme in ("file", "local", "http", "https"):
+        return True
+    import fsspec  # noqa: PLC0415  takes a quarter of a second
+
+    return scheme in fsspec.available_protocols()
 
 
 def filesystem(uri: str, *, headers: Mapping[str, str] | None = None) -> tuple[Any, str]:
