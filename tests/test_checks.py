@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
-CHECKS = {
+CHECKS: dict[str, list[str | Path]] = {
     "formatted": [SCRIPTS / "ruff", "format", "--check", "."],
     "linted": [SCRIPTS / "ruff", "check", "."],
     "typed": [sys.executable, "-m", "mypy"],

@@ -45,7 +45,6 @@ class Restored:
     step: int
     cursor: DataCursor
     generation: int
-    world_size_then: int
     exact: bool
     """True when the random states were put back too, which needs the same world size."""
     note: str = ""
@@ -225,7 +224,6 @@ def _fill(
             step=state.step,
             cursor=state.cursor,
             generation=opened.record.generation,
-            world_size_then=opened.record.world_size,
             exact=exact,
             note="; ".join([*notes, *([note] if note else [])]),
         )

@@ -56,10 +56,6 @@ class GlobalSampler:
         self.size = size
         self.batch_size = batch_size
 
-    @property
-    def batches_per_epoch(self) -> int:
-        return -(-self.size // self.batch_size)
-
     def batch(self, cursor: DataCursor) -> tuple[list[int], DataCursor]:
         """Return the ids of the global batch at `cursor`, and the cursor of the one after it."""
         if cursor.samples >= self.size:

@@ -35,8 +35,6 @@ from launcher.runtime.watch import Patience, Watch
 
 __all__ = ["AgentRequest", "main"]
 
-logger = logging.getLogger("launcher.runtime.agent")
-
 
 @dataclass(frozen=True, kw_only=True)
 class AgentRequest:

@@ -30,10 +30,6 @@ class StopFlag:
     def requested(self) -> bool:
         return self.signal is not None
 
-    @property
-    def watched(self) -> bool:
-        return self._watched
-
     def watch(self) -> None:
         """From now on the program asks by itself; stop signals only set the flag."""
         self._watched = True

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow.parquet  # type: ignore[import-untyped]
+import pyarrow.parquet
 
 Row = dict[str, Any]
 PlacedRow = tuple[str, Row]

@@ -338,7 +338,7 @@ def build_rig(tmp_path: Path, **_: object) -> Rig:
     )
 
 
-RIGS = {
+RIGS: dict[str, Callable[..., Rig]] = {
     "folder": folder_rig,
     "file": file_rig,
     "bucket": memory_rig,

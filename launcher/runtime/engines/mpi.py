@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MpiEngine", "connect"]
 
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 

@@ -120,7 +120,7 @@ class Training:
         inputs = torch.randn(8, self.model.width, generator=generator)
         loss = torch.nn.functional.dropout(self.model(inputs), 0.3).square().mean()
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.state.scheduler.step()
         self.state.extra["average"] += 0.5
@@ -132,7 +132,9 @@ class Training:
         """Everything that a checkpoint must bring back, as plain values that compare exactly."""
         tensors = dict(self.model.state_dict())
         tensors |= {f"extra {key}": value for key, value in self.state.extra.items()}
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        names: dict[object, str] = {
+            parameter: name for name, parameter in self.model.named_parameters()
+        }
         for parameter, state in self.optimizer.state.items():
             tensors |= {
                 f"{names[parameter]} {key}": value
@@ -159,7 +161,7 @@ class Tied(torch.nn.Module):
         self.body = torch.nn.Sequential(torch.nn.Linear(width, width), torch.nn.ReLU())
         self.norm = torch.nn.BatchNorm1d(width)
         self.head = torch.nn.Linear(width, width, bias=False)
-        self.head.weight = self.body[0].weight
+        self.head.weight = self.body[0].weight  # type: ignore[assignment]
         self.register_buffer("scratch", torch.zeros(2), persistent=False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

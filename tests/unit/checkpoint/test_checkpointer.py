@@ -95,7 +95,9 @@ def test_never_starts_over_and_auto_and_required_do_not(
     ck = Checkpointer(folder, group=ALONE)
     assert ck.restore(program.state, resume="never") is None
     for resume in ("auto", "required"):
-        assert ck.restore(program.state, resume=resume).step == 2
+        found = ck.restore(program.state, resume=resume)
+        assert found is not None
+        assert found.step == 2
         assert program.image() == images[2]
 
 

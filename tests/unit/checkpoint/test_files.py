@@ -64,6 +64,7 @@ def test_without_hard_links_publishing_is_still_exclusive(tmp_path: Path) -> Non
 def test_removing_what_is_gone_is_no_error(tmp_path: Path) -> None:
     FILES.remove(tmp_path / "x")
     FILES.remove_folder(tmp_path / "folder")
+    assert FILES.sizes(tmp_path) == {}
 
 
 def test_reading_past_the_end_tells_how_much_there_was(tmp_path: Path) -> None:

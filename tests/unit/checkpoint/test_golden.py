@@ -66,7 +66,7 @@ def state() -> checkpoint.TrainingState:
                 "exp_avg": (ramp * 2).to(parameter.dtype),
                 "exp_avg_sq": (ramp * 3).to(parameter.dtype),
             }
-        model.count.fill_(7)
+        model.count.fill_(7)  # type: ignore[operator]
     schedule = Schedule()
     schedule.values = {
         "milestones": Counter({3: 2, 9: 1}),
@@ -86,7 +86,7 @@ def state() -> checkpoint.TrainingState:
 
 def plain(found: checkpoint.TrainingState) -> dict[str, Any]:
     tensors = {**found.model.state_dict(), **found.extra}
-    names = {item: name for name, item in found.model.named_parameters()}
+    names: dict[object, str] = {item: name for name, item in found.model.named_parameters()}
     assert found.optimizer is not None
     for item, values in found.optimizer.state.items():
         tensors |= {f"{names[item]} {key}": value for key, value in values.items()}

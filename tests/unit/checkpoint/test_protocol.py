@@ -295,7 +295,7 @@ def one_crash(
     limit: int, rng: random.Random, *, power_cut: bool, **syncs: bool
 ) -> tuple[bool, str]:
     """Crash after `limit` operations; returns whether all was done before, and the outcome."""
-    files = Simulated(**syncs)
+    files = Simulated(**syncs)  # type: ignore[arg-type]
     for folder in (LAYOUT.generations, LAYOUT.data, LAYOUT.commits):
         files.make_folder(folder)
     files.durable_folders = set(files.folders)

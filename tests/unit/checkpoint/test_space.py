@@ -19,6 +19,8 @@ class Small(PosixFiles):
 
 def test_what_fits_is_let_through(tmp_path: Path) -> None:
     check(Small(), tmp_path, total_bytes=4 * 2**20, step=3)
+    with pytest.raises(CheckpointError):
+        check(Small(), tmp_path, total_bytes=4 * 2**20 + 1, step=3)
 
 
 def test_what_does_not_fit_is_refused_with_both_sizes(tmp_path: Path) -> None:
@@ -32,6 +34,8 @@ def test_what_does_not_fit_is_refused_with_both_sizes(tmp_path: Path) -> None:
 def test_what_other_ranks_have_written_already_is_not_counted_again(tmp_path: Path) -> None:
     (tmp_path / "s001.safetensors").write_bytes(bytes(5 * 2**20))
     check(Small(), tmp_path, total_bytes=9 * 2**20, step=3)
+    with pytest.raises(CheckpointError):
+        check(Small(), tmp_path, total_bytes=9 * 2**20 + 1, step=3)
 
 
 @pytest.mark.parametrize(

@@ -65,4 +65,4 @@ def test_listing_and_verifying_load_no_torch(folder: Path, saved: Callable[..., 
         f"f = Path({str(folder)!r}); assert len(c.list_commits(f)) == 1 and c.verify(f) == []; "
         "assert not {'torch', 'numpy'} & set(sys.modules), 'heavy imports'"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -296,7 +296,7 @@ def over_gloo(group: Any, folder: Path, training: Any, rendezvous: str) -> Any:
             return found
 
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    store = dist.FileStore(rendezvous, group.world_size)
+    store = dist.FileStore(rendezvous, group.world_size)  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=store, rank=group.rank, world_size=group.world_size)
     program = training()
     program.state.model = torch.nn.parallel.DistributedDataParallel(program.model)
@@ -321,7 +321,7 @@ def test_the_names_of_a_ddp_model_are_those_of_the_plain_one(
     alone = training()
     found = Checkpointer(folder, group=SingleProcess()).restore(alone.state)
     assert found is not None
-    assert (found.step, found.world_size_then) == (2, 2)
+    assert found.step == 2
     assert list_commits(folder)[-1].engine == "torch"
 
 

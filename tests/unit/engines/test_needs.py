@@ -10,6 +10,7 @@ import pytest
 
 from launcher.engines import require
 from launcher.engines.needs import MARKER
+from launcher.errors import EngineMissingError
 
 
 def bare_python(folder: Path) -> str:
@@ -71,8 +72,11 @@ def test_a_horovod_linked_with_mpi_needs_it_even_where_mpi_is_not_used(tmp_path:
     assert {"mpi4py", "mpirun"} <= set(done.stdout.strip().split(","))
 
 
-def test_nothing_is_said_about_another_interpreter() -> None:
-    require("horovod", "/another/python")
+def test_nothing_is_said_about_another_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launcher.engines.needs.NEEDS", {"x": lambda: iter([("y", "pip")])})
+    with pytest.raises(EngineMissingError):
+        require("x")
+    require("x", "/another/python")
 
 
 def test_asking_imports_no_engine() -> None:

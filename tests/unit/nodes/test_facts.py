@@ -22,7 +22,12 @@ def test_no_answer_is_a_problem_with_its_hint() -> None:
 
 
 def test_an_answer_of_another_shape_is_a_problem_and_no_crash() -> None:
-    for value in ({}, {"facts": [], "problems": {}}, {"facts": {}, "problems": {}, "began": "x"}):
+    shapes: list[dict[str, object]] = [
+        {},
+        {"facts": [], "problems": {}},
+        {"facts": {}, "problems": {}, "began": "x"},
+    ]
+    for value in shapes:
         facts = from_answer(Answer(node_rank=0, value=value), "a", (0.0, 0.0))
         assert facts.problem.startswith("its answer cannot be read")
 

@@ -120,7 +120,7 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model without dropout, and 17 texts: two batches of 7 and one of 3."""
     root = tmp_path_factory.mktemp("staged")
     datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     texts = [" ".join(LABELS[(i * k) % 3] * 2 for k in range(1, 2 + i % 5)) for i in range(17)]
     kinds = {
         "id": datasets.Value("int64"),
@@ -153,7 +153,7 @@ def trainer(staged: tuple[Path, Path], tmp_path: Path) -> Any:
     return make
 
 
-def gradients(trainer: train.Trainer, ids: list[int]) -> tuple[float, list[torch.Tensor]]:
+def gradients(trainer: train.Trainer, ids: list[int]) -> tuple[float, list[Any]]:
     """Return this rank's part of the loss, and its gradients, for a global batch."""
     loss = trainer.gradients_of(ids)
     return loss, [parameter.grad for parameter in trainer.model.parameters()]

@@ -78,10 +78,6 @@ def test_other_files_in_the_folder_are_no_logs(folder: RunFolder) -> None:
     assert LogFile(path=Path("x"), node_rank=3, rank=17).prefix == "[node03 rank0017] "
 
 
-if TYPE_CHECKING:
-    RunFolder = Any
-
-
 def line(step: int, loss: float, **more: Any) -> dict[str, Any]:
     return {"step": step, "loss": loss, "step_time_s": 0.5, **more}
 

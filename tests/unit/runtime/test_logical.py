@@ -6,6 +6,7 @@ That it holds over real engines is in tests/contract/test_engines.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def backward(
     return losses
 
 
-def net() -> torch.nn.Module:
+def net() -> Any:
     torch.manual_seed(1)
     return torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
 

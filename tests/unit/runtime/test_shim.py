@@ -284,4 +284,4 @@ def test_a_program_stands_where_it_is_told_to_or_in_the_frozen_counterpart(
 
 def test_the_shim_imports_no_torch() -> None:
     code = "import sys, launcher.runtime.shim; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

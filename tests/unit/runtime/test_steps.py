@@ -38,7 +38,7 @@ def test_a_step_inside_the_step_of_a_wrapper_that_inherits_is_one_step() -> None
     plain = optimizer()
 
     def step(self: torch.optim.Optimizer) -> None:
-        super(type(self), self).step()
+        super(type(self), self).step()  # type: ignore[misc]
 
     made = type("Wrapped", (type(plain),), {"step": step})
     wrapped = made(plain.param_groups, lr=0.1)

@@ -101,4 +101,4 @@ def test_the_launcher_takes_the_place_of_the_batch_shell(tmp_path: Path) -> None
 @pytest.mark.parametrize("value", ["a\n#SBATCH --wrap=x", "a b", 'a"b', "a\\b"])
 def test_no_value_can_become_a_second_option(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=rf"cluster\.slurm\.{name}"):
-        SlurmConfig(**{name: value})
+        SlurmConfig(**{name: value})  # type: ignore[arg-type]

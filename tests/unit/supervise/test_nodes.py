@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +119,7 @@ def test_a_lost_node_ends_the_attempt_and_is_told_with_its_reason(scene: Scene) 
 
 
 def test_too_few_nodes_for_a_restart_end_the_run_with_5_and_their_reasons(scene: Scene) -> None:
-    whole = scene.plan_for
+    whole: Callable[[int], Plan] = scene.plan_for
 
     def plan_for(attempt: int) -> Plan:
         if attempt == 1:
@@ -140,7 +140,7 @@ def test_too_few_nodes_for_a_restart_end_the_run_with_5_and_their_reasons(scene:
 
 
 def test_a_restart_on_other_nodes_says_which(scene: Scene) -> None:
-    whole = scene.plan_for
+    whole: Callable[[int], Plan] = scene.plan_for
 
     def plan_for(attempt: int) -> Plan:
         scene.behaviours = ("peer,done", "agent_dies,done")[: 2 if attempt == 1 else 1]
@@ -153,7 +153,7 @@ def test_a_restart_on_other_nodes_says_which(scene: Scene) -> None:
 
 
 def test_a_restart_that_cannot_start_is_tried_again(scene: Scene) -> None:
-    whole = scene.plan_for
+    whole: Callable[[int], Plan] = scene.plan_for
 
     def plan_for(attempt: int) -> Plan:
         plan: Plan = whole(attempt)
