@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import ConfigError
-from launcher.specs.counts import read_counts
+from launcher.specs.cluster import read_counts
 
 __all__ = [
     "TABLES",

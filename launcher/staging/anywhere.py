@@ -10,10 +10,9 @@ from pathlib import Path
 from launcher.errors import StagingError
 from launcher.specs import StageItem
 from launcher.specs.secrets import redact
-from launcher.staging.digests import expect_sha256
 from launcher.staging.failures import missing_local, require_room
 from launcher.staging.fetcher import Fetched, Workspace
-from launcher.staging.selection import inside, select
+from launcher.staging.selection import expect_sha256, inside, select
 from launcher.storage import (
     Download,
     Source,

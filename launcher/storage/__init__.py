@@ -8,17 +8,20 @@ from launcher.storage.disk import (
     is_disk_full,
     probe_writable,
 )
-from launcher.storage.manifest import FileEntry, Manifest, read_manifest
-from launcher.storage.remote import (
+from launcher.storage.filesystems import (
     Source,
     SourceFile,
     StorageError,
     filesystem,
     has_filesystem,
+    is_local,
     list_source,
+    local_path,
+    local_root,
+    scheme_of,
 )
+from launcher.storage.manifest import FileEntry, Manifest, read_manifest
 from launcher.storage.transfer import Download, Stopped, TransferPolicy, download
-from launcher.storage.uri import is_local, local_path, local_root, scheme_of
 
 __all__ = [
     "DiskProblem",

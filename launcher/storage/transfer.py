@@ -19,8 +19,8 @@ from typing import Any
 
 from launcher.specs.secrets import redact
 from launcher.storage.disk import is_disk_full, sync_file
+from launcher.storage.filesystems import StorageError
 from launcher.storage.range_log import Journal, Range, gaps
-from launcher.storage.remote import StorageError
 
 __all__ = ["Download", "Stopped", "TransferPolicy", "download"]
 
