@@ -19,8 +19,10 @@ from typing import Any
 
 from launcher.errors import ConfigError
 from launcher.slurm.config import SlurmConfig
+from launcher.specs.plan import check_keep, check_resume
 from launcher.specs.secrets import names_a_secret
 from launcher.staging.config import DataConfig, ModelConfig
+from launcher.storage import local_root
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 NAME_BYTES = 255
@@ -135,16 +137,10 @@ class StorageConfig:
     """Folder of runs, checkpoints, staged models and data; absolute once loaded."""
 
     def __post_init__(self) -> None:
-        require("storage.root", self.root, ok=bool(self.root.strip()), reason="it names no folder")
+        local_root(self.root)
         longest = max(len(os.fsencode(name)) for name in self.root.split("/"))
         ok = longest <= NAME_BYTES and len(os.fsencode(self.root)) <= PATH_BYTES
         require("storage.root", self.root, ok=ok, reason="no folder can have a name this long")
-        scheme = self.root.partition("://")[0] if "://" in self.root else "file"
-        if scheme not in ("file", "local"):
-            raise ConfigError(
-                f"`storage.root={self.root}`: `{scheme}://` is not available in this version",
-                hint="give a folder that all nodes see: `storage.root=/shared/me/outputs`",
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,8 +222,7 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         ok = self.every_steps >= 0
         require("checkpoint.every_steps", self.every_steps, ok=ok, reason="it cannot be negative")
-        reason = "with fewer than 2 a damaged newest one would be the only one"
-        require("checkpoint.keep", self.keep, ok=self.keep >= 2, reason=reason)
+        check_keep(self.keep)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -360,16 +355,6 @@ def check_run_id(run_id: str) -> None:
             "starting with a letter or digit, at most 128 of them",
             hint=f"for example `run_id={cleaned}`",
         )
-
-
-def check_resume(resume: str) -> None:
-    """Refuse anything but auto, never, required and digits."""
-    if resume in ("auto", "never", "required") or re.fullmatch(r"[0-9]+", resume):
-        return
-    raise ConfigError(
-        f"`resume={resume}` is none of auto, never, required or a step in digits",
-        hint="`python -m launcher checkpoints ls RUN_ID` lists the steps that can be resumed from",
-    )
 
 
 def _check_env(env: Mapping[str, str]) -> None:

@@ -114,7 +114,7 @@ FETCHERS = Table(
     row_type=FetcherEntry,
     group="launcher.fetchers",
 )
-ANYWHERE = FetcherEntry(name="*", path="launcher.staging.anywhere:AnywhereFetcher")
+FILESYSTEM = FetcherEntry(name="*", path="launcher.staging.filesystem:FilesystemFetcher")
 """Fetches every scheme that fsspec knows, and plain paths."""
 
 
@@ -131,7 +131,7 @@ def fetcher_for(uri: str) -> Fetcher:
     """
     scheme = scheme_of(uri)
     ours = scheme in FETCHERS.built_in
-    row = FETCHERS[scheme] if ours or _is_added(scheme) else ANYWHERE
+    row = FETCHERS[scheme] if ours or _is_added(scheme) else FILESYSTEM
     try:
         return cast(Fetcher, load(row.path)())
     except ImportError as error:

@@ -1,16 +1,16 @@
-"""Places where bytes lie: mounted file systems, and through fsspec everything else."""
+"""Reading and writing files: on mounted file systems, and through fsspec everywhere else."""
 
 from launcher.storage.disk import (
     DiskProblem,
-    DiskTrouble,
+    DiskProblemKind,
     free_bytes,
     human_bytes,
     is_disk_full,
     probe_writable,
 )
 from launcher.storage.filesystems import (
-    Source,
-    SourceFile,
+    ListedFile,
+    Listing,
     StorageError,
     filesystem,
     has_filesystem,
@@ -20,17 +20,17 @@ from launcher.storage.filesystems import (
     local_root,
     scheme_of,
 )
-from launcher.storage.manifest import FileEntry, Manifest, read_manifest
+from launcher.storage.manifest import SnapshotFile, SnapshotManifest, read_manifest
 from launcher.storage.transfer import Download, Stopped, TransferPolicy, download
 
 __all__ = [
     "DiskProblem",
-    "DiskTrouble",
+    "DiskProblemKind",
     "Download",
-    "FileEntry",
-    "Manifest",
-    "Source",
-    "SourceFile",
+    "ListedFile",
+    "Listing",
+    "SnapshotFile",
+    "SnapshotManifest",
     "Stopped",
     "StorageError",
     "TransferPolicy",

@@ -1,4 +1,8 @@
-"""File systems by URI, and what lies there. With `transfer`, the only place that knows fsspec."""
+"""URIs, the file system behind each, and the files there.
+
+A URI is a plain path, `file://`, or anything that fsspec knows. Only this module and `transfer`
+use fsspec.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +19,26 @@ from launcher.errors import ConfigError, nearest
 from launcher.specs.secrets import redact
 
 __all__ = [
-    "Source",
-    "SourceFile",
+    "ListedFile",
+    "Listing",
     "StorageError",
     "UnknownScheme",
     "filesystem",
     "has_filesystem",
+    "is_local",
     "list_source",
+    "local_path",
+    "local_root",
+    "scheme_of",
 ]
 
 _CONNECTIONS = 64
 _CONNECT_TIMEOUT_S = 30
 _READ_TIMEOUT_S = 60
-"""Silence on a connection after which it counts as lost. There is no limit on a whole transfer."""
+"""A connection that is silent for this long is lost. A whole transfer has no limit."""
 
 _HEADERS = {"Accept-Encoding": "identity"}
-"""Ranges and sizes are those of the file, not of its compressed form."""
+"""Ranges and sizes must be those of the file, not of a compressed form."""
 
 _VERSION_FIELDS = (
     "ETag",
@@ -48,39 +56,82 @@ _VERSION_FIELDS = (
 
 
 class StorageError(Exception):
-    """A place could not be read or written; the message says what happened, without secrets."""
+    """A URI could not be read. The message contains no secrets."""
 
 
 class UnknownScheme(StorageError):
-    """No file system of that name, or the package that knows it is not installed."""
+    """fsspec has no file system for a scheme, or its package is not installed."""
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
         self.hint = hint
 
 
+def scheme_of(uri: str) -> str:
+    """Return the scheme in lower case. A plain path has the scheme `file`."""
+    scheme, mark, _ = uri.partition("://")
+    return scheme.lower() if mark else "file"
+
+
+def is_local(uri: str) -> bool:
+    """Return whether `uri` is on a mounted file system."""
+    return scheme_of(uri) in ("file", "local")
+
+
+def local_path(uri: str) -> Path:
+    """Return the absolute path of a local `uri`. Percent escapes are decoded in `file://` only."""
+    if not is_local(uri):
+        raise ValueError(f"`{redact(uri)}` is not on a mounted file system")
+    _, mark, rest = uri.partition("://")
+    if not mark:
+        return Path(uri).expanduser().absolute()
+    rest = unquote(rest)
+    return Path(
+        rest.removeprefix("localhost") if rest.startswith("localhost/") else rest
+    ).absolute()
+
+
+def local_root(uri: str) -> Path:
+    """Return the folder of `storage.root`.
+
+    Raises:
+        ConfigError: it is empty, or not on a mounted file system.
+    """
+    if not uri.strip():
+        raise ConfigError(
+            "`storage.root` is empty", hint="give a folder: `storage.root=/shared/me/outputs`"
+        )
+    if not is_local(uri):
+        raise ConfigError(
+            f"`storage.root={redact(uri)}`: runs cannot be stored on `{scheme_of(uri)}://`",
+            hint="give a folder that all nodes see (`storage.root=/shared/me/outputs`); "
+            "models and data can come from any URI: `model=s3://...`, `data=s3://...`",
+        )
+    return local_path(uri)
+
+
 @dataclass(frozen=True, kw_only=True)
-class SourceFile:
+class ListedFile:
     """One file that can be transferred."""
 
     path: str
-    """As its file system wants it."""
+    """In the form that its file system expects."""
     relative: str
-    """Below the source, with `/`; the file's own name when the source is one file."""
+    """Path below the source, with `/`; the name of the file if the source is one file."""
     size_bytes: int | None
-    """None when the other side does not say."""
+    """None if the server does not report it."""
     version: str
-    """Changes when the content does; empty when the other side says nothing to tell it by."""
+    """Changes when the content changes; empty if the server reports no version."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """Everything at one URI, as it was listed."""
+class Listing:
+    """The files at one URI."""
 
     filesystem: Any
-    files: tuple[SourceFile, ...]
+    files: tuple[ListedFile, ...]
     single: bool
-    """True when the URI names one file, not a folder."""
+    """True if the URI is one file, not a folder."""
 
 
 def has_filesystem(scheme: str) -> bool:
@@ -93,14 +144,14 @@ def has_filesystem(scheme: str) -> bool:
 
 
 def filesystem(uri: str, *, headers: Mapping[str, str] | None = None) -> tuple[Any, str]:
-    """Return the fsspec file system of `uri` and the path in it, tuned for large ranges.
+    """Return the fsspec file system of `uri`, tuned for large ranges, and the path in it.
 
     Args:
-        uri: a plain path or anything fsspec knows.
+        uri: any URI.
         headers: sent with every request, for http(s) only.
 
     Raises:
-        UnknownScheme: nobody knows the scheme, or its package is missing.
+        UnknownScheme: fsspec does not know the scheme, or its package is missing.
     """
     scheme = scheme_of(uri)
     if is_local(uri):
@@ -111,36 +162,36 @@ def filesystem(uri: str, *, headers: Mapping[str, str] | None = None) -> tuple[A
     return known, known._strip_protocol(uri)
 
 
-def list_source(uri: str) -> Source:
-    """Return the file or the files below the folder that `uri` names, sorted by path.
+def list_source(uri: str) -> Listing:
+    """List `uri`: one file, or all files below a folder, sorted by path.
 
     Raises:
-        FileNotFoundError: there is nothing, or neither a file nor a folder.
+        FileNotFoundError: it does not exist, or is neither a file nor a folder.
         UnknownScheme: see `filesystem`.
     """
     known, path = filesystem(uri)
     if is_local(uri):
         return _list_local(known, Path(path))
-    # a listing that an earlier call left behind may be stale
+    # fsspec caches listings, which may be stale
     known.invalidate_cache()
     info = known.info(path)
     if info.get("type") != "directory":
         name = posixpath.basename(path.split("?")[0].rstrip("/")) or "file"
-        return Source(filesystem=known, files=(_source_file(info, path, name),), single=True)
-    found = known.find(path, detail=True)
+        return Listing(filesystem=known, files=(_source_file(info, path, name),), single=True)
+    entries = known.find(path, detail=True)
     prefix = path.rstrip("/") + "/"
     files = tuple(
         _source_file(info, name, name.removeprefix(prefix))
-        for name, info in sorted(found.items())
+        for name, info in sorted(entries.items())
         if info.get("type") == "file" and not name.endswith("/")
     )
-    return Source(filesystem=known, files=files, single=False)
+    return Listing(filesystem=known, files=files, single=False)
 
 
-def _list_local(known: Any, path: Path) -> Source:
-    """List without fsspec, which takes a link to a file for something else than a file."""
+def _list_local(known: Any, path: Path) -> Listing:
+    """List without fsspec, which does not follow a link to a file."""
     if path.is_file():
-        return Source(filesystem=known, files=(_local_file(path, path.name),), single=True)
+        return Listing(filesystem=known, files=(_local_file(path, path.name),), single=True)
     if not path.is_dir():
         raise FileNotFoundError(f"`{path}` is neither a file nor a folder")
     files = [
@@ -150,24 +201,24 @@ def _list_local(known: Any, path: Path) -> Source:
         if (file := Path(parent, name)).is_file()
     ]
     ordered = sorted(files, key=lambda file: file.relative)
-    return Source(filesystem=known, files=tuple(ordered), single=False)
+    return Listing(filesystem=known, files=tuple(ordered), single=False)
 
 
-def _local_file(path: Path, relative: str) -> SourceFile:
+def _local_file(path: Path, relative: str) -> ListedFile:
     about = path.stat()
     version = f"{about.st_mtime_ns}-{about.st_ino}"
-    return SourceFile(path=str(path), relative=relative, size_bytes=about.st_size, version=version)
+    return ListedFile(path=str(path), relative=relative, size_bytes=about.st_size, version=version)
 
 
-def _source_file(info: Mapping[str, Any], path: str, relative: str) -> SourceFile:
-    told = [str(info[field]) for field in _VERSION_FIELDS if info.get(field)]
-    return SourceFile(
-        path=path, relative=relative, size_bytes=info.get("size"), version=told[0] if told else ""
+def _source_file(info: Mapping[str, Any], path: str, relative: str) -> ListedFile:
+    versions = (str(info[field]) for field in _VERSION_FIELDS if info.get(field))
+    return ListedFile(
+        path=path, relative=relative, size_bytes=info.get("size"), version=next(versions, "")
     )
 
 
 def _instance(scheme: str) -> Any:
-    import fsspec  # noqa: PLC0415  a quarter of a second that the command line need not wait for
+    import fsspec  # noqa: PLC0415  takes a quarter of a second
 
     try:
         fsspec.get_filesystem_class(scheme)
@@ -175,7 +226,7 @@ def _instance(scheme: str) -> Any:
         near = nearest(scheme, fsspec.available_protocols())
         guess = f"did you mean `{near}://`? " if near else ""
         raise UnknownScheme(
-            f"nobody knows `{scheme}://`",
+            f"unknown scheme `{scheme}://`",
             hint=f"{guess}a path, s3://, https://, hf://, pypi:// and build:// always work",
         ) from None
     except ImportError as error:
@@ -188,8 +239,8 @@ def _instance(scheme: str) -> Any:
 def _options(scheme: str) -> dict[str, Any]:
     if scheme not in ("s3", "s3a"):
         return {}
-    # botocore opens 10 connections unless told. Checking CRCs of ranges costs a third of the speed
-    # and fails with servers that answer with the CRC of the whole object; we check digests.
+    # By default botocore opens 10 connections. Its CRC check of ranges costs a third of the speed,
+    # and fails with servers that send the CRC of the whole object. We check digests instead.
     return {
         "config_kwargs": {
             "max_pool_connections": _CONNECTIONS,
@@ -209,50 +260,3 @@ def _http(headers: tuple[tuple[str, str], ...]) -> Any:
     )
     client = {"timeout": timeout, "trust_env": True, "headers": _HEADERS | dict(headers)}
     return fsspec.filesystem("https", client_kwargs=client, skip_instance_cache=True)
-
-
-# URIs of places: plain paths, `file://`, whatever fsspec knows. Text only, nothing is opened.
-def scheme_of(uri: str) -> str:
-    """Return the scheme in lower case; a plain path has `file`."""
-    scheme, mark, _ = uri.partition("://")
-    return scheme.lower() if mark else "file"
-
-
-def is_local(uri: str) -> bool:
-    """Tell whether `uri` names something on a mounted file system."""
-    return scheme_of(uri) in ("file", "local")
-
-
-def local_path(uri: str) -> Path:
-    """Return the absolute path that a local `uri` names.
-
-    A plain path is taken as it is; in `file://` the percent escapes of URLs are undone.
-    """
-    if not is_local(uri):
-        raise ValueError(f"`{redact(uri)}` is not on a mounted file system")
-    _, mark, rest = uri.partition("://")
-    if not mark:
-        return Path(uri).expanduser().absolute()
-    rest = unquote(rest)
-    return Path(
-        rest.removeprefix("localhost") if rest.startswith("localhost/") else rest
-    ).absolute()
-
-
-def local_root(uri: str) -> Path:
-    """Return the folder that `storage.root` names.
-
-    Raises:
-        ConfigError: it is in a bucket or behind a server: run folders need a file system.
-    """
-    if not uri.strip():
-        raise ConfigError(
-            "`storage.root` is empty", hint="give a folder: `storage.root=/shared/me/outputs`"
-        )
-    if not is_local(uri):
-        raise ConfigError(
-            f"`storage.root={redact(uri)}`: runs cannot be kept on `{scheme_of(uri)}://` yet",
-            hint="give a folder that all nodes see (`storage.root=/shared/me/outputs`); "
-            "models and data may come from there: `model=s3://...`, `data=s3://...`",
-        )
-    return local_path(uri)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from launcher import extensions
 from launcher.errors import ConfigError
-from launcher.staging.anywhere import AnywhereFetcher
 from launcher.staging.fetcher import FETCHERS, fetcher_for
+from launcher.staging.filesystem import FilesystemFetcher
 from launcher.staging.hub import HubFetcher
 
 CODE = """
@@ -47,7 +48,7 @@ def test_an_installed_package_adds_a_scheme() -> None:
 
 @pytest.mark.usefixtures("tapes")
 def test_an_installed_package_cannot_change_a_scheme_that_fsspec_knows() -> None:
-    assert isinstance(fetcher_for("s3://bucket/x"), AnywhereFetcher)
+    assert isinstance(fetcher_for("s3://bucket/x"), FilesystemFetcher)
 
 
 @pytest.mark.usefixtures("tapes")
@@ -61,9 +62,14 @@ def test_installed_packages_are_not_searched_for_a_known_scheme(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searches: list[str] = []
-    monkeypatch.setattr(extensions, "entry_points", lambda group: searches.append(group) or ())
-    assert isinstance(fetcher_for(uri), AnywhereFetcher)
+
+    def search(group: str) -> tuple[EntryPoint, ...]:
+        searches.append(group)
+        return ()
+
+    monkeypatch.setattr(extensions, "entry_points", search)
+    assert isinstance(fetcher_for(uri), FilesystemFetcher)
     assert isinstance(fetcher_for("hf://org/model"), HubFetcher)
     assert searches == []
-    assert isinstance(fetcher_for("tape://reel/1"), AnywhereFetcher)
+    assert isinstance(fetcher_for("tape://reel/1"), FilesystemFetcher)
     assert searches == ["launcher.fetchers"]

@@ -144,7 +144,7 @@ def test_a_flipped_bit_is_found_by_verify(tmp_path: Path, big: StageItem) -> Non
         opened.seek(1000)
         opened.write(bytes([BIG[1000] ^ 1]))
     assert staging.verify(Path(staged.path)) == (
-        "`big.bin` has another content than when it was staged",
+        "the content of `big.bin` has changed since it was staged",
     )
 
 
