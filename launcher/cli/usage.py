@@ -103,7 +103,7 @@ def _groups(invocation: Invocation) -> Iterator[str]:
     for group in [*first, *(group for group in groups if group not in first)]:
         for number, choice in enumerate(groups[group]):
             title = f"{group}=" if number == 0 else ""
-            about = catalog.summary(catalog.files(found, group, choice)[0]).rstrip(".")
+            about = catalog.summary(found, group, choice).rstrip(".")
             yield from _row(f"  {title:<11}{choice:<15}", about)
 
 

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher import units
 from launcher.errors import ConfigError
-from launcher.storage.disk import human_bytes
 
 _BLOCK_BYTES = 1 << 20
 _TRIES = 3
@@ -233,7 +233,7 @@ class Size:
             return
         by_bytes = self._bytes.total() > LIMIT_BYTES
         most = (self._bytes if by_bytes else self._files).most_common(_MOST_ROWS)
-        limit = human_bytes(LIMIT_BYTES) if by_bytes else f"{LIMIT_FILES} files"
+        limit = units.size(LIMIT_BYTES) if by_bytes else units.count(LIMIT_FILES, "file")
         raise ConfigError(
             f"the code in `{self._folder}` is too large to be copied: more than {limit}",
             context="\n".join(["most of it:", *(self._row(where) for where, _ in most)]),
@@ -242,5 +242,5 @@ class Size:
         )
 
     def _row(self, where: str) -> str:
-        files = f" ({self._files[where]} files)" if where.endswith("/") else ""
-        return f"  {human_bytes(self._bytes[where]):>9}  {where}{files}"
+        files = f" ({units.count(self._files[where], 'file')})" if where.endswith("/") else ""
+        return f"  {units.size(self._bytes[where]):>9}  {where}{files}"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from launcher.config.installed import InstalledChoice
 from launcher.config.paths import ConfigPaths
 
 
-def groups(paths: ConfigPaths) -> dict[str, tuple[str, ...]]:
+def groups(paths: ConfigPaths, more: Iterable[InstalledChoice] = ()) -> dict[str, tuple[str, ...]]:
     """Return every group with its choices, both sorted; nested groups are named `outer/inner`."""
     found: dict[str, set[str]] = {}
+    for choice in more:
+        found.setdefault(choice.group, set()).add(choice.name)
     for folder in paths.all:
         for file in folder.rglob("*.yaml"):
             group = file.parent.relative_to(folder).as_posix()

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from launcher.config import catalog
 from launcher.config.build import build, plain
 from launcher.config.hydra_errors import FOREIGN, explain
+from launcher.config.installed import installed_choices
 from launcher.config.overrides import check, parse
 from launcher.config.paths import ConfigPaths, find
 from launcher.config.program import find_program
@@ -67,11 +68,14 @@ def load_from(
     request: LoadRequest, *, name: str = "config", node: Mapping[str, Any] | None = None
 ) -> LaunchConfig:
     """Load with the root config `name`: a file of ours, or `node` when that is given."""
+    parsed = parse(request.texts)
     paths = find(request.config_dirs, cwd=request.cwd)
-    groups = catalog.groups(paths)
-    check(parse(request.texts), groups)
+    choices_added = installed_choices(parsed, catalog.groups(paths))
+    paths = paths.with_folders(each.conf for each in choices_added)
+    groups = catalog.groups(paths, choices_added)
+    check(parsed, groups)
     try:
-        with hydra(paths, roots={name: node} if node else {}):
+        with hydra(paths, roots={name: node} if node else {}, choices=choices_added):
             composed = compose(name, list(request.texts), return_hydra_config=True)
         values, choices = _resolved(composed)
     except FOREIGN as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.errors import ConfigError
@@ -23,6 +23,11 @@ class ConfigPaths:
     """The user's, in the order given; they add files, and ours are used where both have one."""
     cwd: Path
     """Where the user stands: relative paths on the command line start here."""
+
+    def with_folders(self, folders: Iterable[Path]) -> ConfigPaths:
+        """Return these folders and, after the user's, those of `folders` that exist."""
+        more = (each for each in folders if each.is_dir())
+        return replace(self, user=tuple(dict.fromkeys((*self.user, *more))))
 
     @property
     def all(self) -> tuple[Path, ...]:

@@ -7,7 +7,7 @@ it is frozen again. Nodes must have a default instance: a missing one would be r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -21,6 +21,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.base import Container
 
+from launcher.config import catalog
+from launcher.config.installed import InstalledChoice
 from launcher.config.paths import ConfigPaths
 from launcher.config.schema import LaunchConfig
 
@@ -40,12 +42,21 @@ class UserFolders(SearchPathPlugin):
 
 
 @contextmanager
-def hydra(paths: ConfigPaths, *, roots: Mapping[str, Any] | None = None) -> Iterator[None]:
+def hydra(
+    paths: ConfigPaths,
+    *,
+    roots: Mapping[str, Any] | None = None,
+    choices: Iterable[InstalledChoice] = (),
+) -> Iterator[None]:
     """Have Hydra ready to compose from `paths`, inside this context only.
 
-    `roots` are further root configs by name, given as values instead of files.
+    `roots` are further root configs by name, given as values instead of files. A file that defines
+    one of `choices` is used; without a file, the choice sets the name of its group and no more.
     """
     ConfigStore.instance().store(name=SCHEMA, node=schema_node())
+    added = [each for each in choices if not catalog.files(paths, each.group, each.name)]
+    for each in added:
+        ConfigStore.instance().store(group=each.group, name=each.name, node={"name": each.name})
     for name, node in (roots or {}).items():
         ConfigStore.instance().store(name=name, node=node)
     Plugins.instance().register(UserFolders)
@@ -56,6 +67,8 @@ def hydra(paths: ConfigPaths, *, roots: Mapping[str, Any] | None = None) -> Iter
             yield
     finally:
         _user_folders.reset(token)
+        for each in added:  # the store is global, and a file of this name may come later
+            del ConfigStore.instance().repo[each.group][f"{each.name}.yaml"]
 
 
 def schema_node() -> DictConfig:

@@ -4,7 +4,6 @@ from launcher.storage.disk import (
     DiskProblem,
     DiskProblemKind,
     free_bytes,
-    human_bytes,
     is_disk_full,
     probe_writable,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "filesystem",
     "free_bytes",
     "has_filesystem",
-    "human_bytes",
     "is_disk_full",
     "is_local",
     "list_source",
