@@ -29,12 +29,15 @@ def files(paths: ConfigPaths, group: str, choice: str) -> tuple[Path, ...]:
     return tuple(file for file in candidates if file.is_file())
 
 
-def summary(file: Path) -> str:
-    """Return what a config file says about itself in one line.
+def summary(paths: ConfigPaths, group: str, choice: str) -> str:
+    """Return one line about a choice, from its file.
 
-    That is its `description:` or else its first comment that is no directive of Hydra's. Read as
-    text: parsing every file for `--help` would cost more than the help is worth.
+    That is the file's `description:`, or else its first comment that is not a directive of Hydra.
+    Read as text: parsing every file for `--help` would cost more than the help is worth.
     """
+    file = next(iter(files(paths, group, choice)), None)
+    if file is None:
+        return "from an installed package"
     text = file.read_text(encoding="utf-8", errors="replace")
     described = re.search(r"""^\s*description:\s*["']?(.+?)["']?\s*$""", text, re.MULTILINE)
     if described:

@@ -61,3 +61,13 @@ def _find(group: str, name: str) -> InstalledChoice | None:
     assert spec is not None
     assert spec.origin is not None, "it was loaded from a file just now"
     return InstalledChoice(group=group, name=name, conf=Path(spec.origin).parent / "conf")
+
+
+def all_choices() -> tuple[InstalledChoice, ...]:
+    """Return every choice that installed packages add, without loading them."""
+    return tuple(
+        InstalledChoice(group=group, name=name, conf=Path())
+        for group, table in TABLES.items()
+        for name in table.names()
+        if name not in table.built_in
+    )

@@ -4,7 +4,8 @@ The docstring under a field is its help text: `python -m launcher run --help` an
 print it.
 
 Pieces that live with their owner: `ModelConfig` and `DataConfig` in `launcher.staging.config`,
-`SlurmConfig` in `launcher.slurm.config`, `SuperviseConfig` in `launcher.supervise.config`.
+`ClusterConfig` and `PreflightConfig` in `launcher.nodes.config`, `SlurmConfig` in
+`launcher.slurm.config`, `SuperviseConfig` in `launcher.supervise.config`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from launcher.errors import ConfigError, require
-from launcher.slurm.config import SlurmConfig
+from launcher.nodes.config import ClusterConfig, NodesRequest, PreflightConfig
 from launcher.specs.plan import check_keep, check_resume
 from launcher.specs.secrets import names_a_secret
 from launcher.staging.config import DataConfig, ModelConfig
@@ -74,43 +74,6 @@ class RecipeConfig:
     `conf/` that the recipe came from."""
     description: str = ""
     """One line for `--help`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterConfig:
-    """Where the nodes come from."""
-
-    name: str = "local"
-    """Source of the node list."""
-    port: int = 0
-    """Port on the head where the ranks meet; 0 takes a free one."""
-    python: str = ""
-    """Interpreter on the nodes; empty means the one that runs the launcher."""
-    hostfile: str = ""
-    """With `cluster=hostfile`: file with one host a line, `gpu1 slots=8`."""
-    hosts: tuple[str, ...] = ()
-    """With `cluster=hostfile`: the hosts themselves, in place of a file."""
-    include: tuple[str, ...] = ()
-    """Use only these of the hosts; ranges like `gpu[1-4]` may be given."""
-    exclude: tuple[str, ...] = ()
-    """Use none of these hosts."""
-    head: str = ""
-    """Name of the node that is the head; empty takes the first."""
-    spares: tuple[str, ...] = ()
-    """Hosts that are used only when others do not answer or are lost."""
-    min_nodes: int = 1
-    """After nodes were lost the run goes on with no fewer than this; a first start needs all."""
-    wait: bool = False
-    """With `cluster=slurm`: follow the job until the run has ended, with its exit code."""
-    slurm: SlurmConfig = field(default_factory=SlurmConfig)
-    """With `cluster=slurm`: what sbatch is asked for."""
-    probe: bool = True
-    """Ask the nodes for their addresses before planning; false takes their names as addresses."""
-
-    def __post_init__(self) -> None:
-        ok = self.min_nodes >= 1
-        require("cluster.min_nodes", self.min_nodes, ok=ok, reason="it must be at least 1")
-        require("cluster.port", self.port, ok=0 <= self.port < 65536, reason="a port is 0 to 65535")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,18 +181,6 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreflightConfig:
-    """What must hold before anything is started."""
-
-    min_free_gb: float = 2.0
-    """Free space that `storage.root` must have, in GB."""
-
-    def __post_init__(self) -> None:
-        ok = self.min_free_gb >= 0
-        require("preflight.min_free_gb", self.min_free_gb, ok=ok, reason="it cannot be negative")
-
-
-@dataclass(frozen=True, kw_only=True)
 class LaunchConfig:
     """Everything that one command asks for."""
 
@@ -298,6 +249,16 @@ class LaunchConfig:
         fixed = self.determinism is Determinism.logical_shards
         return self.logical_shards if fixed else None
 
+    @property
+    def nodes_request(self) -> NodesRequest:
+        """Which nodes are asked for; `auto` leaves a number to the source."""
+        return NodesRequest(
+            cluster=self.cluster,
+            nodes=self.nodes if isinstance(self.nodes, int) else None,
+            slots=self.slots if isinstance(self.slots, int) else None,
+            device=self.device.value,
+        )
+
     def _check_shards(self) -> None:
         count, batch = self.logical_shards, self.train.batch_size
         require("logical_shards", count, ok=count >= 1, reason="it must be at least 1")
@@ -346,11 +307,4 @@ def _check_env(env: Mapping[str, str]) -> None:
 
 def default_root() -> str:
     """Return the absolute `storage.root` of a command that names none."""
-    return absolute_root(os.environ.get("LAUNCHER_STORAGE_ROOT", "outputs"), Path.cwd())
-
-
-def absolute_root(root: str, cwd: Path) -> str:
-    """Return `storage.root` as an absolute path."""
-    for scheme in ("file://", "local://"):
-        root = root.removeprefix(scheme)
-    return str((cwd / Path(root).expanduser()).resolve())
+    return str(local_root(os.environ.get("LAUNCHER_STORAGE_ROOT", "outputs")))

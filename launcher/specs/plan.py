@@ -15,7 +15,7 @@ from pathlib import Path
 from launcher.errors import ConfigError, UnknownNameError
 from launcher.specs.cluster import Cluster
 
-RESUME = ("auto", "never", "required")
+RESUME_WORDS = ("auto", "never", "required")
 """Values of `resume` besides a step in digits."""
 MIN_KEEP = 2
 """Checkpoints that retention always keeps, because the newest one may be damaged."""
@@ -82,11 +82,14 @@ def check_resume(resume: str) -> None:
     """Check a value of `resume`.
 
     Raises:
-        UnknownNameError: it is not a word of `RESUME` and not a step in digits.
+        UnknownNameError: it is not a word of `RESUME_WORDS` and not a step in digits.
     """
-    if resume not in RESUME and not re.fullmatch(r"[0-9]+", resume):
+    if resume not in RESUME_WORDS and not re.fullmatch(r"[0-9]+", resume):
         raise UnknownNameError(
-            "resume", resume, (*RESUME, "<step>"), hint="`checkpoints ls RUN_ID` lists the steps"
+            "resume",
+            resume,
+            (*RESUME_WORDS, "<step>"),
+            hint="`checkpoints ls RUN_ID` lists the steps",
         )
 
 

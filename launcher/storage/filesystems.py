@@ -91,8 +91,8 @@ def local_path(uri: str) -> Path:
     ).absolute()
 
 
-def local_root(uri: str) -> Path:
-    """Return the folder of `storage.root`.
+def local_root(uri: str, cwd: Path | None = None) -> Path:
+    """Return the absolute folder of `storage.root`. A relative path starts at `cwd`.
 
     Raises:
         ConfigError: it is empty, or not on a mounted file system.
@@ -107,7 +107,8 @@ def local_root(uri: str) -> Path:
             hint="give a folder that all nodes see (`storage.root=/shared/me/outputs`); "
             "models and data can come from any URI: `model=s3://...`, `data=s3://...`",
         )
-    return local_path(uri)
+    path = local_path(uri) if "://" in uri else Path(uri).expanduser()
+    return ((cwd or Path.cwd()) / path).resolve()
 
 
 @dataclass(frozen=True, kw_only=True)

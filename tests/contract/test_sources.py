@@ -8,16 +8,17 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.nodes import Candidates, ClusterRequest, Condition, Machine, candidates, choose
+from launcher.nodes import Candidates, Condition, Machine, NodesRequest, candidates, choose
 from launcher.nodes.source import SOURCES
 from launcher.specs import Cluster, Node, from_json, to_json
+from tests.nodes_request import nodes_request
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """How a source is asked for four nodes."""
 
-    request: ClusterRequest
+    request: NodesRequest
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def offer(self, **changes: object) -> Candidates:
@@ -30,11 +31,11 @@ class Case:
 
 
 CASES: Mapping[str, Case] = {
-    "hostfile": Case(request=ClusterRequest(source="hostfile", nodes=4, hosts=("gpu[1-4]",))),
-    "local": Case(request=ClusterRequest(source="local", nodes=4)),
-    "sim": Case(request=ClusterRequest(source="sim", nodes=4)),
+    "hostfile": Case(request=nodes_request("hostfile", nodes=4, hosts=("gpu[1-4]",))),
+    "local": Case(request=nodes_request("local", nodes=4)),
+    "sim": Case(request=nodes_request("sim", nodes=4)),
     "slurm": Case(
-        request=ClusterRequest(source="slurm", nodes=4),
+        request=nodes_request("slurm", nodes=4),
         environ={"SLURM_JOB_ID": "1", "SLURM_JOB_NODELIST": "host[1-4]"},
     ),
 }
@@ -49,7 +50,7 @@ def test_candidates_have_names_of_their_own_and_their_places_as_ranks(case: Case
     offered = case.offer()
     assert len({host.name for host in offered.hosts}) == 4
     assert [node.node_rank for node in offered.nodes] == [0, 1, 2, 3]
-    assert offered.source == case.request.source
+    assert offered.source == case.request.cluster.name
 
 
 def test_the_same_question_gets_the_same_answer(case: Case) -> None:
@@ -60,7 +61,7 @@ def test_the_cluster_has_the_nodes_asked_for_each_with_an_address_and_a_core(cas
     cluster = case.choose()
     assert [node.node_rank for node in cluster.nodes] == [0, 1, 2, 3]
     assert all(node.address and node.cpus >= 1 and node.slots >= 1 for node in cluster.nodes)
-    assert cluster.source == case.request.source
+    assert cluster.source == case.request.cluster.name
 
 
 def test_fewer_nodes_are_the_first_ones(case: Case) -> None:
@@ -81,7 +82,7 @@ def test_a_cluster_round_trips_through_json(case: Case) -> None:
 
 
 def test_a_candidate_that_is_not_healthy_is_not_used(case: Case) -> None:
-    offered = case.offer(nodes=None) if case.request.source == "slurm" else case.offer()
+    offered = case.offer(nodes=None) if case.request.cluster.name == "slurm" else case.offer()
     first, *rest = offered.hosts
     conditions = {host.name: _fit(host.node) for host in rest}
     conditions[first.name] = Condition(healthy=False, reason="no answer")
@@ -94,9 +95,9 @@ def _fit(node: Node) -> Condition:
 
 
 MANY: Mapping[str, Callable[[], Candidates]] = {
-    "hostfile": lambda: candidates(ClusterRequest(source="hostfile", hosts=("n[0001-9999]",))),
+    "hostfile": lambda: candidates(nodes_request("hostfile", hosts=("n[0001-9999]",))),
     "slurm": lambda: candidates(
-        ClusterRequest(source="slurm"),
+        nodes_request("slurm"),
         environ={"SLURM_JOB_ID": "1", "SLURM_JOB_NODELIST": "n[0001-9999]"},
     ),
 }

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import PreflightError
-from launcher.preflight import Check, Moment, PreflightConfig, Trouble, check
+from launcher.nodes import PreflightConfig
+from launcher.preflight import Check, Moment, Trouble, check
 from launcher.preflight.check import Subject
 from launcher.preflight.run import CHECKS
 from launcher.runs import lock
@@ -168,7 +169,7 @@ def test_a_check_that_never_answers_is_left_behind_and_told(plan: Plan) -> None:
 
     slow = Check(name="slow", moments=frozenset(Moment), ask=hang)
     with pytest.raises(PreflightError, match=r"no answer within 0\.1 s"):
-        check(plan, layout=layout_of(plan), config=PreflightConfig(timeout_s=0.1), checks=[slow])
+        check(plan, layout=layout_of(plan), checks=[slow], timeout_s=0.1)
     over.set()
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from launcher import extensions
 from launcher.errors import ConfigError
 from launcher.staging.fetcher import FETCHERS, fetcher_for
 from launcher.staging.filesystem import FilesystemFetcher
@@ -67,7 +66,7 @@ def test_installed_packages_are_not_searched_for_a_known_scheme(
         searches.append(group)
         return ()
 
-    monkeypatch.setattr(extensions, "entry_points", search)
+    monkeypatch.setattr("importlib.metadata.entry_points", search)
     assert isinstance(fetcher_for(uri), FilesystemFetcher)
     assert isinstance(fetcher_for("hf://org/model"), HubFetcher)
     assert searches == []
