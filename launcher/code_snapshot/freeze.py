@@ -10,7 +10,7 @@ from launcher.code_snapshot import place
 from launcher.code_snapshot.place import Capsule
 from launcher.code_snapshot.project import FOLDER, imports_of, project_of
 from launcher.errors import ConfigError
-from launcher.runs.files import replace
+from launcher.files import replace
 from launcher.specs import CodeSnapshot, RunLayout, from_json, short, to_json
 
 

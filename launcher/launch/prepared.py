@@ -15,9 +15,10 @@ from launcher import plan as planning
 from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError, PreflightError, SavedForRequeue
+from launcher.files import replace as replace_file
 from launcher.launch.nodes import PORT_TRIES, Found, find
 from launcher.nodes import SOURCES
-from launcher.runs import environment, files
+from launcher.runs import environment
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
 
 
@@ -172,9 +173,9 @@ class Launch:
         config = self.config
         if config.code is CodeChoice.new:  # once: who goes on later keeps what was new now
             config = replace(config, code=CodeChoice.frozen)
-        files.replace(self.layout.config, dump(config))
+        replace_file(self.layout.config, dump(config))
         folders = {name: item.path for name, item in staged.items()}
-        files.replace(self.layout.staged, json.dumps(folders, indent=2))
+        replace_file(self.layout.staged, json.dumps(folders, indent=2))
         if self.job:
             slurm.note_own(self.layout, self.job)
         if self.code:

@@ -109,6 +109,7 @@ def test_a_pinned_port_in_use_is_an_error(plan: Plan) -> None:
         check(plan, layout=layout_of(plan), config=_NOT_STRICT)
 
 
+@pytest.mark.process
 def test_cuda_without_a_driver_is_told(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     if Path("/proc/driver/nvidia/version").exists():
         pytest.skip("this machine has a driver")
@@ -128,6 +129,7 @@ def test_a_missing_program_without_a_near_name_lists_the_python_files(
     assert "train.py" in error.hint
 
 
+@pytest.mark.process
 def test_a_live_supervisor_of_the_same_run_is_named_by_host_and_process(plan: Plan) -> None:
     layout = layout_of(plan)
     layout.path.mkdir(parents=True)
@@ -197,6 +199,7 @@ def test_checks_are_asked_only_at_their_moment(plan: Plan) -> None:
     assert "storage" not in names
 
 
+@pytest.mark.process
 def test_checking_imports_no_torch(plan: Plan) -> None:
     code = "import launcher.preflight, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
