@@ -60,6 +60,9 @@ class Table(Generic[R]):
             raise UnknownNameError(self.kind, name, (*self.built_in, *declared))
         return self._loaded(declared[name])
 
+    def __contains__(self, name: str) -> bool:
+        return name in self.built_in or name in self._declared()
+
     def names(self) -> tuple[str, ...]:
         """Return every name, sorted, including those of installed packages."""
         return tuple(sorted({*self.built_in, *self.declared()}))
