@@ -61,7 +61,7 @@ class Table(Generic[R]):
         return self._loaded(declared[name])
 
     def __contains__(self, name: str) -> bool:
-        return name in self.built_in or name in self._declared()
+        return name in self.built_in or name in self.declared()
 
     def names(self) -> tuple[str, ...]:
         """Return every name, sorted, including those of installed packages."""
