@@ -76,7 +76,7 @@ def publish(capsule: Capsule, storage_root: Path) -> Tree:
     try:
         return _publish(capsule, storage_root / FOLDER)
     except OSError as error:
-        problem = DiskProblem(trouble=classify(error), path=folder.parent, detail=str(error))
+        problem = DiskProblem(kind=classify(error), path=folder.parent, detail=str(error))
         raise StagingError(
             "the code of the run cannot be copied", context=problem.message, hint=problem.hint
         ) from error

@@ -19,7 +19,7 @@ from typing import Any
 
 from launcher.files import replace
 from launcher.runs.records import read_object
-from launcher.specs import FrozenCode, RunLayout
+from launcher.specs import CodeSnapshot, RunLayout
 from launcher.specs.secrets import mask, redact
 
 PACKAGES = ("hydra-torch-launcher", "torch", "transformers", "datasets", "numpy", "safetensors")
@@ -45,7 +45,7 @@ _UNTRACKED = 200
 def write(
     layout: RunLayout,
     *,
-    code: FrozenCode | None = None,
+    code: CodeSnapshot | None = None,
     nodes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Write `environment.json`.

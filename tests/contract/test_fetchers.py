@@ -677,7 +677,7 @@ def test_links_in_a_folder_that_the_user_named_are_read_through(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("uri", "said"),
-    [("s4://bucket/x", "nobody knows `s4://`"), ("hff://org/x", "did you mean `hf")],
+    [("s4://bucket/x", "unknown scheme `s4://`"), ("hff://org/x", "did you mean `hf")],
 )
 def test_an_unknown_scheme_is_a_sentence(uri: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(StagingError, match=said):

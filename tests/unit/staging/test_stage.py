@@ -168,7 +168,7 @@ def test_a_flipped_bit_is_found_by_verify(tmp_path: Path, big: StageItem) -> Non
     staged = staging.stage([big], root=tmp_path / "root")["model"]
     flip_a_bit(Path(staged.path) / "big.bin")
     assert staging.verify(Path(staged.path)) == (
-        "`big.bin` has another content than when it was staged",
+        "the content of `big.bin` has changed since it was staged",
     )
 
 
