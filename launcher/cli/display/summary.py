@@ -8,7 +8,7 @@ from pathlib import Path
 from launcher import units
 from launcher.failures import FailureKind
 from launcher.runs.command_line import CommandLine
-from launcher.runs.files import read_object
+from launcher.runs.records import read_object
 from launcher.specs import RunLayout
 from launcher.supervise import Outcome, OutcomeState
 

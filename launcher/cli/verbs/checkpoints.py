@@ -12,7 +12,7 @@ from launcher.cli.arguments import Invocation
 from launcher.cli.commands import command_line
 from launcher.cli.folders import run_folder
 from launcher.errors import ConfigError, UnknownNameError
-from launcher.runs.files import read_object
+from launcher.runs.records import read_object
 from launcher.specs import RunLayout
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -9,9 +8,7 @@ from launcher.errors import UnknownNameError
 from launcher.failures import why
 from launcher.runs import lock
 from launcher.specs import RankException, RankState
-
-if TYPE_CHECKING:
-    RunFolder = Any
+from tests.run_folder import RunFolder
 
 T0 = 1_700_000_000.0
 

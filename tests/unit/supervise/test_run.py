@@ -27,7 +27,7 @@ from launcher.runs.events import (
     RunEnded,
     StopRequested,
 )
-from launcher.runs.lock import Supervisor
+from launcher.runs.lock import SupervisorRecord
 from launcher.specs import RankRecord, from_json, to_json
 from launcher.specs.plan import Plan
 from launcher.supervise import OutcomeState, SuperviseConfig
@@ -328,7 +328,7 @@ def test_the_end_is_the_last_event(scene: Scene) -> None:
 def test_a_supervisor_that_was_replaced_ends_its_ranks_and_leaves_the_run_alone(
     scene: Scene,
 ) -> None:
-    newcomer = Supervisor(
+    newcomer = SupervisorRecord(
         pid=1, host="elsewhere", process_started="1", heartbeat_at=time.time(), attempt=2
     )
 

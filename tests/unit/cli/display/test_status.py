@@ -8,7 +8,7 @@ import pytest
 from launcher import units
 from launcher.cli.display.status import in_one_line, progress, state_of, text
 from launcher.runs import RunState, RunStatus
-from launcher.runs.status import Pace
+from launcher.runs.metrics import Pace
 from launcher.specs import RankState
 from tests import make
 
