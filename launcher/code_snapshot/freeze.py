@@ -10,8 +10,8 @@ from launcher.code_snapshot import place
 from launcher.code_snapshot.place import Capsule
 from launcher.code_snapshot.project import FOLDER, imports_of, project_of
 from launcher.errors import ConfigError
-from launcher.runs.files import replace
-from launcher.specs import FrozenCode, RunLayout, from_json, short, to_json
+from launcher.files import replace
+from launcher.specs import CodeSnapshot, RunLayout, from_json, short, to_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Look:
     """A program's code as it is now, and what it will be called; nothing is written yet."""
 
     capsule: Capsule
-    code: FrozenCode
+    code: CodeSnapshot
 
 
 def look(program: Path, *, storage_root: Path, cwd: Path) -> Look:
@@ -30,7 +30,7 @@ def look(program: Path, *, storage_root: Path, cwd: Path) -> Look:
     """
     project = project_of(program, storage_root=storage_root)
     capsule = Capsule.of(project)
-    code = FrozenCode(
+    code = CodeSnapshot(
         digest=capsule.tree.digest,
         place=f"{capsule.folder_name}/{capsule.tree.name}",
         program=project.program,
@@ -43,7 +43,7 @@ def look(program: Path, *, storage_root: Path, cwd: Path) -> Look:
     return Look(capsule=capsule, code=code)
 
 
-def freeze(look: Look, *, storage_root: Path) -> FrozenCode:
+def freeze(look: Look, *, storage_root: Path) -> CodeSnapshot:
     """Copy the code, once per content, and return what was copied.
 
     Raises:
@@ -54,20 +54,20 @@ def freeze(look: Look, *, storage_root: Path) -> FrozenCode:
     return dataclasses.replace(look.code, digest=digest, place=f"{FOLDER}/{short(digest)}/{name}")
 
 
-def record(code: FrozenCode, layout: RunLayout) -> None:
+def record(code: CodeSnapshot, layout: RunLayout) -> None:
     """Write down that the code belongs to the run, and to all its attempts from now on."""
     replace(layout.code, to_json(code, indent=2))
 
 
-def recorded(layout: RunLayout) -> FrozenCode | None:
+def recorded(layout: RunLayout) -> CodeSnapshot | None:
     """Return the code that was frozen for the run, None if that has not happened."""
     try:
-        return from_json(FrozenCode, layout.code.read_bytes())
+        return from_json(CodeSnapshot, layout.code.read_bytes())
     except (OSError, ValueError):
         return None
 
 
-def changes(code: FrozenCode, *, storage_root: Path) -> tuple[str, ...]:
+def changes(code: CodeSnapshot, *, storage_root: Path) -> tuple[str, ...]:
     """Return which files of the project differ now from the copy; none where it cannot be seen."""
     marker = place.read_marker(code.folder(storage_root).parent)
     program = Path(code.project) / code.program

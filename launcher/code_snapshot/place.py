@@ -22,8 +22,9 @@ from launcher.code_snapshot import tree
 from launcher.code_snapshot.project import FOLDER, MARKER, Project
 from launcher.code_snapshot.tree import Item, Listed, Tree
 from launcher.errors import StagingError
+from launcher.files import replace, sync_folder
 from launcher.specs import from_json, short, to_json
-from launcher.storage.disk import DiskProblem, classify, sync_folder, write_atomic
+from launcher.storage.disk import DiskProblem, classify
 
 _ABANDONED_S = 24 * 3600.0
 
@@ -75,7 +76,7 @@ def publish(capsule: Capsule, storage_root: Path) -> Tree:
     try:
         return _publish(capsule, storage_root / FOLDER)
     except OSError as error:
-        problem = DiskProblem(trouble=classify(error), path=folder.parent, detail=str(error))
+        problem = DiskProblem(kind=classify(error), path=folder.parent, detail=str(error))
         raise StagingError(
             "the code of the run cannot be copied", context=problem.message, hint=problem.hint
         ) from error
@@ -139,7 +140,7 @@ def _publish(capsule: Capsule, parent: Path) -> Tree:
             at=time.time(),
             items=copies.items,
         )
-        write_atomic(beside / MARKER, to_json(marker).encode())
+        replace(beside / MARKER, to_json(marker), durable=True)
         beside.chmod(0o755)  # others may share the storage, and `mkdtemp` allows only us
         _rename(beside, parent / short(copies.digest))
     except BaseException:

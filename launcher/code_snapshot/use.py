@@ -11,7 +11,7 @@ from launcher.code_snapshot import freeze, place
 from launcher.code_snapshot.freeze import Look
 from launcher.code_snapshot.place import Capsule
 from launcher.code_snapshot.project import launcher_package
-from launcher.specs import FrozenCode, RunLayout
+from launcher.specs import CodeSnapshot, RunLayout
 
 _MOST_NAMES = 3
 
@@ -20,7 +20,7 @@ _MOST_NAMES = 3
 class Code:
     """A run's code. Until `freeze` nothing is written."""
 
-    frozen: FrozenCode
+    frozen: CodeSnapshot
     layout: RunLayout
     storage_root: Path
     launcher: Capsule

@@ -16,8 +16,10 @@ from launcher import plan as planning
 from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError, PreflightError, SavedForRequeue
+from launcher.files import replace as replace_file
 from launcher.nodes import SOURCES, ChosenNodes, NodeNeeds, find
-from launcher.runs import environment, files
+from launcher.runs import environment
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
 
 PORT_TRIES = 50
@@ -34,11 +36,12 @@ class Launch:
     """The batch job that all this happens in."""
     code: code_snapshot.Code | None
     """None runs the program where it lies."""
+    commands: CommandLine
     nodes: Mapping[int, ChosenNodes] = field(default_factory=dict)
     """Attempt -> its nodes, of the first one; later attempts choose again."""
 
     @classmethod
-    def of(cls, config: LaunchConfig) -> Launch:
+    def of(cls, config: LaunchConfig, commands: CommandLine = ANYWHERE) -> Launch:
         root = Path(config.storage.root)
         job = own_job(config)
         run_id = slurm.run_id_of(job, config.run_id, config.recipe.name) if job else config.run_id
@@ -51,6 +54,7 @@ class Launch:
             layout=layout,
             job=job,
             code=_code(config, layout, root),
+            commands=commands,
         )
 
     def freeze(self) -> Launch:
@@ -63,10 +67,13 @@ class Launch:
         Raises:
             ConfigError: it was started with other values.
         """
-        if compare.longer(compare.require_same_run(self.layout.config, self.config)):
+        if compare.longer(self._require_same_run()):
             return None
         done = supervise.finished(self.layout)
         return done if self.config.resume in ("auto", "required") else None
+
+    def _require_same_run(self) -> tuple[compare.Difference, ...]:
+        return compare.require_same_run(self.layout.config, self.config, self.commands)
 
     def submission(self) -> slurm.Submission:
         """Return the batch job that runs this as the configuration says now."""
@@ -160,7 +167,7 @@ class Launch:
         """Return the note on a run that is to go on beyond its end."""
         if self.config.resume == "never":
             return ()
-        found = compare.longer(compare.require_same_run(self.layout.config, self.config))
+        found = compare.longer(self._require_same_run())
         if not found:
             return ()
         note = (
@@ -175,9 +182,9 @@ class Launch:
         config = self.config
         if config.code is CodeChoice.new:  # once: who goes on later keeps what was new now
             config = replace(config, code=CodeChoice.frozen)
-        files.replace(self.layout.config, dump(config))
+        replace_file(self.layout.config, dump(config))
         folders = {name: item.path for name, item in staged.items()}
-        files.replace(self.layout.staged, json.dumps(folders, indent=2))
+        replace_file(self.layout.staged, json.dumps(folders, indent=2))
         if self.job:
             slurm.note_own(self.layout, self.job)
         if self.code:

@@ -175,7 +175,7 @@ def _ask(
     try:
         return ask(transport, nodes, needs)
     except OSError as error:
-        problem = DiskProblem(trouble=classify(error), path=needs.root, detail=str(error))
+        problem = DiskProblem(kind=classify(error), path=needs.root, detail=str(error))
         raise PreflightError(problem.message, hint=problem.hint) from error
 
 

@@ -11,7 +11,7 @@ from launcher.nodes.candidate import Candidate, Candidates, NodesRequest
 from launcher.nodes.local import Machine
 from launcher.nodes.selection import expand, listing, split
 from launcher.specs import Node
-from launcher.specs.counts import read_counts
+from launcher.specs.cluster import read_counts
 
 
 def candidates(request: NodesRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:

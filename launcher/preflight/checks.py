@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from launcher.errors import PreflightError, nearest
 from launcher.nodes import SOURCES, NodeNeeds
 from launcher.plan import oversubscribed, ranks_on_cores
 from launcher.preflight.run import Check, CheckResult, Problem, Subject, run_all
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.runs.lock import refusal, rival
 from launcher.runs.status import committed_step
 from launcher.specs import Cluster, Plan, RunLayout
@@ -26,7 +27,7 @@ def supervisor(subject: Subject) -> Iterator[Problem]:
     """Two supervisors of one run would lock each other out of its checkpoints."""
     other = rival(subject.layout)
     if other is not None:
-        what, hint = refusal(other, subject.layout)
+        what, hint = refusal(other, subject.layout, subject.commands)
         yield Problem(what=what, hint=f"{hint}, or use another run_id=")
 
 
@@ -138,17 +139,12 @@ CHECKS: tuple[Check, ...] = (
 
 
 def check(
-    plan: Plan,
-    *,
-    layout: RunLayout,
-    needs: NodeNeeds,
-    checks: Sequence[Check] = CHECKS,
-    timeout_s: float = _TIMEOUT_S,
+    plan: Plan, *, layout: RunLayout, needs: NodeNeeds, commands: CommandLine = ANYWHERE
 ) -> list[CheckResult]:
     """Run every check in parallel and return the results, all without problems.
 
     Raises:
         PreflightError: at least one check found a problem; the context lists all problems.
     """
-    subject = Subject(plan=plan, layout=layout, needs=needs)
-    return run_all(checks, subject, timeout_s=timeout_s)
+    subject = Subject(plan=plan, layout=layout, needs=needs, commands=commands)
+    return run_all(CHECKS, subject, timeout_s=_TIMEOUT_S)

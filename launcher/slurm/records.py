@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launcher.runs.files import replace
+from launcher.files import replace
 from launcher.specs import Job, RunLayout, from_json, to_json
 
 

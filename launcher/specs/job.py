@@ -1,4 +1,4 @@
-"""The batch job that a process runs in, as Slurm tells it in the environment."""
+"""The Slurm job of a process, as its environment describes it."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One incarnation of one job or array task; a requeue makes the next incarnation of it."""
+    """One start of a job or array task. A requeue is the next start of the same job."""
 
     cluster: str
-    """Name of the Slurm cluster; job ids are unique within it."""
+    """Name of the Slurm cluster. Job ids are unique within it."""
     job_id: str
-    """As everybody names it: `123`, or `120_5` for a task of an array."""
+    """`123`, or `120_5` for a task of an array."""
     restarts: int = 0
-    """How often it was requeued before."""
+    """Number of requeues so far."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Job | None:
-        """Return the job that a process with this environment runs in, None outside of any.
+        """Return the job of a process with this environment, None outside of any job.
 
-        `SLURM_JOB_ID` of an array's last task is the id of the whole array: a requeue by that name
-        would start all tasks again. In a heterogeneous job it is that of the first part, which
-        stands for all.
+        In a heterogeneous job, `SLURM_JOB_ID` is the id of the first component, which represents
+        all of them.
         """
         own = environ.get("SLURM_JOB_ID", "")
         if not own:
             return None
+        # For the last task of an array, SLURM_JOB_ID is the id of the whole array. A requeue by
+        # that id would start all tasks again.
         array, task = environ.get("SLURM_ARRAY_JOB_ID"), environ.get("SLURM_ARRAY_TASK_ID")
         restarts = environ.get("SLURM_RESTART_COUNT", "")
         return cls(
@@ -38,17 +39,17 @@ class Job:
 
     @property
     def task(self) -> str:
-        """Its number in an array, empty outside of one."""
+        """Number of the array task; empty for other jobs."""
         return self.job_id.partition("_")[2]
 
     def is_same(self, other: Job | None) -> bool:
-        """Return whether `other` is an incarnation of the same job or array task."""
+        """Return whether `other` is a start of the same job or array task."""
         return other is not None and (self.cluster, self.job_id) == (other.cluster, other.job_id)
 
     def follows(self, other: Job | None) -> bool:
-        """Return whether `other` is an earlier incarnation of this job: then it is over.
+        """Return whether `other` is an earlier start of this job. Then `other` is over.
 
-        Slurm starts a job again only after it has given the earlier incarnation up, even where
-        that one, cut off, has not noticed yet.
+        Slurm starts a job again only after it has given up the earlier start, even if the
+        processes of that start lost their connection and still run.
         """
         return other is not None and self.is_same(other) and self.restarts > other.restarts

@@ -1,31 +1,24 @@
-"""The mounted file system below a run: is it writable, is there room, is it on disk yet."""
+"""The mounted file system of a run: is it writable, is there space, is the content on disk."""
 
 from __future__ import annotations
 
 import errno
-import os
 import shutil
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 __all__ = [
     "DiskProblem",
-    "DiskTrouble",
+    "DiskProblemKind",
     "classify",
     "free_bytes",
     "is_disk_full",
-    "probe_writable",
-    "sync_file",
-    "sync_folder",
-    "write_atomic",
 ]
 
 
-class DiskTrouble(StrEnum):
-    """Why a folder cannot be written, in the words that people use."""
+class DiskProblemKind(StrEnum):
+    """Why a folder cannot be written to."""
 
     NOT_FOUND = "not found"
     NOT_A_FOLDER = "not a folder"
@@ -35,24 +28,24 @@ class DiskTrouble(StrEnum):
     OTHER = "not writable"
 
 
-_TROUBLES = {
-    errno.ENOENT: DiskTrouble.NOT_FOUND,
-    errno.ENOTDIR: DiskTrouble.NOT_A_FOLDER,
-    errno.EEXIST: DiskTrouble.NOT_A_FOLDER,
-    errno.EACCES: DiskTrouble.PERMISSION,
-    errno.EPERM: DiskTrouble.PERMISSION,
-    errno.EROFS: DiskTrouble.READ_ONLY,
-    errno.ENOSPC: DiskTrouble.DISK_FULL,
-    errno.EDQUOT: DiskTrouble.DISK_FULL,
+_KINDS = {
+    errno.ENOENT: DiskProblemKind.NOT_FOUND,
+    errno.ENOTDIR: DiskProblemKind.NOT_A_FOLDER,
+    errno.EEXIST: DiskProblemKind.NOT_A_FOLDER,
+    errno.EACCES: DiskProblemKind.PERMISSION,
+    errno.EPERM: DiskProblemKind.PERMISSION,
+    errno.EROFS: DiskProblemKind.READ_ONLY,
+    errno.ENOSPC: DiskProblemKind.DISK_FULL,
+    errno.EDQUOT: DiskProblemKind.DISK_FULL,
 }
 
 _HINTS = {
-    DiskTrouble.NOT_FOUND: "is it mounted on this machine? give another folder: `storage.root=...`",
-    DiskTrouble.NOT_A_FOLDER: "a file stands in the way; give another folder: `storage.root=...`",
-    DiskTrouble.PERMISSION: "take a folder of your own: `storage.root=$HOME/outputs`",
-    DiskTrouble.READ_ONLY: "it is mounted read-only; give another folder: `storage.root=...`",
-    DiskTrouble.DISK_FULL: "make room, or give another folder: `storage.root=...`",
-    DiskTrouble.OTHER: "give another folder: `storage.root=...`",
+    DiskProblemKind.NOT_FOUND: "check that it is mounted here, or set another `storage.root=...`",
+    DiskProblemKind.NOT_A_FOLDER: "a file has this name; set another `storage.root=...`",
+    DiskProblemKind.PERMISSION: "use a folder of your own: `storage.root=$HOME/outputs`",
+    DiskProblemKind.READ_ONLY: "it is mounted read-only; set another `storage.root=...`",
+    DiskProblemKind.DISK_FULL: "free space, or set another `storage.root=...`",
+    DiskProblemKind.OTHER: "set another `storage.root=...`",
 }
 
 
@@ -60,89 +53,32 @@ _HINTS = {
 class DiskProblem:
     """What is wrong with a folder, and what to do about it."""
 
-    trouble: DiskTrouble
+    kind: DiskProblemKind
     path: Path
     detail: str
-    """What the operating system said."""
+    """The error of the operating system."""
 
     @property
     def message(self) -> str:
-        return f"cannot write to `{self.path}`: {self.trouble}"
+        return f"cannot write to `{self.path}`: {self.kind}"
 
     @property
     def hint(self) -> str:
-        return _HINTS[self.trouble]
+        return _HINTS[self.kind]
 
 
-def classify(error: OSError) -> DiskTrouble:
-    """Return what an error of the operating system means for somebody who wants to write."""
-    return _TROUBLES.get(error.errno or 0, DiskTrouble.OTHER)
+def classify(error: OSError) -> DiskProblemKind:
+    """Return why an error of the operating system prevents writing."""
+    return _KINDS.get(error.errno or 0, DiskProblemKind.OTHER)
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether `error` says that there is no room left, on the disk or in a quota."""
+    """Return whether `error` says that the disk, or a quota, is full."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return isinstance(error, OSError) and error.errno in full
 
 
-def probe_writable(
-    root: Path, *, write: Callable[[Path], None] | None = None
-) -> DiskProblem | None:
-    """Create and remove a file in `root`, which is created when missing; return what went wrong.
-
-    Permission bits alone do not tell (root squash, quotas, read-only mounts), so it really writes.
-    `write` is what creates the file, for tests.
-    """
-    nonce = root / f".launcher-probe-{uuid.uuid4().hex}"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        try:
-            (write or _write_probe)(nonce)
-        finally:
-            nonce.unlink(missing_ok=True)
-    except OSError as error:
-        return DiskProblem(trouble=classify(error), path=root, detail=str(error))
-    return None
-
-
-def _write_probe(path: Path) -> None:
-    path.write_bytes(b"launcher" * 512)
-    sync_file(path)
-
-
 def free_bytes(path: Path) -> int:
-    """Return how many bytes this user can still write at `path`, which need not exist yet."""
+    """Return how many bytes this user can still write at `path`, which may not exist yet."""
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     return shutil.disk_usage(existing).free
-
-
-def sync_file(path: Path) -> None:
-    """Return once the content of `path` is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(path: Path) -> None:
-    """Return once the names in `path` are on disk, where the file system can promise that."""
-    try:
-        sync_file(path)
-    except OSError as error:
-        # some network and FUSE file systems refuse fsync on folders; then their server decides
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES):
-            raise
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace `path` as a whole: a reader sees the old content or the new, never a part."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        beside.write_bytes(content)
-        sync_file(beside)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)

@@ -15,6 +15,8 @@ from launcher.specs import Node
 from launcher.transports import Reach, Transport, create
 from tests.nodes_request import nodes_request
 
+pytestmark = pytest.mark.process
+
 HERE = Candidates(
     source="hostfile",
     hosts=(Candidate(node=Node(node_rank=0, name="here", address="127.0.0.1", slots=1)),),

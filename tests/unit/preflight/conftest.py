@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ def subject(plan: Plan, layout: RunLayout, needs: NodeNeeds) -> Subject:
     return Subject(plan=plan, layout=layout, needs=needs)
 
 
-def needs_of(root: str, min_free_gb: float = 0.0, **cluster: object) -> NodeNeeds:
+def needs_of(root: str, min_free_gb: float = 0.0, **cluster: Any) -> NodeNeeds:
     return NodeNeeds(
         request=nodes_request("local", **cluster),
         root=Path(root),

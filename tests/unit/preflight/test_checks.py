@@ -139,7 +139,7 @@ def test_a_live_supervisor_of_the_same_run_is_named_by_host_and_process(subject:
         assert other.stdout.readline() == "ready\n"
         (problem,) = problems_of(checks.supervisor, subject)
         assert f"process {other.pid} on {socket.gethostname()}" in problem.what
-        assert "launcher stop run_id=r1" in problem.hint
+        assert "launcher stop r1" in problem.hint
     finally:
         other.kill()
         other.wait()

@@ -13,6 +13,7 @@ import pytest
 from launcher.transports.remote import node_probe, source
 
 
+@pytest.mark.process
 def test_the_probe_answers_without_anything_of_ours_on_the_path() -> None:
     """A node need not have the launcher to be asked: it may be the one thing that it lacks."""
     request = '{"packages": [], "root": "/", "head": "localhost", "ports": [], "limit_s": 20}'
@@ -94,6 +95,7 @@ def test_the_build_of_torch_is_read_from_its_file(
     assert node_probe.torch_cuda({}) == ""
 
 
+@pytest.mark.process
 def test_gpus_are_read_with_the_processes_that_use_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +120,7 @@ def test_gpus_are_read_with_the_processes_that_use_them(
     assert second["pids"] == [4711]
 
 
+@pytest.mark.process
 def test_what_nvidia_smi_complains_about_is_the_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
