@@ -229,7 +229,7 @@ class LaunchConfig:
     supervise: SuperviseConfig = field(default_factory=SuperviseConfig)
     """What happens when ranks fail, hang or are asked to stop."""
     preflight: PreflightConfig = field(default_factory=PreflightConfig)
-    """What must hold before anything is started."""
+    """What must be true before anything is started."""
     params: dict[str, Any] = field(default_factory=dict)
     """Free values for recipes of your own: `params.depth=3`."""
     env: dict[str, str] = field(default_factory=dict)
@@ -269,11 +269,11 @@ class LaunchConfig:
 
 
 def _check_count(key: str, count: int | str) -> None:
-    """A slip of the finger must not make a plan that fills the memory."""
+    """A typo must not make a plan that fills the memory."""
     ok = count == "auto" if isinstance(count, str) else count >= 1
     require(key, count, ok=ok, reason="it is auto, or a count of at least 1")
     ok = isinstance(count, str) or count <= MOST
-    require(key, count, ok=ok, reason=f"more than {MOST} are surely a slip")
+    require(key, count, ok=ok, reason=f"more than {MOST} must be a typo")
 
 
 def check_run_id(run_id: str) -> None:

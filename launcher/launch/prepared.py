@@ -33,9 +33,9 @@ class Launch:
     config: LaunchConfig
     layout: RunLayout
     job: Job | None
-    """The batch job that all this happens in."""
+    """The batch job that contains this process."""
     code: code_snapshot.Code | None
-    """None runs the program where it lies."""
+    """None runs the program in place."""
     commands: CommandLine
     nodes: Mapping[int, ChosenNodes] = field(default_factory=dict)
     """Attempt -> its nodes, of the first one; later attempts choose again."""
@@ -58,11 +58,11 @@ class Launch:
         )
 
     def freeze(self) -> Launch:
-        """Copy the code, before anything takes long enough to edit it meanwhile."""
+        """Take the code snapshot, before anything slow happens during which the user may edit."""
         return replace(self, code=self.code.freeze() if self.code else None)
 
     def finished(self) -> supervise.Outcome | None:
-        """Return how the run ended if it is done already, and neither made longer nor started over.
+        """Return the result of a run that is done; None if it is made longer or started over.
 
         Raises:
             ConfigError: it was started with other values.
@@ -76,7 +76,7 @@ class Launch:
         return compare.require_same_run(self.layout.config, self.config, self.commands)
 
     def submission(self) -> slurm.Submission:
-        """Return the batch job that runs this as the configuration says now."""
+        """Return the batch job that runs the present configuration."""
         config = self.config
         options = config.cluster.slurm
         early = slurm.early_warning(self.layout, options, grace_s=config.supervise.grace_s)
@@ -91,10 +91,10 @@ class Launch:
         )
 
     def start_again(self) -> slurm.Requeue | None:
-        """Ask Slurm for the next start of the job that we are in; None if it is not to be asked."""
+        """Ask Slurm to start our job again; None outside of a job or without `requeue`."""
         if self.job is None or not self.config.cluster.slurm.requeue:
             return None
-        # Slurm ends the job to start it again: all is saved, and the last words are still to come.
+        # Slurm ends the job to start it again. Everything is saved; we still print the result.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return slurm.requeue(self.job, self.layout)
 
@@ -164,7 +164,7 @@ class Launch:
         )
 
     def _longer(self) -> tuple[str, ...]:
-        """Return the note on a run that is to go on beyond its end."""
+        """Return the note on a run that continues beyond its earlier end."""
         if self.config.resume == "never":
             return ()
         found = compare.longer(self._require_same_run())
@@ -177,10 +177,10 @@ class Launch:
         return (note,)
 
     def write_run_folder(self, staged: dict[str, StagedItem]) -> None:
-        """Write what the ranks and the read-side verbs need before the first rank starts."""
+        """Write what the ranks and the verbs need, before the first rank starts."""
         self.layout.path.mkdir(parents=True, exist_ok=True)
         config = self.config
-        if config.code is CodeChoice.new:  # once: who goes on later keeps what was new now
+        if config.code is CodeChoice.new:  # later starts keep this snapshot
             config = replace(config, code=CodeChoice.frozen)
         replace_file(self.layout.config, dump(config))
         folders = {name: item.path for name, item in staged.items()}
@@ -210,13 +210,13 @@ def node_needs(config: LaunchConfig, attempt: int, *, write: bool = False) -> No
 
 
 def new_run_id(recipe: str) -> str:
-    """Return a name for a run that sorts by time and that nobody else chose."""
+    """Return a unique name for a run that sorts by time."""
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     return f"{recipe}-{stamp}-{secrets.token_hex(2)}"
 
 
 def own_job(config: LaunchConfig) -> Job | None:
-    """Return the batch job that the run happens in."""
+    """Return the batch job that contains this process, if the source has batch jobs."""
     return Job.from_environ(os.environ) if SOURCES[config.cluster.name].batch else None
 
 

@@ -22,7 +22,7 @@ def plan(config: LaunchConfig, commands: CommandLine = ANYWHERE) -> Plan:
 
 
 def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedItem]:
-    """Bring models and data in place, and nothing more."""
+    """Stage models and data, and nothing else."""
     root = Path(config.storage.root)
     items = staging.items(config.model, config.data)
     with supervise.preemptible():
@@ -43,12 +43,12 @@ def run(
     on_plan: Callable[[Plan], None] = lambda _: None,
     commands: CommandLine = ANYWHERE,
 ) -> supervise.Outcome:
-    """Do everything: resolve, plan, check, stage, supervise. Returns how the run ended.
+    """Do everything: resolve, plan, check, stage, supervise. Return the result of the run.
 
-    A run that is done already stays as it is: its result is returned, and `on_plan` is not called.
+    A run that is already done is left as it is: its result is returned without calling `on_plan`.
 
     Raises:
-        LauncherError: something keeps the run from starting; nothing of an older run is lost.
+        LauncherError: the run cannot start; nothing of an older run is lost.
     """
     nodes.require_real(config.cluster.name)
     launch = Launch.of(config, commands)
@@ -100,14 +100,14 @@ def _run(
 
 
 def submits(config: LaunchConfig) -> bool:
-    """Return whether running this means to hand a job to Slurm: we stand outside of any."""
+    """Return whether running this means to submit a job to Slurm: we are not in a job yet."""
     return nodes.SOURCES[config.cluster.name].batch and own_job(config) is None
 
 
 def numbered(config: LaunchConfig, number: int) -> LaunchConfig:
-    """Return the configuration of one of several runs of a job, named alike at each of its starts.
+    """Return the configuration of one of several runs of a job; each start of it has the same name.
 
-    Outside of a job nothing has to be started again under the same name.
+    Outside of a job, nothing is started again under the same name.
     """
     job = own_job(config)
     if job is None or config.run_id:
@@ -116,19 +116,19 @@ def numbered(config: LaunchConfig, number: int) -> LaunchConfig:
 
 
 def submission(config: LaunchConfig) -> slurm.Submission:
-    """Return the batch job that `submit` hands to Slurm. Writes nothing."""
+    """Return the batch job that `submit` submits to Slurm. Writes nothing."""
     return Launch.of(config).submission()
 
 
 def submit(
     config: LaunchConfig, *, progress: staging.Progress, commands: CommandLine = ANYWHERE
 ) -> slurm.Submitted | supervise.Outcome:
-    """Stage, write the configuration down as it is now, and hand a job that runs it to Slurm.
+    """Stage, save the configuration as it is now, and submit a job to Slurm that runs it.
 
-    Returns the job, or how the run ended if it is done already.
+    Return the job, or the result of a run that is already done.
 
     Raises:
-        LauncherError: something is missing, or Slurm refuses; no job is there then.
+        LauncherError: something is missing, or Slurm refuses; then there is no job.
     """
     launch = Launch.of(config, commands)
     done = launch.finished()
@@ -138,6 +138,6 @@ def submit(
     launch = launch.freeze()
     stage(config, progress)
     with slurm.all_or_nothing(launch.layout):
-        if launch.code:  # what is edited while the job waits changes nothing
+        if launch.code:  # edits while the job waits change nothing
             launch.code.record()
         return slurm.submit(launch.submission())

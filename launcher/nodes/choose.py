@@ -1,4 +1,4 @@
-"""From candidates to the cluster: the first healthy ones, with their ranks dealt out. Pure."""
+"""From candidates to the cluster: the first healthy ones, with their ranks. Pure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def choose(
 ) -> Cluster:
     """Return the cluster of the first healthy candidates, the head first.
 
-    `conditions` tells by name how each candidate is; None when nobody asked: then all count as
-    healthy and their names are their addresses. A first start needs all nodes that `request` asks
-    for; a restart after a loss gives `at_least` and takes what is left.
+    `conditions` has the condition of each candidate by name. None means that the machines were not
+    asked: all count as healthy, and their names are their addresses. A first start needs all nodes
+    of the request; a restart after a loss needs `at_least` and takes what is left.
 
     Raises:
-        ConfigError: the request cannot be met, whatever state the machines are in.
-        PreflightError: too few are healthy, or they lack what the run needs; all are named.
+        ConfigError: the request cannot be satisfied, whatever the condition of the machines.
+        PreflightError: too few are healthy, or they lack what the run needs; names all of them.
     """
     wanted = request.nodes or sum(not host.spare for host in candidates.hosts)
     _require_enough_hosts(candidates, wanted, request)
@@ -63,20 +63,20 @@ def _condition(host: Candidate, conditions: Mapping[str, Condition] | None) -> C
             address=node.address,
             interface=node.interface,
         )
-    return conditions.get(host.name) or Condition(healthy=False, reason="nobody asked it")
+    return conditions.get(host.name) or Condition(healthy=False, reason="it was not asked")
 
 
 def _require_enough_hosts(candidates: Candidates, wanted: int, request: NodesRequest) -> None:
     if not candidates.hosts:
         raise ConfigError(
-            f"cluster={request.cluster.name} has no host at all",
-            hint="name hosts, or take less away with cluster.include and cluster.exclude",
+            f"cluster={request.cluster.name} has no hosts",
+            hint="name hosts, or exclude fewer with cluster.include and cluster.exclude",
         )
     if wanted > len(candidates.hosts):
         raise ConfigError(
             f"nodes={wanted}, but cluster={request.cluster.name} has {len(candidates.hosts)}: "
             + listing([host.name for host in candidates.hosts]),
-            hint=f"nodes={len(candidates.hosts)}, or leave `nodes` away to take all",
+            hint=f"nodes={len(candidates.hosts)}, or omit nodes= to use all",
         )
 
 
@@ -85,34 +85,33 @@ def _require_fewer_at_least(wanted: int, request: NodesRequest) -> None:
     if min_nodes > wanted:
         raise ConfigError(
             f"cluster.min_nodes={min_nodes}, but the run has {wanted} nodes from the start",
-            hint="it says with how few nodes a run may go on after a loss",
+            hint="it is the smallest number of nodes for a restart after a loss",
         )
 
 
 def _too_few(
     fit: Sequence[Pair], unfit: Sequence[Pair], wanted: int, at_least: int | None
 ) -> PreflightError:
-    asked = f"nodes={wanted}" if at_least is None else f"cluster.min_nodes={at_least}"
-    have = f"{len(fit)} of {len(fit) + len(unfit)} hosts can be used, {asked} were asked for"
+    expected = f"nodes={wanted}" if at_least is None else f"cluster.min_nodes={at_least}"
     return PreflightError(
-        have,
+        f"{len(fit)} of {len(fit) + len(unfit)} hosts can be used, expected {expected}",
         context="\n".join(f"{host.name}: {condition.reason}" for host, condition in unfit),
-        hint="mend these hosts, add others as cluster.spares, or ask for fewer nodes",
+        hint="fix these hosts, add spares with cluster.spares, or request fewer nodes",
     )
 
 
 def _require_head(unfit: Sequence[Pair], request: NodesRequest, at_least: int | None) -> None:
-    """A head that was asked for by name is not silently another one; after a loss it may be."""
+    """A head that the user named is not replaced silently, except after a loss."""
     for host, condition in unfit:
         if host.name == request.cluster.head and at_least is None:
             raise PreflightError(
                 f"cluster.head={host.name} cannot be used: {condition.reason}",
-                hint="mend this host, or name another head",
+                hint="fix this host, or name another head",
             )
 
 
 def _device(chosen: Sequence[Pair], request: NodesRequest, *, asked: bool) -> str:
-    """Return `cpu` or `cuda`, one for all: ranks on different devices cannot talk."""
+    """Return `cpu` or `cuda` for all nodes: ranks on different devices cannot communicate."""
     if request.device == "cpu":
         return "cpu"
     takers = [pair for pair in chosen if pair[0].slots != 0]
@@ -129,7 +128,7 @@ def _device(chosen: Sequence[Pair], request: NodesRequest, *, asked: bool) -> st
         names = [host.name for host, _ in takers if host.name in lacking]
         raise PreflightError(
             f"device=auto: some nodes have GPUs and a CUDA torch, but not {listing(names)}",
-            hint="leave these out with cluster.exclude, or take device=cpu on all",
+            hint="exclude these with cluster.exclude, or use device=cpu",
         )
     return "cpu"
 
@@ -138,7 +137,7 @@ def _require_cuda(without: Sequence[str], cpu_builds: Sequence[str]) -> None:
     if without:
         raise PreflightError(
             f"device=cuda, but there is no GPU on {listing(without)}",
-            hint="use device=cpu, leave these nodes out with cluster.exclude, "
+            hint="use device=cpu, exclude these nodes with cluster.exclude, "
             "or check `nvidia-smi` and CUDA_VISIBLE_DEVICES there",
         )
     if cpu_builds:
@@ -153,7 +152,7 @@ def _node(
 ) -> Node:
     gpus = condition.gpus if device == "cuda" else ()
     slots = _slots(host, len(gpus), request)
-    if device == "cuda" and not gpus:  # nobody asked which there are
+    if device == "cuda" and not gpus:  # the node was not asked which it has
         gpus = tuple(str(index) for index in range(slots))
     return replace(
         host.node,
@@ -167,7 +166,7 @@ def _node(
 
 
 def _slots(host: Candidate, gpus: int, request: NodesRequest) -> int:
-    """The command line wins over the source, but a host that takes no ranks stays without."""
+    """The command line wins over the source, except that a host with slots=0 takes no ranks."""
     if host.slots == 0:
         return 0
     most = host.max_slots
@@ -187,18 +186,18 @@ def _require_ranks(nodes: Sequence[Node]) -> None:
     if not any(node.slots for node in nodes):
         raise ConfigError(
             f"no node takes a rank: slots=0 on {listing([node.name for node in nodes])}",
-            hint="ask for more nodes, or give one of them slots",
+            hint="request more nodes, or give one of them slots",
         )
 
 
 def _require_addresses(nodes: Sequence[Node]) -> None:
-    """Each node is a machine that the others reach, unless all are on this one."""
+    """Each node must be a machine that the others reach, unless all are this machine."""
     looping = [node for node in nodes if _is_loopback(node.address)]
     if looping and len(looping) < len(nodes):
         raise PreflightError(
             f"{looping[0].name} has the address {looping[0].address}, "
             "which the other nodes cannot reach",
-            hint="name it as the others know it, and not localhost",
+            hint="use a name that the other nodes can resolve, not localhost",
         )
     by_address: dict[str, Node] = {}
     for node in nodes:
@@ -206,7 +205,7 @@ def _require_addresses(nodes: Sequence[Node]) -> None:
         if first is not node and not looping:
             raise PreflightError(
                 f"{first.name} and {node.name} are one machine, {node.address}",
-                hint="name it once; the slots of a host that is named twice add up",
+                hint="name it once; a host that is named twice gets the sum of its slots",
             )
 
 
@@ -222,13 +221,13 @@ def _is_loopback(address: str) -> bool:
 def _notes(
     chosen: Sequence[Pair], unused: Sequence[Pair], unfit: Sequence[Pair], wanted: int
 ) -> tuple[str, ...]:
-    notes = [f"{host.name} is left out: {condition.reason}" for host, condition in unfit]
+    notes = [f"{host.name} is not used: {condition.reason}" for host, condition in unfit]
     spares = [host.name for host, _ in chosen if host.spare]
     if spares:
         notes.append(f"spares in use: {listing(spares)}")
     rest = [host.name for host, _ in unused if not host.spare]
     if rest:
-        notes.append(f"nodes={wanted}: not used are {listing(rest)}")
+        notes.append(f"nodes={wanted}: not needed: {listing(rest)}")
     if len(chosen) < wanted:
-        notes.append(f"going on with {len(chosen)} of {wanted} nodes")
+        notes.append(f"continuing with {len(chosen)} of {wanted} nodes")
     return tuple(notes)

@@ -14,31 +14,31 @@ class ClusterConfig:
     """Where the nodes come from."""
 
     name: str = "local"
-    """Source of the node list."""
+    """Source of the nodes."""
     port: int = 0
-    """Port on the head where the ranks meet; 0 takes a free one."""
+    """Port of the rendezvous on the head; 0 finds a free one."""
     python: str = ""
     """Interpreter on the nodes; empty means the one that runs the launcher."""
     hostfile: str = ""
-    """With `cluster=hostfile`: file with one host a line, `gpu1 slots=8`."""
+    """With `cluster=hostfile`: file with one host per line, `gpu1 slots=8`."""
     hosts: tuple[str, ...] = ()
-    """With `cluster=hostfile`: the hosts themselves, in place of a file."""
+    """With `cluster=hostfile`: a list of hosts instead of a file."""
     include: tuple[str, ...] = ()
-    """Use only these of the hosts; ranges like `gpu[1-4]` may be given."""
+    """Use only these hosts; ranges like `gpu[1-4]` are possible."""
     exclude: tuple[str, ...] = ()
     """Use none of these hosts."""
     head: str = ""
-    """Name of the node that is the head; empty takes the first."""
+    """Name of the head; empty means the first node."""
     spares: tuple[str, ...] = ()
-    """Hosts that are used only when others do not answer or are lost."""
+    """Hosts to use only in place of hosts that do not answer or are lost."""
     min_nodes: int = 1
-    """After nodes were lost the run goes on with no fewer than this; a first start needs all."""
+    """Smallest number of nodes for a restart after a loss; a first start needs all."""
     wait: bool = False
-    """With `cluster=slurm`: follow the job until the run has ended, with its exit code."""
+    """With `cluster=slurm`: wait for the job to end, and exit with its exit code."""
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
-    """With `cluster=slurm`: what sbatch is asked for."""
+    """With `cluster=slurm`: the options of sbatch."""
     probe: bool = True
-    """Ask the nodes for their addresses before planning; false takes their names as addresses."""
+    """Check the nodes and find their addresses before planning; false uses their names."""
 
     def __post_init__(self) -> None:
         ok = self.min_nodes >= 1
@@ -53,7 +53,7 @@ class ClusterConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PreflightConfig:
-    """What must hold before anything is started."""
+    """What must be true before anything is started."""
 
     min_free_gb: float = 2.0
     """Free space that `storage.root` must have, in GB."""

@@ -22,33 +22,33 @@ def candidates(request: NodesRequest, machine: Machine, environ: Mapping[str, st
 
 
 def parse(text: str, name: str) -> tuple[Entry, ...]:
-    """Read a hostfile; `name` is what messages call it.
+    """Read a hostfile; messages call it `name`.
 
     Raises:
-        ConfigError: a line cannot be read; it is named by its number.
+        ConfigError: a line cannot be read; the message has its number.
     """
-    found: list[Entry] = []
+    entries: list[Entry] = []
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         content = line.partition("#")[0].strip()
         if content:
-            found += hostfile_syntax.parse(content, f"line {number} of {name}")
-    if not found:
+            entries += hostfile_syntax.parse(content, f"line {number} of {name}")
+    if not entries:
         raise ConfigError(
-            f"{name} names no host", hint=f"one on each line: {hostfile_syntax.EXPECTED}"
+            f"{name} has no hosts", hint=f"write one host per line: {hostfile_syntax.EXPECTED}"
         )
-    return hostfile_syntax.merge(found)
+    return hostfile_syntax.merge(entries)
 
 
 def _entries(request: NodesRequest) -> tuple[Entry, ...]:
     if request.cluster.hostfile and request.cluster.hosts:
         raise ConfigError(
-            "cluster.hostfile and cluster.hosts both name the hosts", hint="give one of them"
+            "cluster.hostfile and cluster.hosts both name the hosts", hint="set only one of them"
         )
     if request.cluster.hosts:
         return _from_command_line("cluster.hosts", request.cluster.hosts)
     if not request.cluster.hostfile:
         raise ConfigError(
-            "cluster=hostfile needs to know the hosts",
+            "cluster=hostfile needs the names of the hosts",
             hint="add cluster.hostfile=PATH, or 'cluster.hosts=[gpu1,gpu2]'",
         )
     return parse(_read(Path(request.cluster.hostfile).expanduser()), request.cluster.hostfile)
@@ -70,8 +70,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ConfigError(
-            f"{path} is no text",
-            hint=f"a hostfile has one host on each line: {hostfile_syntax.EXPECTED}",
+            f"{path} is not a text file",
+            hint=f"expected one host per line: {hostfile_syntax.EXPECTED}",
         ) from None
     except OSError as error:
         raise ConfigError(
@@ -84,6 +84,6 @@ def _nearest_file(path: Path) -> str:
     try:
         names = [each.name for each in path.parent.iterdir() if each.is_file()]
     except OSError:
-        return f"there is no folder {path.parent}" if not path.parent.exists() else ""
+        return f"the folder {path.parent} does not exist" if not path.parent.exists() else ""
     near = nearest(path.name, [name for name in names if name != path.name])
     return f"did you mean cluster.hostfile={path.parent / near}?" if near else ""

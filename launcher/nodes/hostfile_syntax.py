@@ -1,6 +1,6 @@
-"""One host as people write it: `alice@gpu1:2222 slots=8`, in a hostfile or on the command line.
+"""The syntax of one host, in a hostfile or on the command line: `alice@gpu1:2222 slots=8`.
 
-Pure. The syntax is what Open MPI and DeepSpeed have in common, with ranges, users and ports.
+It is the common part of what Open MPI and DeepSpeed read, with ranges, users and ports. Pure.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _KEYS: Mapping[str, str] = MappingProxyType(
         "port": "port",
     }
 )
-"""As others write it -> ours."""
+"""Key of another tool -> our key."""
 
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@\\-]*\$?")
 _LEAST_PORT = 100
-"""`host:8` means 8 ranks to Horovod and MPICH, so low numbers are asked about; 22 is plain."""
+"""`host:8` means 8 ranks for Horovod and MPICH, so low numbers except 22 are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One host; a line with a range is several of them."""
+    """One host; a line with a range is several entries."""
 
     host: str
     user: str = ""
@@ -44,14 +44,14 @@ class Entry:
     slots: int | None = None
     max_slots: int | None = None
     where: str = ""
-    """Where it was written, for messages: `line 3 of hosts.txt`."""
+    """Its place, for messages: `line 3 of hosts.txt`."""
 
 
 def parse(text: str, where: str) -> tuple[Entry, ...]:
     """Read one line that is not empty.
 
     Raises:
-        ConfigError: it cannot be read; the message says where it stands and what is expected.
+        ConfigError: it cannot be read; the message has its place and what is expected.
     """
     try:
         return tuple(_parse(text, where))
@@ -62,9 +62,9 @@ def parse(text: str, where: str) -> tuple[Entry, ...]:
 
 
 def merge(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Return one entry per host, where it was first named; slots of a host named twice add up.
+    """Return one entry per host, in the order of first mention; slots of a repeated host add up.
 
-    That is what Open MPI does, and how a PBS nodefile is written: one line per rank.
+    Open MPI does the same, and a PBS node file has one line per rank.
 
     Raises:
         ConfigError: two entries of a host contradict each other.
@@ -97,50 +97,50 @@ def candidates(entries: Iterable[Entry]) -> tuple[Candidate, ...]:
 
 def _parse(text: str, where: str) -> Iterable[Entry]:
     first, *words = re.sub(r"\s*=\s*", "=", text).split()
-    stated = _stated(words)
+    given = _given(words)
     user, at, rest = first.rpartition("@")
     host, port = _host_and_port(rest)
-    if at and "user" in stated:
+    if at and "user" in given:
         raise ValueError("the user is named twice")
-    if port and "port" in stated:
+    if port and "port" in given:
         raise ValueError("the port is named twice")
-    user = stated.get("user", user)
+    user = given.get("user", user)
     if (at or user) and not _USER.fullmatch(user):
-        raise ValueError("what stands before the @ is no name of a user")
-    port_text = stated.get("port", port)
-    slots = _count("slots", stated)
-    max_slots = _count("max_slots", stated)
+        raise ValueError("the part before the @ is not a valid user name")
+    port_text = given.get("port", port)
+    slots = _count("slots", given)
+    max_slots = _count("max_slots", given)
     if slots is not None and max_slots is not None and slots > max_slots:
         raise ValueError(f"slots={slots} is more than max_slots={max_slots}")
     for name in _hosts(host):
         yield Entry(
             host=name,
             user=user,
-            port=_port(port_text, certain="port" in stated, host=name) if port_text else 0,
+            port=_port(port_text, certain="port" in given, host=name) if port_text else 0,
             slots=slots,
             max_slots=max_slots,
             where=where,
         )
 
 
-def _stated(words: Iterable[str]) -> dict[str, str]:
-    stated: dict[str, str] = {}
+def _given(words: Iterable[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ValueError(f"`{word}` is no `key=value`")
+            raise ValueError(f"expected `key=value`, got `{word}`")
         if key.lower() not in _KEYS:
             near = nearest(key.lower(), _KEYS)
             guess = f"; did you mean `{near}`?" if near else ""
             raise ValueError(f"unknown key `{key}`{guess}")
-        if _KEYS[key.lower()] in stated:
-            raise ValueError(f"`{_KEYS[key.lower()]}` is stated twice")
-        stated[_KEYS[key.lower()]] = value
-    return stated
+        if _KEYS[key.lower()] in given:
+            raise ValueError(f"`{_KEYS[key.lower()]}` is set twice")
+        given[_KEYS[key.lower()]] = value
+    return given
 
 
 def _host_and_port(text: str) -> tuple[str, str]:
-    """Part `host:port`; an IPv6 address with a port stands in brackets, as in a URI."""
+    """Split `host:port`; an IPv6 address with a port is in brackets, as in a URI."""
     literal = re.fullmatch(r"\[([0-9A-Fa-f:.]*:[^\]]*)\](?::(.*))?", text)
     if literal:
         return literal.group(1), literal.group(2) or ""
@@ -149,8 +149,7 @@ def _host_and_port(text: str) -> tuple[str, str]:
     host, _, port = text.partition(":")
     if "," in port:
         raise ValueError(
-            "single devices cannot be chosen after a colon; "
-            "set CUDA_VISIBLE_DEVICES on that node instead"
+            "devices cannot be chosen after a colon; set CUDA_VISIBLE_DEVICES on that node instead"
         )
     return host, port
 
@@ -160,31 +159,31 @@ def _hosts(text: str) -> tuple[str, ...]:
         try:
             return (str(ipaddress.IPv6Address(text)),)
         except ValueError:
-            raise ValueError(f"`{text}` is no IPv6 address") from None
+            raise ValueError(f"`{text}` is not an IPv6 address") from None
     names = expand(text)
     for name in names:
         if not _HOST.fullmatch(name):
-            raise ValueError(f"`{name}` is no name of a host")
+            raise ValueError(f"`{name}` is not a valid host name")
     return names
 
 
 def _port(text: str, *, certain: bool, host: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65_536:
-        raise ValueError(f"`{text}` is no port")
+        raise ValueError(f"`{text}` is not a port")
     if not certain and int(text) < _LEAST_PORT and int(text) != 22:
         raise ValueError(
-            f"`{host}:{text}` may mean a port or a number of ranks; "
+            f"`{host}:{text}` can mean a port or a number of ranks; "
             f"write `{host} slots={text}` or `{host} port={text}`"
         )
     return int(text)
 
 
-def _count(key: str, stated: Mapping[str, str]) -> int | None:
-    text = stated.get(key)
+def _count(key: str, given: Mapping[str, str]) -> int | None:
+    text = given.get(key)
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,5}", text):
-        raise ValueError(f"`{key}={text}` is no count")
+        raise ValueError(f"`{key}={text}`: expected a number")
     return int(text)
 
 
@@ -209,5 +208,5 @@ def _added(before: Entry, entry: Entry) -> Entry:
 
 
 def _shown(text: str) -> str:
-    """What was written, unless it looks as if it held a password."""
+    """Return the text, unless it may contain a password."""
     return "" if re.search(r":[^@\s]*@", text) else f"    {text}"

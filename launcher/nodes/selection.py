@@ -14,12 +14,12 @@ from launcher.nodes.candidate import Candidate, NodesRequest
 def select(
     hosts: Sequence[Candidate], spares: Sequence[Candidate], request: NodesRequest
 ) -> tuple[Candidate, ...]:
-    """Return the hosts that `request` leaves, the head first and `spares` last.
+    """Return the hosts that the request selects, the head first and `spares` last.
 
-    A spare that is one of `hosts` too moves to the end and keeps what was said of it there.
+    A spare that is also in `hosts` moves to the end and keeps the values it has there.
 
     Raises:
-        ConfigError: a name matches no host; the nearest is offered.
+        ConfigError: a name matches no host; the hint offers the nearest one.
     """
     known = {host.name: host for host in (*spares, *hosts)}
     included = frozenset(match("cluster.include", request.cluster.include, known))
@@ -34,7 +34,7 @@ def select(
     left = [host for host in (*plain, *last) if host.name not in excluded]
     if not left:
         raise ConfigError(
-            "cluster.include and cluster.exclude leave no host", hint="take less of them away"
+            "cluster.include and cluster.exclude leave no host", hint="exclude fewer hosts"
         )
     ordered = _head_first(left, request.cluster.head)
     return tuple(
@@ -44,18 +44,18 @@ def select(
 
 
 def match(key: str, texts: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """Return the names that `texts`, the value of `key`, stand for.
+    """Return the names that `texts`, the value of `key`, describe.
 
     Raises:
-        ConfigError: one of them is not `known`; the nearest is offered.
+        ConfigError: one of them is not `known`; the hint offers the nearest one.
     """
     valid = frozenset(known)
     names: list[str] = []
     for text in texts:
         if ":" in text and text not in valid:
             raise ConfigError(
-                f"`{key}` names `{text}`: single devices of a host cannot be chosen here",
-                hint="name the host alone, and set CUDA_VISIBLE_DEVICES on that node",
+                f"`{key}` names `{text}`: single devices of a host cannot be chosen",
+                hint="name only the host, and set CUDA_VISIBLE_DEVICES on that node",
             )
         try:
             names += expand(text)
@@ -72,10 +72,10 @@ def match(key: str, texts: Iterable[str], known: Iterable[str]) -> tuple[str, ..
 def _head_first(hosts: list[Candidate], head: str) -> list[Candidate]:
     if not head:
         return hosts
-    found = [replace(host, spare=False) for host in hosts if host.name == head]
-    if not found:
+    named = [replace(host, spare=False) for host in hosts if host.name == head]
+    if not named:
         raise _no_such_host("cluster.head", head, [host.name for host in hosts])
-    return found + [host for host in hosts if host.name != head]
+    return named + [host for host in hosts if host.name != head]
 
 
 def _no_such_host(key: str, name: str, names: Sequence[str]) -> ConfigError:
@@ -83,39 +83,39 @@ def _no_such_host(key: str, name: str, names: Sequence[str]) -> ConfigError:
     guess = f"did you mean `{near}`? " if near else ""
     return ConfigError(
         f"`{key}` names `{name}`, which is not among the hosts",
-        hint=f"{guess}There are: {listing(names)}",
+        hint=f"{guess}The hosts are: {listing(names)}",
     )
 
 
-# Host lists in the short form that Slurm and hostfiles use: `gpu[01-16,20],login`. Pure.
+# Host lists in the short form of Slurm and hostfiles: `gpu[01-16,20],login`. Pure.
 MOST = 10_000
-"""Hosts that one text may stand for; more are surely a slip of the finger."""
+"""Hosts that one text may describe; more must be a typo."""
 
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def expand(text: str) -> tuple[str, ...]:
-    """Return the names that one name with ranges stands for; the last bracket counts fastest.
+    """Return the names that a name with ranges describes; the last bracket varies fastest.
 
     Raises:
-        ValueError: the brackets cannot be read; the message says why.
+        ValueError: the brackets cannot be read.
     """
-    fixed = _BRACKETS.split(text)  # texts between brackets at even places, their insides at odd
+    fixed = _BRACKETS.split(text)  # text outside of brackets at even places, inside at odd places
     outside = fixed[::2]
     if any("[" in part or "]" in part for part in outside):
-        raise ValueError("a bracket is not closed, or stands inside another")
+        raise ValueError("a bracket is not closed, or is inside another one")
     choices = [_numbers(inside) for inside in fixed[1::2]]
     names = 1
     for each in choices:
         names *= len(each)
     if names > MOST:
-        raise ValueError(f"it stands for {names} hosts, more than {MOST}")
+        raise ValueError(f"it describes {names} hosts, more than {MOST}")
     return tuple(_join(outside, numbers) for numbers in itertools.product(*choices))
 
 
 def split(text: str) -> Iterator[str]:
-    """Cut a list at the commas that stand outside of brackets."""
+    """Split a list at the commas outside of brackets."""
     depth = start = 0
     for place, letter in enumerate(text):
         depth += {"[": 1, "]": -1}.get(letter, 0)
@@ -126,7 +126,7 @@ def split(text: str) -> Iterator[str]:
 
 
 def listing(names: Sequence[str], most: int = 8) -> str:
-    """Return names for a sentence; of very many only the first."""
+    """Return names for a sentence; only the first of very many."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
@@ -141,11 +141,11 @@ def _numbers(inside: str) -> list[str]:
     for part in inside.split(","):
         found = _RANGE.fullmatch(part.strip())
         if not found:
-            raise ValueError(f"`{part.strip()}` is no number and no range such as 1-4")
+            raise ValueError(f"`{part.strip()}`: expected a number or a range such as 1-4")
         first, last = found.group(1), found.group(2) or found.group(1)
         if int(last) < int(first):
             raise ValueError(f"the range {part.strip()} goes backwards")
         if int(last) - int(first) >= MOST:
-            raise ValueError(f"the range {part.strip()} stands for more than {MOST} hosts")
+            raise ValueError(f"the range {part.strip()} describes more than {MOST} hosts")
         numbers += [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
     return numbers

@@ -15,7 +15,7 @@ from launcher.specs.cluster import read_counts
 
 
 def candidates(request: NodesRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
-    """Return the nodes of the allocation in Slurm's order, all of its parts after each other."""
+    """Return the nodes of the allocation in the order of Slurm, part by part."""
     allocation = read(environ)
     hosts = [
         _candidate(place, node, allocation.visible_gpus)
@@ -59,16 +59,16 @@ def _notes(allocation: Allocation, request: NodesRequest) -> Iterable[str]:
         if max(tasks) > 1 and tasks != gpus:
             yield (
                 f"one rank for each GPU of a node, not the tasks of {allocation.tasks_from}; "
-                "slots=N says otherwise"
+                "slots=N overrides it"
             )
     elif max(tasks) > 1:
         shown = listing([str(count) for count in tasks])
-        yield f"ranks per node from {allocation.tasks_from}: {shown}; slots=N says otherwise"
+        yield f"ranks per node from {allocation.tasks_from}: {shown}; slots=N overrides it"
     if len(set(tasks)) > 1 and allocation.tasks_from == "SLURM_TASKS_PER_NODE" and not any(gpus):
         yield "Slurm fills one node after the other; --ntasks-per-node=N gives all the same number"
 
 
-# What Slurm says of an allocation in the environment of a job. Pure: a mapping to a value.
+# What the environment of a job says about its allocation. Pure.
 _PART = "_HET_GROUP_"
 _FIRST_PART = f"{_PART}0"
 
@@ -78,35 +78,35 @@ class AllocatedNode:
     """One node of an allocation."""
 
     name: str
-    """By which Slurm knows it: `SLURMD_NODENAME` over there."""
+    """Name in Slurm: `SLURMD_NODENAME` on the node."""
     tasks: int
-    """Tasks that Slurm would start on it; 1 when the job did not ask for a number of tasks."""
+    """Tasks that Slurm starts on it; 1 if the job requests no number of tasks."""
     cpus: int
     gpus: int
-    """GPUs of the job on it, as far as Slurm says; 0 also when it does not say."""
+    """GPUs of the job on it; 0 if Slurm does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Allocation:
-    """The nodes of a job in Slurm's order: those of all parts of a heterogeneous job."""
+    """The nodes of a job in the order of Slurm, including all parts of a heterogeneous job."""
 
     job_id: str
     nodes: tuple[AllocatedNode, ...]
     tasks_from: str
-    """The variable that the tasks were read from; empty when the job asked for none."""
+    """The variable with the number of tasks; empty if the job requests none."""
     visible_gpus: tuple[str, ...] = ()
-    """Devices of the job on the node where this was read, as `CUDA_VISIBLE_DEVICES` has them."""
+    """Devices of the job on this node, as `CUDA_VISIBLE_DEVICES` writes them."""
 
 
 def read(environ: Mapping[str, str]) -> Allocation:
-    """Return the allocation that a process in a job finds in its environment.
+    """Return the allocation that the environment of a job describes.
 
     Raises:
-        ConfigError: this is no job, or its variables cannot be read.
+        ConfigError: this is not a job, or its variables cannot be read.
     """
     if not environ.get("SLURM_JOB_ID"):
         raise ConfigError(
-            "cluster=slurm: this is not inside an allocation of Slurm",
+            "cluster=slurm: this is not inside a Slurm allocation",
             context="SLURM_JOB_ID is not set",
             hint="call the launcher in a batch script, or inside `salloc -N2`",
         )

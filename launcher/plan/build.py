@@ -28,7 +28,7 @@ _PORTS = 10_000  # ends at 29,999: below the ephemeral range of Linux (32,768 to
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRequest:
-    """All that a plan depends on."""
+    """Everything that a plan depends on."""
 
     run_id: str
     attempt: int
@@ -43,24 +43,24 @@ class PlanRequest:
     port: int | None = None
     """Rendezvous port that the user pinned; None derives one from the run."""
     port_try: int = 0
-    """How many derived ports were found busy so far."""
+    """How many derived ports were busy so far."""
     grace_s: float = 60.0
-    """Seconds a rank gets between the wish to stop and SIGKILL."""
+    """Seconds that a rank gets between the stop request and SIGKILL."""
     logical_shards: int | None = None
-    """Into how many parts every global batch is cut; None: into one for each rank."""
+    """Number of parts of every global batch; None: one for each rank."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Extra variables for the ranks."""
     code: CodeSnapshot | None = None
-    """The copy that `program` is part of."""
+    """The code snapshot that contains `program`."""
     notes: tuple[str, ...] = ()
-    """Choices that were made before, to be shown with those made here."""
+    """Earlier choices, to be shown with those made here."""
 
 
 def build(request: PlanRequest) -> Plan:
     """Build the plan of one attempt.
 
     Raises:
-        ConfigError: the backend cannot do what the cluster asks, or there are more ranks than work.
+        ConfigError: the backend cannot do this on the cluster, or there are more ranks than shards.
     """
     cluster = request.cluster
     _check_shards(request)
@@ -111,7 +111,7 @@ def build(request: PlanRequest) -> Plan:
 
 
 def port(run_id: str, attempt: int, port_try: int) -> int:
-    """Return a port that follows from the run: below those that Linux gives out by itself."""
+    """Return a port derived from the run, below the ephemeral ports of Linux."""
     seed = f"{run_id}/{attempt}/{port_try}"
     return _FIRST_PORT + zlib.crc32(seed.encode()) % _PORTS
 
@@ -120,8 +120,8 @@ def _check_shards(request: PlanRequest) -> None:
     count, ranks = request.logical_shards, sum(node.slots for node in request.cluster.nodes)
     if count is not None and ranks > count:
         raise ConfigError(
-            f"{ranks} ranks cannot share logical_shards={count}: some would have nothing to do",
-            hint=f"take at most {count} ranks in all; a new run may have more shards",
+            f"{ranks} ranks cannot share logical_shards={count}: some would have no work",
+            hint=f"use at most {count} ranks in total; a new run may have more shards",
         )
 
 

@@ -1,4 +1,4 @@
-"""The variables that every command carries, on top of the inherited environment."""
+"""The variables of every command, on top of the inherited environment."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from launcher.specs import Cluster, Node, RunLayout
 from launcher.specs.cluster import write_counts
 
 OFFLINE: Mapping[str, str] = {
-    # Everything was staged before the ranks start: a rank that reaches for a hub would race with
-    # its peers for one cache, and would make the run depend on the network.
+    # All data was staged before the ranks start. A rank that contacts a hub would race with its
+    # peers for one cache, and the run would depend on the network.
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
 }
 
 _ALWAYS: Mapping[str, str] = {
-    # Threads that wait must sleep: ranks that share cores would take them from each other.
+    # Waiting threads must sleep: ranks may share cores.
     "OMP_WAIT_POLICY": "PASSIVE",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
@@ -27,7 +27,7 @@ _ALWAYS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentRequest:
-    """What the variables of a node depend on."""
+    """Input of `of_nodes`."""
 
     run_id: str
     attempt: int
@@ -38,12 +38,12 @@ class EnvironmentRequest:
     grace_s: float
     staged: bool
     logical_shards: int | None = None
-    """None: every rank is a shard of its own."""
+    """None: each rank is one shard."""
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
 def device(cluster: Cluster) -> str:
-    """Return `cuda` when the nodes were given GPUs, else `cpu`."""
+    """Return `cuda` if any node has GPUs, else `cpu`."""
     return "cuda" if any(node.gpus for node in cluster.nodes) else "cpu"
 
 
@@ -58,7 +58,7 @@ def gpus_are_shared(cluster: Cluster) -> bool:
 
 
 def of_nodes(request: EnvironmentRequest) -> dict[int, dict[str, str]]:
-    """Return the variables of each node's command; what the user set wins over what we choose."""
+    """Return the variables for each node's command. Those that the user set win over ours."""
     cluster = request.cluster
     shared = {
         **_identity(request),
@@ -99,7 +99,7 @@ def _of_node(node: Node) -> dict[str, str]:
     return {
         "LAUNCHER_NODE_RANK": str(node.node_rank),
         "LAUNCHER_NODE_NAME": node.name,
-        # Ranks that each take all cores fight for them; measured 0.09 against 0.40 steps/s with
+        # Ranks that each use all cores slow each other down: 0.09 instead of 0.40 steps/s with
         # four BERT ranks on two cores.
         "OMP_NUM_THREADS": str(max(1, node.cpus // max(1, node.slots))),
         "CUDA_VISIBLE_DEVICES": ",".join(node.gpus),
@@ -107,11 +107,11 @@ def _of_node(node: Node) -> dict[str, str]:
 
 
 def _interfaces(cluster: Cluster) -> Callable[[Node], dict[str, str]]:
-    """Return what tells a node by which interface it reaches the others.
+    """Return a function that gives a node the variables for its network interface.
 
-    Gloo otherwise binds what the host name resolves to, which may be no address at all. Names of
-    interfaces may differ between nodes. Gloo takes one name; NCCL takes it for the beginning of
-    names, unless there is a `=` before it.
+    Without them, Gloo binds to the address of the host name, which other nodes may not reach. The
+    names of interfaces may differ between nodes. Gloo takes one name. NCCL takes it as a prefix,
+    unless a `=` precedes it.
     """
     if all(node.address.startswith("127.") for node in cluster.nodes):
         return lambda _: {"GLOO_SOCKET_IFNAME": "lo"}

@@ -191,4 +191,4 @@ def test_a_pinned_port_that_is_in_use_on_the_head_is_told(lab: Lab, script: Path
         holder.kill_tree()
         holder.wait()
     assert done.returncode == 3
-    assert "port 29500 is in use there" in done.stderr
+    assert "port 29500 is in use" in done.stderr

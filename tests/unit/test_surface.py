@@ -27,7 +27,7 @@ EXPORTED = {
     "launcher.errors": [
         *("CheckpointError", "ConfigError", "EngineMissingError", "Interrupted", "LauncherError"),
         *("NotRequeueable", "PreflightError", "SavedForRequeue", "StagingError", "TrainingError"),
-        *("UnknownNameError", "nearest"),
+        *("UnknownNameError", "nearest", "require"),
     ],
     "launcher.runtime": ["Engine", "RankContext", "Shard", "Vote", "init"],
 }

@@ -1,9 +1,9 @@
-"""Runs on every node at once and measures, pair after pair, how fast two nodes talk through gloo.
+"""Runs on all nodes together and measures the connection of each pair through gloo.
 
-Self-contained: a transport sends this text to a Python there, which needs torch. Every node goes
-through its pairs in the same order, so two nodes wait for each other and for nobody else. A pair
-meets in a store of its own, at a port of its own: one that fails leaves the others alone. When the
-time is over it tells what it has; a call into gloo that hangs cannot be interrupted, only left.
+A transport sends this text to a Python with torch on each node. All nodes measure their pairs in
+the same order, so two nodes wait only for each other. Each pair has its own store at its own port,
+so a pair that fails does not affect the others. After the time limit the program prints what it
+has: a call into gloo that hangs cannot be interrupted.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _MEASURED_S = 0.1
 _TIMES = 4
 
 
-class Answer:
-    """What is known so far; told once, by whoever is first: the end or the clock."""
+class Report:
+    """The results so far. It is printed once: at the end, or at the time limit."""
 
     def __init__(self, limit_s: float) -> None:
         self.pairs: dict[str, Request] = {}
         self._lock = threading.Lock()
-        clock = threading.Timer(limit_s, self.tell)
+        clock = threading.Timer(limit_s, self.finish)
         clock.daemon = True
         clock.start()
 
-    def tell(self) -> None:
-        """Print the answer and leave, whatever else still runs."""
+    def finish(self) -> None:
+        """Print the report and exit, even if other threads still run."""
         with self._lock:
             sys.stdout.write(json.dumps({"pairs": self.pairs}))
             sys.stdout.flush()
@@ -44,10 +44,10 @@ class Answer:
 
 
 def measure(distributed: Any, torch: Any, *, first: bool) -> Request:
-    """Return seconds of a way there and back, and bytes per second; `first` of the two leads."""
+    """Return the round trip time and the bytes per second; the `first` of the two leads."""
     peer, small = (1 if first else 0), torch.zeros(1)
 
-    def there_and_back(there: Any, back: Any) -> float:
+    def round_trip(there: Any, back: Any) -> float:
         began = time.monotonic()
         if first:
             distributed.send(there, peer)
@@ -57,19 +57,19 @@ def measure(distributed: Any, torch: Any, *, first: bool) -> Request:
             distributed.send(there, peer)
         return time.monotonic() - began
 
-    there_and_back(small, small.clone())  # connects
-    pings = sorted(there_and_back(small, small.clone()) for _ in range(_PINGS))
+    round_trip(small, small.clone())  # connects
+    pings = sorted(round_trip(small, small.clone()) for _ in range(_PINGS))
     probe = torch.zeros(_FIRST_BYTES, dtype=torch.uint8)
-    seconds = there_and_back(probe, probe.clone())
-    # The leader decides for both how much is sent, so that a slow link does not take long.
+    seconds = round_trip(probe, probe.clone())
+    # The first one decides how much both send, so that a slow connection does not take long.
     size = torch.tensor([_FIRST_BYTES / seconds * _MEASURED_S])
     distributed.broadcast(size, 0)
     large = torch.zeros(int(min(max(float(size), _FIRST_BYTES), _MOST_BYTES)), dtype=torch.uint8)
-    best = min(there_and_back(large, large.clone()) for _ in range(_TIMES))
+    best = min(round_trip(large, large.clone()) for _ in range(_TIMES))
     return {"latency_s": pings[len(pings) // 2], "bytes_per_s": 2 * len(large) / best}
 
 
-def meet(pair: Request, torch: Any, distributed: Any) -> Request:
+def measure_pair(pair: Request, torch: Any, distributed: Any) -> Request:
     """Measure one pair."""
     timeout = timedelta(seconds=pair["limit_s"])
     store = distributed.TCPStore(
@@ -79,33 +79,33 @@ def meet(pair: Request, torch: Any, distributed: Any) -> Request:
         "gloo", store=store, rank=0 if pair["first"] else 1, world_size=2, timeout=timeout
     )
     try:
-        found = measure(distributed, torch, first=pair["first"])
+        result = measure(distributed, torch, first=pair["first"])
         distributed.barrier()
     finally:
         distributed.destroy_process_group()
-    return found
+    return result
 
 
 def main() -> None:
     """Answer one request."""
     request: Request = json.load(sys.stdin)
-    answer = Answer(request["limit_s"])
+    report = Report(request["limit_s"])
     if request["interface"]:
         os.environ["GLOO_SOCKET_IFNAME"] = request["interface"]
     os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
     try:
-        import torch  # noqa: PLC0415 - takes seconds: the clock above has to run already
+        import torch  # noqa: PLC0415 - takes seconds: the time limit must be active before
         from torch import distributed  # noqa: PLC0415
     except ImportError as error:
-        answer.pairs = {pair["name"]: {"problem": str(error)} for pair in request["pairs"]}
-        answer.tell()
+        report.pairs = {pair["name"]: {"problem": str(error)} for pair in request["pairs"]}
+        report.finish()
     for pair in request["pairs"]:
         try:
-            answer.pairs[pair["name"]] = meet(pair, torch, distributed)
+            report.pairs[pair["name"]] = measure_pair(pair, torch, distributed)
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
-            answer.pairs[pair["name"]] = {"problem": f"{type(error).__name__}: {reason}"[:300]}
-    answer.tell()
+            report.pairs[pair["name"]] = {"problem": f"{type(error).__name__}: {reason}"[:300]}
+    report.finish()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Runs on every node at once and finds at which addresses they really reach each other.
+"""Runs on all nodes together and finds the addresses at which they reach each other.
 
-Self-contained: a transport sends this text to a Python there. Each node listens on its port at all
-its addresses, tries every address of its peers, and goes on listening until those that were to try
-it have told that they are done, or until its time is over. An address is proven by what answers
-there: a bridge such as docker0 has the same address on all machines, and leads to oneself.
+A transport sends this text to a Python on each node. Each node listens on its port at all its
+addresses, tries every address of its peers, and keeps listening until all peers are done or its
+time is over. The answer proves which node an address belongs to: a bridge such as docker0 has the
+same address on all machines, and leads to the machine itself.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 
 Request = dict[str, Any]
 
-_ATTEMPT_S = 2.0  # room for one repeated SYN, which Linux sends after a second
+_ATTEMPT_S = 2.0  # time for one repeated SYN, which Linux sends after a second
 _PAUSE_S = 0.05
 _LINE_BYTES = 256
-_FINAL = (99, 101)  # EADDRNOTAVAIL, ENETUNREACH: trying again does not help
+_FINAL = (99, 101)  # EADDRNOTAVAIL, ENETUNREACH: a retry does not help
 
 
 class Listener:
-    """Answers who asks with its own name, and remembers who is done."""
+    """Answers each peer with its own name, and records which peers are done."""
 
     def __init__(self, request: Request) -> None:
         self._name = f"{request['nonce']} {request['rank']}\n".encode()
@@ -38,7 +38,7 @@ class Listener:
         _start(self._accept)
 
     def wait(self, seconds: float) -> None:
-        """Return when all who were to ask are done, or after `seconds`."""
+        """Return when all peers are done, or after `seconds`."""
         self._all_done.wait(max(0.0, seconds))
 
     def _accept(self) -> None:
@@ -60,7 +60,7 @@ class Listener:
 
 
 class Peer:
-    """Tries all addresses of one other node at once."""
+    """Tries all addresses of one other node in parallel."""
 
     def __init__(self, request: Request, peer: Request) -> None:
         self._rank, self._port = request["rank"], peer["port"]
@@ -70,7 +70,7 @@ class Peer:
         self._settle_s = request["settle_s"]
 
     def find(self) -> Request:
-        """Return address -> seconds for those that led there, address -> reason for the others."""
+        """Return address -> seconds of those that lead to the peer, address -> reason of others."""
         answers: queue.Queue[tuple[str, float | None, str]] = queue.Queue()
         for address in self._addresses:
             _start(self._try, address, answers)
@@ -86,7 +86,7 @@ class Peer:
                 failed[address] = reason
             else:
                 reached[address] = seconds
-                # The others may lead nowhere and take all our time; nobody needs them now.
+                # The others may time out, and one address is enough.
                 until = min(until, time.monotonic() + self._settle_s)
         for address in reached:
             self._talk(address, "done")
@@ -154,11 +154,11 @@ def main() -> None:
     request = json.load(sys.stdin)
     until = time.monotonic() + request["timeout_s"] + 1.5 * _ATTEMPT_S
     listener = Listener(request)
-    found: queue.Queue[tuple[int, Request]] = queue.Queue()
+    results: queue.Queue[tuple[int, Request]] = queue.Queue()
     peers: list[Request] = request["peers"]
     for peer in peers:
-        _start(_find, request, peer, found)
-    answer = {str(rank): each for rank, each in (found.get() for _ in peers)}
+        _start(_find, request, peer, results)
+    answer = {str(rank): each for rank, each in (results.get() for _ in peers)}
     listener.wait(until - time.monotonic())
     sys.stdout.write(json.dumps(answer))
     sys.stdout.flush()

@@ -56,8 +56,8 @@ def test_the_first_healthy_ones_are_taken_and_what_was_left_out_is_told() -> Non
     cluster = chosen(all_fit(b=ill("connection refused")), nodes=2)
     assert names(cluster) == ["a", "c"]
     assert [node.node_rank for node in cluster.nodes] == [0, 1]
-    assert any("b is left out: connection refused" in note for note in cluster.notes)
-    assert any("not used are d" in note for note in cluster.notes)
+    assert any("b is not used: connection refused" in note for note in cluster.notes)
+    assert any("not needed: d" in note for note in cluster.notes)
 
 
 def test_too_few_healthy_ones_name_each_with_its_reason() -> None:
@@ -77,7 +77,7 @@ def test_a_restart_goes_on_with_what_is_left_down_to_the_least() -> None:
     lost = all_fit(a=ill("lost"), b=ill("lost"))
     cluster = chosen(lost, at_least=2, min_nodes=2)
     assert names(cluster) == ["c", "d"]
-    assert any("going on with 2 of 4" in note for note in cluster.notes)
+    assert any("continuing with 2 of 4" in note for note in cluster.notes)
     with pytest.raises(PreflightError, match=r"cluster\.min_nodes=3"):
         chosen(lost, at_least=3)
 

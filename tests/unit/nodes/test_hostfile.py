@@ -55,7 +55,7 @@ def test_a_line_that_cannot_be_read_is_named_by_its_number() -> None:
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n"])
 def test_a_file_without_hosts_is_an_error(text: str) -> None:
-    with pytest.raises(ConfigError, match="names no host"):
+    with pytest.raises(ConfigError, match="has no hosts"):
         parse(text, "hosts.txt")
 
 
@@ -73,14 +73,14 @@ def test_a_folder_and_a_binary_file_are_told_as_what_they_are(tmp_path: Path) ->
     with pytest.raises(ConfigError, match="is a directory"):
         candidates(request(hostfile=str(tmp_path)))
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="is no text"):
+    with pytest.raises(ConfigError, match="is not a text file"):
         candidates(request(hostfile=str(tmp_path / "binary")))
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         candidates(request(hostfile=str(tmp_path / "none" / "hosts")))
-    assert f"there is no folder {tmp_path / 'none'}" in caught.value.hint
+    assert f"the folder {tmp_path / 'none'} does not exist" in caught.value.hint
 
 
 def test_hosts_of_the_command_line_are_written_as_in_a_file() -> None:

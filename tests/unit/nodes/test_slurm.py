@@ -75,7 +75,7 @@ def test_what_a_node_said_wins_over_what_slurm_says() -> None:
 def test_fewer_nodes_than_the_allocation_take_the_first_and_say_so() -> None:
     found = cluster(nodes=2)
     assert [node.name for node in found.nodes] == ["host1", "host2"]
-    assert any("not used are host3, host4" in note for note in found.notes)
+    assert any("not needed: host3, host4" in note for note in found.notes)
 
 
 def test_more_nodes_than_the_allocation_are_a_mistake() -> None:
@@ -116,7 +116,7 @@ def test_nodes_stand_in_slurms_order(text: str, expected: list[str]) -> None:
 
 
 def test_outside_of_a_job_it_says_so() -> None:
-    with pytest.raises(ConfigError, match="not inside an allocation") as caught:
+    with pytest.raises(ConfigError, match="not inside a Slurm allocation") as caught:
         read({})
     assert "salloc" in caught.value.hint
 

@@ -87,6 +87,7 @@ def test_cuda_without_a_gpu_is_refused(
     assert "device=cpu" in error.hint
 
 
+@pytest.mark.process
 def test_an_interpreter_that_does_not_exist_is_named(plan: Plan, layout: RunLayout) -> None:
     error = error_of(plan, layout, needs_of(plan.storage_root, python="/no/python"))
     assert "/no/python" in error.message

@@ -125,7 +125,7 @@ def test_too_few_nodes_for_a_restart_end_the_run_with_5_and_their_reasons(scene:
         if attempt == 1:
             return whole(attempt)
         raise PreflightError(
-            "1 of 2 hosts can be used, cluster.min_nodes=2 were asked for",
+            "1 of 2 hosts can be used, expected cluster.min_nodes=2",
             context="host1: no answer",
             hint="mend it",
         )
