@@ -10,12 +10,13 @@ import pytest
 
 # Without this, a failed assertion of a suite shows no values.
 pytest.register_assert_rewrite(
-    *(f"launcher.testing.{name}" for name in ("engines", "fetchers", "sources"))
+    *(f"launcher.testing.{name}" for name in ("engines", "fetchers", "sources", "transports"))
 )
 
 from launcher.testing.engines import EngineContract  # noqa: E402 - after the registration
 from launcher.testing.fetchers import FILES, SECRET, FetcherCase, FetcherContract  # noqa: E402
 from launcher.testing.sources import SourceContract  # noqa: E402
+from launcher.testing.transports import TransportContract  # noqa: E402
 
 __all__ = [
     "FILES",
@@ -24,4 +25,5 @@ __all__ = [
     "FetcherCase",
     "FetcherContract",
     "SourceContract",
+    "TransportContract",
 ]
