@@ -1,11 +1,11 @@
-"""Every key of the command line, typed, with what it means and which values are impossible.
+"""Every key of the command line: its type, its meaning, and the values that are impossible.
 
 The docstring under a field is its help text: `python -m launcher run --help` and docs/config.md
 print it.
 
-Pieces that live with their owner: `ModelConfig` and `DataConfig` in `launcher.staging.config`,
-`ClusterConfig` and `PreflightConfig` in `launcher.nodes.config`, `SlurmConfig` in
-`launcher.slurm.config`, `SuperviseConfig` in `launcher.supervise.config`.
+Some sections are declared by the room that uses them: `ModelConfig` and `DataConfig` in
+`launcher.staging.config`, `ClusterConfig` and `PreflightConfig` in `launcher.nodes.config`,
+`SlurmConfig` in `launcher.slurm.config`, `SuperviseConfig` in `launcher.supervise.config`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from launcher.supervise.config import SuperviseConfig
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 NAME_BYTES = 255
-PATH_BYTES = 3500  # of 4096: room for what we put below it
+PATH_BYTES = 3500  # of 4096: the rest is for the paths below it
 MOST = 10_000
-"""Of nodes, and of ranks on one."""
+"""Limit for nodes, and for ranks on one node."""
 
 
 class Device(StrEnum):
-    """Where the ranks compute. Names equal values: that is what OmegaConf compares."""
+    """Where the ranks compute. Names equal values, because OmegaConf compares the names."""
 
     auto = "auto"
     cpu = "cpu"
@@ -42,7 +42,7 @@ class Device(StrEnum):
 
 
 class Precision(StrEnum):
-    """Numbers that the forward and backward pass use."""
+    """Number format of the forward and backward pass."""
 
     auto = "auto"
     fp32 = "fp32"
@@ -50,7 +50,7 @@ class Precision(StrEnum):
 
 
 class Determinism(StrEnum):
-    """When a run that was moved or disturbed has bitwise the losses of one that was not."""
+    """When an interrupted or moved run has bitwise the same losses as one without interruption."""
 
     same_ranks = "same_ranks"
     logical_shards = "logical_shards"
@@ -69,10 +69,10 @@ class RecipeConfig:
     """What is trained."""
 
     name: str = ""
-    """Name of the recipe; the name of its file when it does not say."""
+    """Name of the recipe; by default the name of its file."""
     program: str = ""
-    """Python file that every rank runs; a relative path starts where you stand, or beside the
-    `conf/` that the recipe came from."""
+    """Python file that every rank runs; a relative path starts in the current folder, or beside the
+    `conf/` folder of the recipe."""
     description: str = ""
     """One line for `--help`."""
 
@@ -87,16 +87,16 @@ class BackendConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageConfig:
-    """The one place that all nodes see."""
+    """The storage that all nodes share."""
 
     root: str = "outputs"
-    """Folder of runs, checkpoints, staged models and data; absolute once loaded."""
+    """Folder for runs, checkpoints, staged models and data; every node must see it."""
 
     def __post_init__(self) -> None:
         local_root(self.root)
         longest = max(len(os.fsencode(name)) for name in self.root.split("/"))
         ok = longest <= NAME_BYTES and len(os.fsencode(self.root)) <= PATH_BYTES
-        require("storage.root", self.root, ok=ok, reason="no folder can have a name this long")
+        require("storage.root", self.root, ok=ok, reason="the name is too long for a folder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,44 +104,44 @@ class TrainConfig:
     """How a recipe trains."""
 
     max_steps: int = 0
-    """Optimiser steps after which training ends; 0 means that `train.epochs` decides."""
+    """Number of optimiser steps; 0 means that `train.epochs` decides."""
     epochs: int = 1
-    """Times that every sample is seen."""
+    """Number of passes over the data."""
     batch_size: int = 32
-    """Samples of one optimiser step over all ranks together, whatever `nodes` is."""
+    """Samples per optimiser step, over all ranks together."""
     micro_batch_size: int = 0
-    """Samples that a rank computes at once; its share is accumulated from such pieces.
-    0 takes the share whole."""
+    """Samples per forward pass of a rank; gradients are accumulated over them. 0 means the whole
+    share of the rank."""
     lr: float = 5e-5
     """Peak learning rate."""
     head_lr: float = 0.0
-    """Peak learning rate of the new head; 0 means `train.lr`."""
+    """Peak learning rate of the new classification head; 0 means `train.lr`."""
     weight_decay: float = 0.01
-    """Weight decay of AdamW; biases and norms have none."""
+    """Weight decay of AdamW, except for biases and norms."""
     warmup_ratio: float = 0.1
-    """Share of the steps in which the learning rate rises from 0."""
+    """Fraction of the steps for the linear warmup of the learning rate."""
     max_grad_norm: float = 1.0
-    """Gradients are clipped to this norm; 0 does not clip."""
+    """Maximum norm of the gradients; 0 disables clipping."""
     max_length: int = 128
-    """Tokens after which a text is cut."""
+    """Maximum number of tokens of a sample; the rest is cut off."""
     seed: int = 42
-    """Decides the order of samples, dropout and the new head."""
+    """Seed for the order of samples, dropout and the new head."""
     precision: Precision = Precision.auto
-    """auto takes bf16 on GPUs that have it, else fp32."""
+    """auto uses bf16 on GPUs that support it, else fp32."""
     compile: bool | str = "auto"
-    """Whether the model goes through `torch.compile`: auto (on GPUs), true, false."""
+    """Whether to use `torch.compile`: auto (on GPUs), true or false."""
     eval_every_steps: int = 0
-    """Evaluate after every so many steps; 0 only at the end."""
+    """Steps between evaluations; 0 evaluates only at the end."""
     log_every_steps: int = 10
-    """Print a line of progress after every so many steps."""
+    """Steps between lines of progress."""
     record_samples: bool = False
-    """Write the ids of the samples that each rank consumed, to count them."""
+    """Write the ids of the samples that each rank used."""
 
     def __post_init__(self) -> None:
         self._check_sizes()
         self._check_rates()
         ok = self.compile in (True, False, "auto")
-        require("train.compile", self.compile, ok=ok, reason="it is auto, true or false")
+        require("train.compile", self.compile, ok=ok, reason="expected auto, true or false")
 
     def _check_sizes(self) -> None:
         for name in ("epochs", "batch_size", "max_length", "log_every_steps"):
@@ -154,7 +154,7 @@ class TrainConfig:
             "train.micro_batch_size",
             self.micro_batch_size,
             ok=self.micro_batch_size <= self.batch_size,
-            reason=f"a rank's piece cannot be larger than `train.batch_size={self.batch_size}`",
+            reason=f"it cannot be larger than `train.batch_size={self.batch_size}`",
         )
 
     def _check_rates(self) -> None:
@@ -163,7 +163,9 @@ class TrainConfig:
             value = getattr(self, name)
             require(f"train.{name}", value, ok=0 <= value < 1e9, reason="it cannot be negative")
         ok = 0 <= self.warmup_ratio <= 1
-        require("train.warmup_ratio", self.warmup_ratio, ok=ok, reason="a share is 0 to 1")
+        require(
+            "train.warmup_ratio", self.warmup_ratio, ok=ok, reason="expected a fraction from 0 to 1"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +173,9 @@ class CheckpointConfig:
     """When checkpoints are written and kept."""
 
     every_steps: int = 100
-    """Save after every so many optimiser steps; 0 only at the end and when asked to stop."""
+    """Optimiser steps between checkpoints; 0 saves only at the end and on a stop request."""
     keep: int = 2
-    """How many of the newest stay; at least 2, since the newest may turn out damaged."""
+    """Number of newest checkpoints to keep; at least 2, since the newest may be damaged."""
 
     def __post_init__(self) -> None:
         ok = self.every_steps >= 0
@@ -195,43 +197,43 @@ class LaunchConfig:
     """frozen runs the code snapshot of the run's first start; new takes a new snapshot and resumes
     with it; shared runs the code in place, where all nodes must see it (docs/code-snapshot.md)."""
     nodes: int | str = "auto"
-    """How many nodes; auto takes all of a hostfile or an allocation. On one machine they share its
-    cores and GPUs, and auto is 1."""
+    """Number of nodes; auto uses all of a hostfile or an allocation. On one machine the nodes share
+    its cores and GPUs, and auto is 1."""
     slots: int | str = "auto"
-    """Ranks on each node; auto takes one for each GPU of the node, and one without GPUs."""
+    """Ranks on each node; auto is one for each GPU, or one on a node without GPUs."""
     device: Device = Device.auto
-    """Where the ranks compute; auto takes CUDA where there is any."""
+    """Where the ranks compute; auto uses CUDA if it is available."""
     backend: BackendConfig = field(default_factory=BackendConfig)
     """What starts and connects the ranks."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     """Where the nodes come from."""
     model: ModelConfig = field(default_factory=ModelConfig)
-    """Model to start from: a name of ours, or any source as a URI."""
+    """Model to start from: one of the names, or any source as a URI."""
     data: DataConfig = field(default_factory=DataConfig)
-    """Data to train on: a name of ours, or any source as a URI."""
+    """Data to train on: one of the names, or any source as a URI."""
     storage: StorageConfig = field(default_factory=StorageConfig)
-    """The one place that all nodes see."""
+    """The storage that all nodes share."""
     run_id: str = ""
-    """Name of the run, kept over restarts; made from recipe and time when empty."""
+    """Name of the run, the same over restarts; made from recipe and time if empty."""
     resume: str = "auto"
-    """auto goes on from the newest checkpoint if there is one, never starts at 0, required insists
-    on one, digits name its step."""
+    """auto resumes from the newest checkpoint if there is one, never starts at step 0, required
+    fails without one, digits are the step to resume from."""
     determinism: Determinism = Determinism.same_ranks
-    """Where the losses of a run are bitwise repeatable: at the same number of ranks, or at any
-    number and under any engine, which costs time (docs/engines.md)."""
+    """When losses are bitwise repeatable: with the same number of ranks, or with any number and any
+    engine, which costs time (docs/engines.md)."""
     logical_shards: int = 8
-    """With `determinism=logical_shards`: into how many parts every global batch is cut; as many
-    ranks can share the work."""
+    """With `determinism=logical_shards`: number of parts of every global batch, and largest number
+    of ranks."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """How the recipe trains."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     """When checkpoints are written and kept."""
     supervise: SuperviseConfig = field(default_factory=SuperviseConfig)
-    """What happens when ranks fail, hang or are asked to stop."""
+    """What happens when ranks fail, hang or must stop."""
     preflight: PreflightConfig = field(default_factory=PreflightConfig)
     """What must be true before anything is started."""
     params: dict[str, Any] = field(default_factory=dict)
-    """Free values for recipes of your own: `params.depth=3`."""
+    """Values of any name for your own recipes: `params.depth=3`."""
     env: dict[str, str] = field(default_factory=dict)
     """Extra environment variables of the ranks: `env.NCCL_DEBUG=INFO`. Secrets are inherited."""
 
@@ -246,13 +248,13 @@ class LaunchConfig:
 
     @property
     def fixed_shards(self) -> int | None:
-        """Into how many parts every global batch is cut; None: into one for each rank."""
+        """Number of parts of every global batch; None: one for each rank."""
         fixed = self.determinism is Determinism.logical_shards
         return self.logical_shards if fixed else None
 
     @property
     def nodes_request(self) -> NodesRequest:
-        """Which nodes are asked for; `auto` leaves a number to the source."""
+        """Which nodes the run asks for; the source decides what is `auto`."""
         return NodesRequest(
             cluster=self.cluster,
             nodes=self.nodes if isinstance(self.nodes, int) else None,
@@ -264,20 +266,20 @@ class LaunchConfig:
         count, batch = self.logical_shards, self.train.batch_size
         require("logical_shards", count, ok=count >= 1, reason="it must be at least 1")
         ok = self.fixed_shards is None or count <= batch
-        reason = f"a shard has at least one of the `train.batch_size={batch}` samples"
+        reason = f"there are only `train.batch_size={batch}` samples for the shards"
         require("logical_shards", count, ok=ok, reason=reason)
 
 
 def _check_count(key: str, count: int | str) -> None:
     """A typo must not make a plan that fills the memory."""
     ok = count == "auto" if isinstance(count, str) else count >= 1
-    require(key, count, ok=ok, reason="it is auto, or a count of at least 1")
+    require(key, count, ok=ok, reason="expected auto, or a number of at least 1")
     ok = isinstance(count, str) or count <= MOST
     require(key, count, ok=ok, reason=f"more than {MOST} must be a typo")
 
 
 def check_run_id(run_id: str) -> None:
-    """Refuse a run id that could not be the name of one folder."""
+    """Refuse a run id that cannot be the name of one folder."""
     if not RUN_ID.fullmatch(run_id):
         cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", run_id).strip("-.")[:128] or "my-run"
         raise ConfigError(
@@ -295,17 +297,17 @@ def _check_env(env: Mapping[str, str]) -> None:
             )
         if name.startswith("LAUNCHER_"):
             raise ConfigError(
-                f"`env.{name}`: the names LAUNCHER_* are set by the launcher itself",
+                f"`env.{name}`: the launcher itself sets the variables LAUNCHER_*",
                 hint="choose another name, or use the key that sets it: "
                 "`python -m launcher run --help`",
             )
         if names_a_secret(name):
             raise ConfigError(
-                f"`env.{name}` looks like a secret, and those never stand on a command line",
+                f"`env.{name}` looks like a secret, and secrets never belong on a command line",
                 hint=f"export {name} in your shell: the ranks inherit it",
             )
 
 
 def default_root() -> str:
-    """Return the absolute `storage.root` of a command that names none."""
+    """Return the absolute default of `storage.root`."""
     return str(local_root(os.environ.get("LAUNCHER_STORAGE_ROOT", "outputs")))

@@ -101,8 +101,8 @@ class Launch:
     def with_nodes(self, attempt: int) -> Launch:
         """Find the nodes of the next attempt, and test whether they can write in the storage."""
         at_least = None if attempt == 1 else self.config.cluster.min_nodes
-        found = find(node_needs(self.config, attempt, write=True), at_least=at_least)
-        return replace(self, nodes={attempt: found})
+        nodes = find(node_needs(self.config, attempt, write=True), at_least=at_least)
+        return replace(self, nodes={attempt: nodes})
 
     def next_plan(self) -> Plan:
         attempt = next_generation(self.layout.checkpoints)
@@ -167,12 +167,12 @@ class Launch:
         """Return the note on a run that continues beyond its earlier end."""
         if self.config.resume == "never":
             return ()
-        found = compare.longer(self._require_same_run())
-        if not found:
+        longer = compare.longer(self._require_same_run())
+        if not longer:
             return ()
         note = (
-            f"the run is made longer: {found}. A learning rate that falls towards the end of "
-            "training is, from here on, that of the longer run"
+            f"the run is made longer: {longer}. A learning rate that decays until the end of "
+            "training follows the longer schedule from now on"
         )
         return (note,)
 

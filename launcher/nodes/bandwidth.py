@@ -76,19 +76,19 @@ class Connections:
     @property
     def odd(self) -> tuple[tuple[Connection, str], ...]:
         """Pairs that are slow or failed, each with what is wrong."""
-        found = ((each, self.complaint(each)) for each in self.connections)
-        return tuple((each, complaint) for each, complaint in found if complaint)
+        judged = ((each, self.complaint(each)) for each in self.connections)
+        return tuple((each, complaint) for each, complaint in judged if complaint)
 
     def culprits(self, order: Sequence[str]) -> tuple[str, ...]:
         """Return the nodes without which no bad pair is left; in a tie the last of `order`."""
         left = [(pair.one, pair.other) for pair, _ in self.odd]
-        found = []
+        culprits = []
         while left:
             count = Counter(name for pair in left for name in pair)
             worst = max(count, key=lambda name: (count[name], order.index(name)))
-            found.append(worst)
+            culprits.append(worst)
             left = [pair for pair in left if worst not in pair]
-        return tuple(found)
+        return tuple(culprits)
 
 
 def measure(
@@ -105,11 +105,11 @@ def measure(
     """
     ranks = {each.name: each.node_rank for each in nodes}
     chosen = pairs([each.node_rank for each in nodes], full_mesh=MOST_FULL)
-    found = ask(transport, nodes, addresses, chosen, timeout_s=timeout_s)
-    again = [(ranks[pair.one], ranks[pair.other]) for pair, _ in found.odd]
+    first = ask(transport, nodes, addresses, chosen, timeout_s=timeout_s)
+    again = [(ranks[pair.one], ranks[pair.other]) for pair, _ in first.odd]
     if not again:
-        return found
-    return better(found, ask(transport, nodes, addresses, again, timeout_s=timeout_s))
+        return first
+    return better(first, ask(transport, nodes, addresses, again, timeout_s=timeout_s))
 
 
 def better(one: Connections, other: Connections) -> Connections:
@@ -117,10 +117,8 @@ def better(one: Connections, other: Connections) -> Connections:
     again = {pair.name: pair for pair in other.measured}
 
     def best(pair: Connection) -> Connection:
-        found = again.get(pair.name)
-        if found is None or found.bytes_per_s < pair.bytes_per_s:
-            return pair
-        return found
+        second = again.get(pair.name)
+        return second if second and second.bytes_per_s >= pair.bytes_per_s else pair
 
     return Connections(connections=tuple(best(pair) for pair in one.connections))
 
@@ -183,16 +181,16 @@ def _read(
         if problem:
             return Connection(one=one, other=other, problem=f"{nodes[rank].name}: {problem}")
     # Both measured the same connection: take the values of the first.
-    found = (answers[pair[0]].value or {})["pairs"][f"{pair[0]} {pair[1]}"]
+    result = (answers[pair[0]].value or {})["pairs"][f"{pair[0]} {pair[1]}"]
     return Connection(
-        one=one, other=other, latency_s=found["latency_s"], bytes_per_s=found["bytes_per_s"]
+        one=one, other=other, latency_s=result["latency_s"], bytes_per_s=result["bytes_per_s"]
     )
 
 
 def _problem(answer: Answer, pair: str) -> str:
     if answer.value is None:
         return answer.problem
-    found = answer.value["pairs"].get(pair)
-    if found is None:
+    result = answer.value["pairs"].get(pair)
+    if result is None:
         return "not finished in time"
-    return str(found.get("problem", ""))
+    return str(result.get("problem", ""))

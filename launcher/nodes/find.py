@@ -187,10 +187,10 @@ def _own_launcher() -> OwnLauncher:
 
 def _resolve(node: Node) -> tuple[str, ...]:
     try:
-        found = socket.getaddrinfo(node.address or node.name, None, type=socket.SOCK_STREAM)
+        known = socket.getaddrinfo(node.address or node.name, None, type=socket.SOCK_STREAM)
     except OSError:
         return ()
-    return tuple(str(each[4][0]) for each in found)
+    return tuple(str(each[4][0]) for each in known)
 
 
 def _resolved(named: Mapping[int, Future[tuple[str, ...]]]) -> dict[int, tuple[str, ...]]:

@@ -110,18 +110,19 @@ def _torch(node: _Subject) -> Cell:
 
 
 def _launcher(node: _Subject) -> Cell:
-    here, own = node.facts.version(LAUNCHER), node.own
+    version, own = node.facts.version(LAUNCHER), node.own
     if node.needs.brings_launcher:
-        what = f"launcher {here} is installed, but the run brings its own {own.version}"
-        return _odd(here, what) if here not in ("", own.version) else Cell(text=here or "brought")
+        if version in ("", own.version):
+            return Cell(text=version or "brought")
+        return _odd(version, f"launcher {version} is installed, but the run uses {own.version}")
     hint = f"install the same version there: `{node.facts.executable} -m pip install ...`"
-    if not here and not node.facts.code:
+    if not version and not node.facts.code:
         return _bad("missing", f"the launcher is not installed for {node.facts.executable}", hint)
-    if here and here != own.version:
-        return _bad(here, f"launcher {here}, expected {own.version} as on this machine", hint)
+    if version and version != own.version:
+        return _bad(version, f"launcher {version}, expected {own.version} as on this machine", hint)
     if node.facts.code != own.code and "code" not in node.facts.problems:
         return _odd("other code", "the files of its launcher differ from those on this machine")
-    return Cell(text=here or "checkout")
+    return Cell(text=version or "checkout")
 
 
 def _packages(node: _Subject) -> Cell:
@@ -261,15 +262,15 @@ _BETWEEN_NODES = frozenset({"head", "network"})
 _MAY_BE_UNKNOWN = frozenset({"gpus", "head", "packages", "tmp"})
 
 
-def _compared(what: str, here: str, usual: str) -> Cell:
+def _compared(what: str, version: str, usual: str) -> Cell:
     """Another patch level or build is worth a note; another release cannot be used."""
-    if here == usual:
-        return (
-            Cell(text=here or "missing") if here else _bad("missing", f"no {what}", _install(what))
-        )
-    text = here or "missing"
+    if version and version == usual:
+        return Cell(text=version)
+    if not version and not usual:
+        return _bad("missing", f"{what} is missing", _install(what))
+    text = version or "missing"
     sentence = f"{what} {text}, most nodes have {usual or 'none'}"
-    if here and usual and same_release(here, usual):
+    if version and usual and same_release(version, usual):
         return _odd(text, sentence)
     return _bad(text, sentence, _install(what))
 

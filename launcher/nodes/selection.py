@@ -139,10 +139,10 @@ def _join(outside: list[str], numbers: tuple[str, ...]) -> str:
 def _numbers(inside: str) -> list[str]:
     numbers: list[str] = []
     for part in inside.split(","):
-        found = _RANGE.fullmatch(part.strip())
-        if not found:
+        limits = _RANGE.fullmatch(part.strip())
+        if not limits:
             raise ValueError(f"`{part.strip()}`: expected a number or a range such as 1-4")
-        first, last = found.group(1), found.group(2) or found.group(1)
+        first, last = limits.group(1), limits.group(2) or limits.group(1)
         if int(last) < int(first):
             raise ValueError(f"the range {part.strip()} goes backwards")
         if int(last) - int(first) >= MOST:

@@ -137,7 +137,7 @@ class _Part:
 
     @property
     def tasks_from(self) -> str:
-        # Slurm sets SLURM_TASKS_PER_NODE always; to what was asked only if tasks were asked for.
+        # Slurm always sets SLURM_TASKS_PER_NODE, but it counts only if the job requests tasks.
         if self._text("SLURM_NTASKS_PER_NODE"):
             return "SLURM_NTASKS_PER_NODE"
         return "SLURM_TASKS_PER_NODE" if self._text("SLURM_NTASKS") else ""
@@ -159,11 +159,11 @@ class _Part:
         return names
 
     def _counts(self, name: str, nodes: int) -> tuple[int, ...]:
-        found = self._read(name) if name else ()
-        if found and len(found) != nodes:
-            reason = f"it is about {len(found)} nodes, not {nodes}"
+        counts = self._read(name) if name else ()
+        if counts and len(counts) != nodes:
+            reason = f"it describes {len(counts)} nodes, expected {nodes}"
             raise self._unreadable(name, self._text(name), reason)
-        return found or (1,) * nodes
+        return counts or (1,) * nodes
 
     def _read(self, name: str) -> tuple[int, ...]:
         try:
@@ -182,8 +182,8 @@ class _Part:
         if per_node:
             tails = [part.rpartition(":")[2] for part in per_node.split(",")]
             return sum(int(tail) for tail in tails if tail.isdecimal())
-        here = self._text("SLURM_GPUS_ON_NODE")
-        return int(here) if here.isdecimal() else len(_words(self._text("SLURM_JOB_GPUS")))
+        on_node = self._text("SLURM_GPUS_ON_NODE")
+        return int(on_node) if on_node.isdecimal() else len(_words(self._text("SLURM_JOB_GPUS")))
 
     def _text(self, name: str) -> str:
         return self.environ.get(name + self.suffix, "")

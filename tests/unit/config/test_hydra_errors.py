@@ -37,18 +37,18 @@ MISTAKES = [
     ("device=gpu", "must be one of auto, cpu, cuda", "`device=cuda`"),
     ("device=cud", "must be one of auto, cpu, cuda", "`device=cuda`"),
     ("train.precision=fp16", "must be one of auto, fp32, bf16", "`train.precision=bf16`"),
-    ("nodes=four", "auto, or a count of at least 1", "nodes"),
+    ("nodes=four", "auto, or a number of at least 1", "nodes"),
     ("nodes=1.5", "`nodes=1.5`: it must be a whole number", "nodes="),
-    ("nodes=", "auto, or a count of at least 1", "nodes"),
+    ("nodes=", "auto, or a number of at least 1", "nodes"),
     ("nodes=null", "must be a whole number", "nodes="),
     ("nodes=0", "at least 1", "nodes"),
     ("cluster.hosts=a,b", "names several values", "cluster.hosts=[a,b]"),
     ("nodes=99999999999", "must be a typo", "nodes"),
     ("slots=99999999999", "must be a typo", "slots"),
-    (f"storage.root=/tmp/{'y' * 300}", "a name this long", "storage.root"),
-    (f"storage.root=/tmp{'/y' * 2000}", "a name this long", "storage.root"),
+    (f"storage.root=/tmp/{'y' * 300}", "too long for a folder", "storage.root"),
+    (f"storage.root=/tmp{'/y' * 2000}", "too long for a folder", "storage.root"),
     ("slots=0", "at least 1", "slots"),
-    ("slots=many", "auto, or a count", "slots"),
+    ("slots=many", "auto, or a number", "slots"),
     ("slots=1.5", "a whole number, or auto", "slots"),
     ("train.lr=high", "must be a number", "train.lr="),
     ("train.lr=0", "must be above 0", "train.lr"),
@@ -83,7 +83,7 @@ MISTAKES = [
     ("nodes=1,2", "names several values", "add `-m`"),
     ("train.lr=choice(1,2)", "names several values", "add `-m`"),
     ("env.HF_TOKEN=abc", "looks like a secret", "export HF_TOKEN"),
-    ("env.LAUNCHER_RUN_ID=abc", "set by the launcher itself", "another name"),
+    ("env.LAUNCHER_RUN_ID=abc", "the launcher itself sets", "another name"),
     ("env.a-b=abc", "cannot name an environment variable", "A-Z"),
     ("params.x=${nothing}", "refers to something that is not there", "\\${"),
     ("model=https://user:pw@host/x", "holds a password", "environment"),
@@ -112,6 +112,6 @@ def test_a_mistake_is_told_with_what_was_meant(
 def test_a_batch_has_at_least_one_sample_for_every_shard() -> None:
     words = [*OK, "train.batch_size=6", "logical_shards=8"]
     assert config.load(words).fixed_shards is None
-    with pytest.raises(ConfigError, match="at least one of the `train"):
+    with pytest.raises(ConfigError, match="there are only `train"):
         config.load([*words, "determinism=logical_shards"])
     assert config.load([*words, "determinism=logical_shards", "logical_shards=6"]).fixed_shards == 6
