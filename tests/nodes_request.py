@@ -1,10 +1,11 @@
-"""Requests for nodes, as a configuration makes them."""
+"""Requests for nodes, as a configuration makes them, and the clusters that they lead to."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from launcher.nodes import ClusterConfig, NodesRequest
+from launcher.nodes import ClusterConfig, Machine, NodesRequest, candidates, choose
+from launcher.specs import Cluster
 
 
 def nodes_request(
@@ -18,3 +19,8 @@ def nodes_request(
     """Return the request for `cluster=SOURCE nodes=N slots=N device=D`; `cluster` are its keys."""
     config = ClusterConfig(name=source, **cluster)
     return NodesRequest(cluster=config, nodes=nodes, slots=slots, device=device)
+
+
+def cluster_for(request: NodesRequest, machine: Machine | None = None) -> Cluster:
+    """Return the cluster for `request` on `machine`, without asking any node."""
+    return choose(candidates(request, machine), None, request)

@@ -11,7 +11,7 @@ from launcher.nodes.doctor import Diagnosis, diagnose
 from launcher.nodes.facts import NodeNeeds
 from launcher.nodes.find import ChosenNodes, find, inspect_this_machine
 from launcher.nodes.local import Machine
-from launcher.nodes.source import SOURCES, Source, candidates, require_real, resolve
+from launcher.nodes.source import SOURCES, Source, candidates, require_real
 from launcher.nodes.table import HealthRow, Mark
 
 __all__ = [
@@ -35,5 +35,4 @@ __all__ = [
     "find",
     "inspect_this_machine",
     "require_real",
-    "resolve",
 ]

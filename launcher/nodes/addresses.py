@@ -47,7 +47,6 @@ class Addresses:
     """The address of each node, and the nodes without any that works."""
 
     chosen: Mapping[int, NodeAddress] = field(default_factory=dict)
-    gaps: tuple[Gap, ...] = ()
     cut_off: Mapping[int, str] = field(default_factory=dict)
     """Nodes without which all others reach each other -> why, in one line."""
 
@@ -181,7 +180,6 @@ def choose(
             )
             for rank, link in links.items()
         },
-        gaps=tuple(gaps),
         cut_off=cut_off,
     )
 

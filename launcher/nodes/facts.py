@@ -86,8 +86,6 @@ class Gpu:
     index: str
     uuid: str
     name: str
-    memory_mib: int
-    """0 if unknown."""
     pids: tuple[int, ...] = ()
 
 

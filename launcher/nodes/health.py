@@ -150,7 +150,8 @@ def _gpus(node: _Subject) -> Cell | None:
         return _odd(text, f"{len(facts.gpus)} GPUs, most nodes have {usual.gpus}")
     if facts.driver != usual.driver:
         return _odd(text, f"NVIDIA driver {facts.driver or 'none'}, most nodes have {usual.driver}")
-    busy = [gpu for gpu in facts.gpus if gpu.pids and gpu.index in facts.usable_gpus]
+    usable = set(facts.usable_gpus)
+    busy = [gpu for gpu in facts.gpus if gpu.pids and usable & {gpu.index, gpu.uuid}]
     if busy and node.needs.request.device != "cpu":
         listed = ", ".join(f"GPU {gpu.index} by process {gpu.pids[0]}" for gpu in busy)
         return _odd(f"{len(busy)} in use", f"other processes use its GPUs: {listed}")

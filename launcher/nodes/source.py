@@ -10,9 +10,7 @@ from typing import cast
 from launcher.errors import ConfigError
 from launcher.extensions import Table, load
 from launcher.nodes.candidate import Candidates, NodesRequest
-from launcher.nodes.choose import choose
 from launcher.nodes.local import Machine
-from launcher.specs import Cluster
 
 _SELECTION = ("include", "exclude", "head", "spares")
 
@@ -94,11 +92,6 @@ def candidates(
         load(source.candidates),
     )
     return listed(request, machine or Machine.here(), environ)
-
-
-def resolve(request: NodesRequest, machine: Machine | None = None) -> Cluster:
-    """Return the cluster for `request` without asking any machine."""
-    return choose(candidates(request, machine), None, request)
 
 
 def require_real(name: str) -> None:

@@ -42,7 +42,7 @@ Question = tuple[Callable[[Request], Any], float]
 _SIOCGIFCONF, _SIOCGIFNETMASK = 0x8912, 0x891B
 _IFREQ_BYTES = 40
 _MOST_ADDRESSES = 256
-_GPU_FIELDS = "index,uuid,name,memory.total"
+_GPU_FIELDS = "index,uuid,name"
 _DRIVER = Path("/proc/driver/nvidia")
 
 
@@ -111,10 +111,9 @@ def gpus(request: Request) -> list[Request]:
             "index": index,
             "uuid": uuid,
             "name": name,
-            "memory_mib": int(mib),
             "pids": used.get(uuid, []),
         }
-        for index, uuid, name, mib in _smi(f"--query-gpu={_GPU_FIELDS}")
+        for index, uuid, name in _smi(f"--query-gpu={_GPU_FIELDS}")
     ]
 
 
@@ -303,7 +302,6 @@ def _gpus_of_driver() -> Iterator[Request]:
             "index": str(number),
             "uuid": fields.get("GPU UUID", ""),
             "name": fields.get("Model", "GPU"),
-            "memory_mib": 0,
             "pids": [],
         }
 

@@ -77,7 +77,6 @@ def test_one_cut_pair_leaves_out_the_later_node_and_names_the_pair() -> None:
     assert found.cut_off == {
         2: "no connection to gpu1 (gpu2 -> 10.0.0.1: no answer)",
     }
-    assert {(gap.asker, gap.target) for gap in found.gaps} == {(1, 2), (2, 1)}
 
 
 def test_a_node_that_nobody_reaches_is_the_one_left_out_even_as_head() -> None:

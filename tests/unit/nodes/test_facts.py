@@ -60,7 +60,7 @@ def test_what_is_missing_in_an_answer_keeps_its_default() -> None:
 
 
 def test_devices_that_a_batch_system_gave_win_over_those_that_are_there() -> None:
-    gpus = tuple(Gpu(index=str(each), uuid="u", name="n", memory_mib=1) for each in range(4))
+    gpus = tuple(Gpu(index=str(each), uuid="u", name="n") for each in range(4))
 
     def usable(visible: str | None) -> tuple[str, ...]:
         facts = NodeFacts(node_rank=0, name="a", gpus=gpus, visible_devices=visible)

@@ -36,7 +36,7 @@ SOUND = NodeFacts(
     nofile=65536,
     head_name=("10.0.0.1",),
 )
-GPU = Gpu(index="0", uuid="u", name="H100", memory_mib=81559)
+GPU = Gpu(index="0", uuid="u", name="H100")
 
 
 def nodes(**of_the_second: object) -> list[NodeFacts]:
@@ -141,6 +141,12 @@ def test_a_gpu_on_which_somebody_computes_is_told_with_the_process() -> None:
     table = judge(found, NEEDS, OWN)
     assert marked(table) == {("gpu1", "gpus"): Mark.ODD}
     assert "process 4711" in table.warnings()[0]
+
+
+def test_a_busy_gpu_is_noted_when_the_batch_system_names_gpus_by_uuid() -> None:
+    busy = replace(GPU, uuid="GPU-8f", pids=(4711,))
+    found = [replace(each, gpus=(busy,), visible_devices="GPU-8f") for each in nodes()]
+    assert marked(judge(found[1:2], NEEDS, OWN)) == {("gpu1", "gpus"): Mark.ODD}
 
 
 def test_shared_memory_is_wanted_for_every_rank() -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from launcher import failures, nodes, plan, runs
+from launcher import failures, plan, runs
 from launcher.failures import FailureKind
 from launcher.specs import CheckpointPolicy, Plan, Program, RankRecord, RunLayout
 from launcher.supervise import NoObserver, Outcome, OutcomeState, SuperviseConfig, run
 from launcher.supervise.reap import processes_of
-from tests.nodes_request import nodes_request
+from tests.nodes_request import cluster_for, nodes_request
 
 pytestmark = pytest.mark.e2e
 
@@ -76,7 +76,7 @@ def supervise(
                 run_id=layout.run_id,
                 attempt=attempt,
                 storage_root=str(layout.path.parent.parent),
-                cluster=nodes.resolve(nodes_request("local", nodes=2, slots=1, device="cpu")),
+                cluster=cluster_for(nodes_request("local", nodes=2, slots=1, device="cpu")),
                 backend="torchrun",
                 program=Program(path=str(program), args=(mode,)),
                 python=sys.executable,
