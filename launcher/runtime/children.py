@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from launcher import processes
 from launcher.runtime.environ import RankEnviron
@@ -30,7 +30,6 @@ class Child:
 
     place: RankEnviron
     pid: int
-    started_at: float = field(default_factory=time.time)
     returncode: int | None = None
     """As in `subprocess`: None while it runs, negative if a signal ended it."""
     ended_at: float = 0.0

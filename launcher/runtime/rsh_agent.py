@@ -87,7 +87,7 @@ def _folder(launch: LaunchEnviron) -> Path:
             "`LAUNCHER_RUN_DIR` is not set",
             hint="to run MPI on several nodes, start it with `python -m launcher`",
         )
-    return RunLayout(launch.run_dir).attempt(launch.attempt).letters
+    return RunLayout(launch.run_dir).attempt(launch.attempt).launch_requests
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class AttemptLayout:
         return self.path / "logs"
 
     @property
-    def letters(self) -> Path:
+    def launch_requests(self) -> Path:
         """Launch requests of mpirun, one file per host."""
         return self.path / "letters"
 

@@ -42,7 +42,7 @@ def test_nodes_without_the_launcher_and_the_project_run_them(run: Training) -> N
     for number in (0, 1):
         log = run.run / "attempts" / "0001" / "logs" / f"node{number:02d}-rank{number:04d}.log"
         said = log.read_text()
-        assert "/local/project is not on this node: running in /shared/" in said
+        assert "/local/project does not exist on this node: running in /shared/" in said
         assert "ran mine /shared/" in said
 
 

@@ -218,7 +218,7 @@ def test_workers_of_multiprocessing_obey_only_their_parent(start: Start) -> None
             worker = context.Process(target=time.sleep, args=(60,), daemon=True)
             worker.start()
             time.sleep(0.2)
-            # Somebody else's signal, as a batch system sends it to every process of a step.
+            # From another process: a batch system signals every process of a step.
             os.system(f"sh -c 'kill -TERM {worker.pid}; kill -USR1 {worker.pid}'")
             time.sleep(0.2)
             print("alive", worker.is_alive())
@@ -272,10 +272,10 @@ def test_a_program_stands_where_it_is_told_to_or_in_the_frozen_counterpart(
         monkeypatch.setenv("LAUNCHER_CWD", str(tmp_path / cwd))
         folder = tmp_path / f"run in {cwd}"
         folder.mkdir()
-        program = Shimmed(folder, "import os; print('stands in', os.path.basename(os.getcwd()))")
+        program = Shimmed(folder, "import os; print('runs in', os.path.basename(os.getcwd()))")
         assert program.wait() == 0
         said = program.log
-        return said.partition("stands in ")[2].strip(), said
+        return said.partition("runs in ")[2].strip(), said
 
     monkeypatch.setenv("LAUNCHER_FROZEN_CWD", str(tmp_path / "copy" / "ignored"))
     assert stands("here")[0] == "here"
