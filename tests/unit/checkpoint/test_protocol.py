@@ -449,14 +449,14 @@ def test_the_reason_is_there_before_the_first_file_of_another_rank_goes() -> Non
 
 
 def test_a_folder_that_went_away_is_a_save_given_up(files: Simulated) -> None:
-    with pytest.raises(CheckpointError, match="given up"):
+    with pytest.raises(CheckpointError, match="gave up the save of step"):
         look_for_outcome(files, LAYOUT, KEY, FOLDER)
 
 
 def test_the_others_learn_of_the_commit(files: Simulated) -> None:
     save(files, KEY)
     assert look_for_outcome(files, LAYOUT, KEY, FOLDER)[0] is True
-    with pytest.raises(CheckpointError, match="committed by somebody else"):
+    with pytest.raises(CheckpointError, match="committed by another process"):
         look_for_outcome(files, LAYOUT, KEY, FOLDER.with_name("000001-00000005-ffff"))
 
 

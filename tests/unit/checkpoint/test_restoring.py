@@ -172,4 +172,4 @@ def test_another_number_of_logical_shards_is_refused(folder: Path, training: Any
         assert found.step == 1
     with pytest.raises(CheckpointError, match="made with logical_shards=8") as caught:
         Checkpointer(folder, group=Sharded(4), generation=5).restore(program.state)
-    assert "go on with logical_shards=8" in caught.value.hint
+    assert "use logical_shards=8" in caught.value.hint

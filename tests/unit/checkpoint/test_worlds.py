@@ -52,7 +52,7 @@ def test_from_1_to_2_to_4_to_3_ranks_every_byte_comes_back(
             if before is not None:
                 assert answer["loaded"] == before["saved"]
                 assert answer["found"].exact is False
-                assert "random states are derived anew" in answer["found"].note
+                assert "random states are derived from" in answer["found"].note
             assert answer["saved"] == answers[0]["saved"]
             assert answer["step"] == answers[0]["saved"]["step"]
         resume, before = "required", answers[0]

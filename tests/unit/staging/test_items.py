@@ -83,7 +83,7 @@ def test_relative_paths_start_where_the_person_stands(
 
 
 def test_two_ways_to_name_the_data_are_refused() -> None:
-    with pytest.raises(ConfigError, match="both say"):
+    with pytest.raises(ConfigError, match="cannot be combined"):
         DataConfig(source="x", train="y")
 
 
