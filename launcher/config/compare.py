@@ -16,7 +16,7 @@ from launcher.config.build import plain
 from launcher.config.saved import read_saved
 from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
-from launcher.runs.hints import command
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import RunLayout
 
 _FIXED = (
@@ -77,7 +77,9 @@ def longer(found: Iterable[Difference]) -> str:
     )
 
 
-def require_same_run(file: Path, config: LaunchConfig) -> tuple[Difference, ...]:
+def require_same_run(
+    file: Path, config: LaunchConfig, commands: CommandLine = ANYWHERE
+) -> tuple[Difference, ...]:
     """Refuse to go on with a run that was started differently; return what may differ and does.
 
     `file` is the configuration in the run's folder; none there means a new run. With `resume=never`
@@ -93,7 +95,7 @@ def require_same_run(file: Path, config: LaunchConfig) -> tuple[Difference, ...]
     if config.resume == "never":
         matter = [each for each in matter if each.key == "recipe.name"]
     if matter:
-        raise _refusal(config, matter, command("resume", RunLayout(file.parent)))
+        raise _refusal(config, matter, commands.of_run(RunLayout(file.parent), "resume"))
     return tuple(found)
 
 

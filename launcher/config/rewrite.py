@@ -21,6 +21,7 @@ from types import MappingProxyType
 
 from launcher.config.keys import free_prefix
 from launcher.nodes.selection import split
+from launcher.runs.command_line import quoted
 from launcher.slurm.config import SlurmConfig
 
 SOURCES = ("model", "data")
@@ -42,13 +43,6 @@ _WRITTEN_IN_GRAMMAR = re.compile(
 def rewrite(overrides: Iterable[str]) -> tuple[str, ...]:
     """Return the overrides that Hydra is given for what the user typed."""
     return tuple(text for override in overrides for text in _rewrite_one(override))
-
-
-def quoted(text: str) -> str:
-    """Return `text` as a string of Hydra's grammar."""
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
-    trailing = re.search(r"\\+$", escaped)
-    return f"'{escaped}{trailing.group() if trailing else ''}'"
 
 
 def _rewrite_one(override: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,14 +11,14 @@ from launcher import engines, nodes, preflight, slurm, staging, supervise
 from launcher.checkpoint import next_generation
 from launcher.config import LaunchConfig
 from launcher.errors import SavedForRequeue
-from launcher.launch.nodes import look_request, transport_to
-from launcher.launch.prepared import Launch, own_job
+from launcher.launch.prepared import Launch, node_needs, own_job
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import Plan, StagedItem
 
 
-def plan(config: LaunchConfig) -> Plan:
+def plan(config: LaunchConfig, commands: CommandLine = ANYWHERE) -> Plan:
     """Return the plan of the next attempt of the run that `config` describes. Starts nothing."""
-    return Launch.of(config).next_plan()
+    return Launch.of(config, commands).next_plan()
 
 
 def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedItem]:
@@ -31,15 +30,9 @@ def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedI
 
 
 def doctor(config: LaunchConfig, *, tell: Callable[[str], None]) -> nodes.Diagnosis:
-    """Find out what is wrong with the nodes; `tell` is given what is being done."""
+    """Find out what is wrong with the nodes; `tell` receives the progress."""
     nodes.require_real(config.cluster.name)
-    asked = config.nodes_request
-    candidates = nodes.candidates(asked)
-    if nodes.SOURCES[candidates.source].one_machine:
-        candidates = replace(candidates, hosts=candidates.hosts[:1])
-    request = look_request(config, 0, write=True)
-    with contextlib.closing(transport_to(config, candidates)) as transport:
-        return nodes.diagnose(candidates, transport, request, tell=tell)
+    return nodes.diagnose(node_needs(config, 0, write=True), tell=tell)
 
 
 def run(
@@ -48,6 +41,7 @@ def run(
     observer: supervise.Observer,
     progress: staging.Progress,
     on_plan: Callable[[Plan], None] = lambda _: None,
+    commands: CommandLine = ANYWHERE,
 ) -> supervise.Outcome:
     """Do everything: resolve, plan, check, stage, supervise. Returns how the run ended.
 
@@ -57,7 +51,7 @@ def run(
         LauncherError: something keeps the run from starting; nothing of an older run is lost.
     """
     nodes.require_real(config.cluster.name)
-    launch = Launch.of(config)
+    launch = Launch.of(config, commands)
     try:
         with supervise.preemptible():
             outcome = launch.finished() or _run(launch, observer, progress, on_plan)
@@ -80,10 +74,16 @@ def _run(
     config = launch.config
     engines.require(config.backend.name, config.cluster.interpreter)
     began = time.monotonic()
-    launch = launch.with_nodes(next_generation(launch.layout.checkpoints))
+    attempt = next_generation(launch.layout.checkpoints)
+    launch = launch.with_nodes(attempt)
     first = launch.next_plan()
     on_plan(first)
-    preflight.check(first, layout=launch.layout, config=config.preflight)
+    preflight.check(
+        first,
+        layout=launch.layout,
+        needs=node_needs(config, attempt, write=True),
+        commands=launch.commands,
+    )
     checked = time.monotonic()
     launch = launch.freeze()
     staged = stage(config, progress)
@@ -95,6 +95,7 @@ def _run(
         config=config.supervise,
         observer=observer,
         spent=spent,
+        commands=launch.commands,
     )
 
 
@@ -120,7 +121,7 @@ def submission(config: LaunchConfig) -> slurm.Submission:
 
 
 def submit(
-    config: LaunchConfig, *, progress: staging.Progress
+    config: LaunchConfig, *, progress: staging.Progress, commands: CommandLine = ANYWHERE
 ) -> slurm.Submitted | supervise.Outcome:
     """Stage, write the configuration down as it is now, and hand a job that runs it to Slurm.
 
@@ -129,7 +130,7 @@ def submit(
     Raises:
         LauncherError: something is missing, or Slurm refuses; no job is there then.
     """
-    launch = Launch.of(config)
+    launch = Launch.of(config, commands)
     done = launch.finished()
     if done:
         return done

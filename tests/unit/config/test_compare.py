@@ -64,12 +64,13 @@ LONGER = [
 ]
 
 
-@pytest.fixture
-def started(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("started")
     for name in ("train.py", "other.py"):
-        (tmp_path / name).write_text("")
-    file = tmp_path / "config.yaml"
-    file.write_text(config.dump(config.load(BASE, cwd=tmp_path)))
+        (folder / name).write_text("")
+    file = folder / "config.yaml"
+    file.write_text(config.dump(config.load(BASE, cwd=folder)))
     return file
 
 
@@ -85,7 +86,7 @@ def test_what_is_trained_may_not_change(started: Path, changed: tuple[str, ...])
     with pytest.raises(ConfigError) as caught:
         require_same_run(started, now)
     assert "then" in caught.value.context
-    assert "launcher resume r" in caught.value.hint
+    assert f"`python -m launcher resume {started.parent.name} " in caught.value.hint
     # resume=never takes nothing from the old checkpoints
     require_same_run(started, config.load([*BASE, *changed, "resume=never"], cwd=started.parent))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,9 +11,7 @@ from launcher.failures import FailureKind as Kind
 from launcher.failures import first_failure, why
 from launcher.runs import events
 from launcher.specs import RankState
-
-if TYPE_CHECKING:
-    RunFolder = Any
+from tests.run_folder import RunFolder
 
 CLOSED = "[/pytorch/third_party/gloo/pair.cc:534] Connection closed by peer [127.0.0.1]:3921"
 RESET = "Connection reset by peer"
@@ -87,7 +84,7 @@ CORPUS = [
         lambda f: f.signalled(1, 9, at=11).raised(
             0,
             "launcher.errors.TrainingError",
-            "the ranks did not meet at all\nrank 0 waited in a barrier",
+            "barrier failed: not all ranks reached it\nrank 0 reached it",
             at=10.0,
         ),
         Kind.OUT_OF_MEMORY,
