@@ -20,14 +20,6 @@ class ShardLayout:
     header: bytes
     entries: tuple[TensorEntry, ...]
 
-    @property
-    def size_bytes(self) -> int:
-        return len(self.header) + self.payload_bytes
-
-    @property
-    def payload_bytes(self) -> int:
-        return sum(entry.size_bytes for entry in self.entries)
-
 
 def describe(pieces: Sequence[Piece], file: str, metadata: dict[str, str]) -> ShardLayout:
     """Return the layout of the pieces, in their order, in a file with the name `file`."""

@@ -1,4 +1,4 @@
-"""Damage on storage: always noticed, never loaded, the commit before taken instead."""
+"""Damage on storage: always detected, never loaded; the previous commit is used instead."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_newer_format_is_not_read_as_an_older_one(
 
 
 class Sharded(SingleProcess):
-    """A program that cuts every batch into so many parts, or into one for each rank."""
+    """A program with a number of logical shards, or with one part of a batch for each rank."""
 
     def __init__(self, logical_shards: int | None) -> None:
         self.logical_shards = logical_shards

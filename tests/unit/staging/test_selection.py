@@ -1,4 +1,4 @@
-"""Which files, and where they go. Names from outside are hostile."""
+"""Which files are accepted from a source, and under which names."""
 
 from __future__ import annotations
 
