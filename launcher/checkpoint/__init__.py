@@ -1,13 +1,13 @@
 """Checkpoints that any node, any number of ranks and any engine can read.
 
     ck = checkpoint.Checkpointer(run_dir / "checkpoints", group=engine, generation=attempt)
-    found = ck.restore(state, resume="auto")
+    restored = ck.restore(state, resume="auto")
     ...
-    ck.save(state)      # asynchronous, on every rank at the same step
+    ck.save(state)      # asynchronous; call it on every rank at the same step
     ...
     ck.close()          # the last save is durable
 
-Nothing that needs torch is imported before it is used, so that listing checkpoints is quick.
+Modules that need torch are imported on first use, so that listing checkpoints is quick.
 """
 
 from __future__ import annotations

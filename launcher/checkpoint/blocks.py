@@ -1,9 +1,10 @@
-"""Files in blocks with a digest each: written and read in one pass over the bytes."""
+"""Files with one digest per block, written and read in one pass over the bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import xxhash
@@ -13,9 +14,9 @@ from launcher.checkpoint.layout import BLOCK_BYTES, DIGEST, ShardFile
 
 
 class DamagedError(Exception):
-    """Bytes on storage are not those that were written.
+    """The bytes on storage are not those that were written.
 
-    Callers turn it into a finding or a fallback.
+    Callers report it as a finding, or fall back to an older checkpoint.
     """
 
     def __init__(self, file: str, problem: str, *, block: int | None = None) -> None:
@@ -27,7 +28,7 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True)
 class Segment:
-    """Bytes of a file that are wanted in a certain place of memory."""
+    """Bytes of a file, and the memory to read them into."""
 
     offset: int
     target: memoryview
@@ -40,7 +41,7 @@ class Segment:
 def write_file(
     files: Files, path: Path, parts: Sequence[memoryview], *, block_bytes: int = BLOCK_BYTES
 ) -> ShardFile:
-    """Write a new file durably from `parts` and return its size and digests."""
+    """Write `parts` durably to a new file, and return its size and digests."""
     digests = []
     sink = files.create(path)
     try:
@@ -63,10 +64,10 @@ def write_file(
 
 
 def read_file(files: Files, path: Path, entry: ShardFile, wanted: Sequence[Segment]) -> None:
-    """Read the wanted segments straight into their places; every block that is touched is checked.
+    """Read the wanted segments into their memory, and check every block they are in.
 
     Raises:
-        DamagedError: a block is not what was written, or the file is too short.
+        DamagedError: a block does not match its digest, or the file is too short.
         OSError: the file cannot be read.
     """
     ordered = sorted((part for part in wanted if part.target.nbytes), key=lambda part: part.offset)
@@ -88,8 +89,8 @@ def read_file(files: Files, path: Path, entry: ShardFile, wanted: Sequence[Segme
 
 
 def check_file(files: Files, path: Path, entry: ShardFile) -> list[DamagedError]:
-    """Read the whole file and return every block that is not what was written."""
-    found = []
+    """Read the whole file and return an error for every damaged block."""
+    errors = []
     scratch = memoryview(bytearray(min(entry.block_bytes, entry.size_bytes)))
     source = files.open(path)
     try:
@@ -99,10 +100,10 @@ def check_file(files: Files, path: Path, entry: ShardFile) -> list[DamagedError]
             try:
                 _read_block(source, entry, index, [scratch[:length]], expected)
             except DamagedError as error:
-                found.append(error)
+                errors.append(error)
     finally:
         source.close()
-    return found
+    return errors
 
 
 def _read_block(
@@ -110,11 +111,11 @@ def _read_block(
 ) -> None:
     if entry.algorithm != DIGEST:
         raise DamagedError(entry.name, f"unknown digest `{entry.algorithm}`", block=index)
-    want = sum(part.nbytes for part in parts)
+    length = sum(part.nbytes for part in parts)
     start = index * entry.block_bytes
-    where = f"block {index} (bytes {start} to {start + want})"
+    where = f"block {index} (bytes {start} to {start + length})"
     got = source.read_into(start, parts)
-    if got != want:
+    if got != length:
         raise DamagedError(entry.name, f"{where} is cut short after {got} bytes", block=index)
     state = xxhash.xxh3_128()
     for part in parts:
@@ -124,21 +125,13 @@ def _read_block(
 
 
 def _inside(ordered: Sequence[Segment], first: int, stop: int) -> list[Segment]:
-    found = []
-    for segment in ordered[first:]:
-        if segment.offset >= stop:
-            break
-        found.append(segment)
-    return found
+    return list(takewhile(lambda segment: segment.offset < stop, ordered[first:]))
 
 
 def _parts(
     segments: Sequence[Segment], start: int, stop: int, scratch: memoryview
 ) -> list[memoryview]:
-    """Return where the bytes `start` ..
-
-    `stop` of the file go; what nobody wants goes to the scratch buffer.
-    """
+    """Return the memory for the bytes from `start` to `stop`: segments, and scratch in between."""
     parts, position = [], start
     for segment in segments:
         begin, end = max(segment.offset, start), min(segment.stop, stop)

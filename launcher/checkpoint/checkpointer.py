@@ -1,4 +1,4 @@
-"""The face of the library for a training program: restore once, save now and then, close."""
+"""The interface for a training program: restore once, save regularly, close."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from launcher.errors import CheckpointError, LauncherError
 
 logger = logging.getLogger(__name__)
 
-_GRACE_S = 5.0  # by how much longer the others wait than the coordinator, which gives up first
-_RNG_BYTES = 2**20  # more than the random states of one rank, and the unevenness of the shares
+_GRACE_S = 5.0  # the other ranks wait this much longer, so that the coordinator gives up first
+_RNG_BYTES = 2**20  # upper limit of the random states of a rank plus the rounding of its share
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Save:
-    """One save as the background thread sees it; everything in it is its own."""
+    """What the background thread needs for one save. The training loop does not change it."""
 
     key: CommitKey
     folder: Path
@@ -52,30 +52,29 @@ class _Save:
     total_bytes: int
     snapshot: Snapshot
     settled: threading.Event = field(default_factory=threading.Event)
-    """Set once the save is durable or has failed; clearing up may go on after that."""
+    """Set once the save is durable or has failed. Removal of old checkpoints may still run."""
 
 
 @dataclass(frozen=True)
 class _Session:
-    """What all ranks must have in common to find the same data folders."""
+    """What all ranks share, so that they use the same data folders."""
 
     generation: int
     token: str
-    """Of the generation's claim."""
+    """From the claim of the generation."""
     salt: str
-    """Drawn anew by rank 0 for each Checkpointer, so that a reopened generation never meets its own
-    left-overs."""
+    """Drawn by rank 0 for each Checkpointer, so that a reopened generation never uses a folder of
+    its earlier saves."""
 
 
 class Checkpointer:
     """Saves and restores a `TrainingState`, on every rank of a group at the same steps.
 
-    Making one and `restore` are collective (one small exchange each). `save`, `wait` and `close`
-    are not: they meet the other ranks only through storage, so a rank that is gone costs a bounded
-    time.
+    The constructor and `restore` are collective: one small exchange each. `save`, `wait` and
+    `close` use only storage, so a dead rank cannot block them longer than the timeout.
     """
 
-    def __init__(  # noqa: PLR0913 - the public face: every argument but two has a default
+    def __init__(  # noqa: PLR0913 - public interface: all arguments but two have defaults
         self,
         directory: Path | str,
         *,
@@ -91,14 +90,14 @@ class Checkpointer:
         Args:
             directory: the `checkpoints` folder of the run, on storage that all ranks see.
             group: the ranks; `SingleProcess()` for one.
-            generation: the attempt's number; claimed here unless it is claimed already. None takes
-                the next free one.
-            keep: how many commits stay, or a policy.
-            timeout_s: a save is given up when nothing has been written for so long while a rank's
-                part is missing.
+            generation: number of the attempt. It is claimed here, unless it is already claimed.
+                None takes the next free number.
+            keep: how many commits to keep, or a policy.
+            timeout_s: give up a save if a rank's part is missing and nothing was written for so
+                long.
             on_commit: called on every rank with the step, from a background thread, once a commit
                 is durable.
-            files: where to write; the file system unless a test says otherwise.
+            files: where to write; tests replace it.
 
         Raises:
             CheckpointError: the generation is taken or cannot be claimed.
@@ -125,41 +124,39 @@ class Checkpointer:
 
     @property
     def committed_step(self) -> int | None:
-        """Newest step known here to be durable.
-
-        Saved by this attempt, or the one it was restored from.
-        """
+        """Newest step known to be committed: saved by this attempt, or restored."""
         return self._committed
 
     def restore(self, state: TrainingState, resume: str = "auto") -> Restored | None:
         """Fill `state` from the newest commit that every rank can read.
 
-        Returns None when the run starts at step 0.
+        Returns None if the run starts at step 0. If this raises, do not use `state`: it may be a
+        mixture.
 
         Args:
-            state: is wholly of one commit afterwards, or, when this raises, not to be used.
-            resume: `auto`; `never` starts at step 0; `required` refuses to; a step in digits takes
-                that one.
+            state: filled from one commit.
+            resume: `auto`; `never` starts at step 0; `required` fails without a checkpoint; a step
+                in digits restores that step.
 
         Raises:
-            CheckpointError: commits are there and none can be read, or the checkpoint does not fit
-                the program. All ranks raise.
-            UnknownNameError: there is no such step.
+            CheckpointError: commits exist and none can be read, or the checkpoint does not fit the
+                program. All ranks raise.
+            UnknownNameError: there is no checkpoint of that step.
         """
         restorer = Restorer(files=self._files, layout=self._layout, group=self._group)
-        found = restorer.run(state, str(resume))
+        result = restorer.run(state, str(resume))
         self._warm_up(state)
-        if found is None:
+        if result is None:
             return None
-        restored, self._base = found
+        restored, self._base = result
         self._committed = restored.step
         return restored
 
     def save(self, state: TrainingState) -> None:
-        """Stage what this rank owns and return; writing and committing go on in the background.
+        """Copy what this rank owns and return. A background thread writes and commits it.
 
-        Call it on every rank at the same step, at a step boundary. Waits first when a save is in
-        flight. A step that is committed already is not saved again.
+        Call it on every rank at the same step, at a step boundary. It first waits for a save in
+        flight. A step that is already committed is not saved again.
 
         Raises:
             CheckpointError: an earlier save failed (raised once; the next call saves again), or the
@@ -168,14 +165,14 @@ class Checkpointer:
         self.wait()
         if state.step == self._committed:
             return
-        self._join()  # the last save may still be removing old checkpoints
+        self._join()  # the thread of the last save may still remove old checkpoints
         self._start(self._stage(state))
 
     def wait(self) -> None:
-        """Return once the save in flight is durable on storage.
+        """Return once the save in flight is durable.
 
         Raises:
-            CheckpointError: it failed; raised once.
+            CheckpointError: it failed. Raised once.
         """
         if self._in_flight is not None:
             self._in_flight.settled.wait()
@@ -185,7 +182,7 @@ class Checkpointer:
             raise failure
 
     def close(self) -> None:
-        """Wait for the save in flight and let go of the buffer.
+        """Wait for the save in flight and free the buffer.
 
         Raises:
             CheckpointError: that save failed.
@@ -208,25 +205,25 @@ class Checkpointer:
         if error is None:
             self.close()
             return
-        with contextlib.suppress(CheckpointError):  # the first error is the one to see
+        with contextlib.suppress(CheckpointError):  # must not hide the first error
             self.close()
 
     def _open_session(self, generation: int | None) -> _Session:
-        mine: _Session | LauncherError | None = None
+        own: _Session | LauncherError | None = None
         if self._group.rank == 0:
             try:
-                mine = self._claim(generation)
+                own = self._claim(generation)
             except LauncherError as error:
-                mine = error
+                own = error
             except OSError as error:
-                mine = CheckpointError(
+                own = CheckpointError(
                     f"the checkpoint folder cannot be used: {error}",
                     hint="check storage.root= and its permissions",
                 )
-        told: _Session | LauncherError = self._group.all_gather_object(mine)[0]
-        if isinstance(told, LauncherError):
-            raise told
-        return told
+        session: _Session | LauncherError = self._group.all_gather_object(own)[0]
+        if isinstance(session, LauncherError):
+            raise session
+        return session
 
     def _claim(self, generation: int | None) -> _Session:
         number = generation or next_generation(self._layout.path, files=self._files)
@@ -242,7 +239,7 @@ class Checkpointer:
         return str(getattr(self._group, "name", ""))
 
     def _stage(self, state: TrainingState) -> _Save:
-        """Plan, then copy what this rank owns: the only part that the training loop waits for."""
+        """Plan, then copy what this rank owns. The training loop waits only for this."""
         snapshot = collect(state)
         own = {f"rng/{self._group.rank:03d}/{name}": item for name, item in rng.capture().items()}
         replicated, local = specs(snapshot.tensors), specs(own)
@@ -269,7 +266,7 @@ class Checkpointer:
         )
 
     def _warm_up(self, state: TrainingState) -> None:
-        """Allocate what the first save will need while the first steps run."""
+        """Allocate the memory of the first save while the first steps run."""
         total = state_bytes(state)
         if total:
             share = total // self._group.world_size + _RNG_BYTES
@@ -281,7 +278,7 @@ class Checkpointer:
         return in_file_order([*share, *(whole(item) for item in local)])
 
     def _nonce(self, step: int) -> str:
-        """The same on all ranks without a message, different for every save of a generation."""
+        """Equal on all ranks without communication, different for every save of a generation."""
         session = self._session
         text = f"{session.token}:{session.salt}:{self._saves}:{step}"
         return hashlib.sha256(text.encode()).hexdigest()[:4]
@@ -299,10 +296,7 @@ class Checkpointer:
         self._thread.start()
 
     def _run(self, save: _Save) -> None:
-        """The background thread.
-
-        Whatever goes wrong ends up in `_failure`, for the next call to raise.
-        """
+        """Run in the background thread. Errors go to `_failure`; the next call raises them."""
         try:
             self._write(save)
             if self._group.rank == 0:
@@ -312,11 +306,11 @@ class Checkpointer:
         except CheckpointError as error:
             self._fail(save, error)
         except OSError as error:
-            # A coordinator that gives up removes what others still write: its reason is the cause.
-            told = protocol.reason_given_up(self._files, save.folder)
-            self._fail(save, told or self._explain(error, save))
-        except Exception as error:  # a thread has nobody to raise to
-            hint = "this is a fault of the checkpoint library: please report it"
+            # if the coordinator gave up and removed the files of this rank, report its reason
+            reason = protocol.reason_given_up(self._files, save.folder)
+            self._fail(save, reason or self._explain(error, save))
+        except Exception as error:  # nothing can catch an error of a thread
+            hint = "this is a bug in the checkpoint library: please report it"
             self._fail(save, CheckpointError(f"saving failed: {error!r}", hint=hint))
         else:
             self._committed = save.key.step
@@ -369,14 +363,14 @@ class Checkpointer:
         logger.info("checkpoint of step %d is committed (%d bytes)", save.key.step, size)
 
     def _clear_up(self) -> None:
-        """Make room first: what unfinished saves left may be what fills the disk."""
+        """Remove unfinished saves first: they may be what fills the disk."""
         try:
             retention.sweep(self._files, self._layout, self.generation)
         except OSError as error:
-            logger.warning("what unfinished saves left is not removed: %s", error)
+            logger.warning("the data of unfinished saves is not removed: %s", error)
 
     def _retain(self, key: CommitKey) -> None:
-        """Remove old commits; a failure here must not make a good save look bad."""
+        """Remove old commits. A failure here must not fail the save."""
         try:
             open_commit(self._files, self._layout, key)
             retention.retain(self._files, self._layout, self._policy, newest=key)
@@ -390,7 +384,7 @@ class Checkpointer:
             f"step {save.key.step} is not saved: "
             f"nothing came from rank {names} for {self._timeout_s:g} s",
             context=str(save.folder),
-            hint="is it dead, stopped, or not calling save at this step? its log tells",
+            hint="it may be dead, stopped, or not calling save() at this step; see its log",
         )
 
     def _await_commit(self, save: _Save) -> None:
@@ -402,7 +396,7 @@ class Checkpointer:
             raise CheckpointError(
                 f"step {save.key.step} is not saved: rank 0 neither commits it nor gives it up",
                 context=str(save.folder),
-                hint="is rank 0 dead or stopped? its log tells",
+                hint="rank 0 may be dead or stopped; see its log",
             )
 
     def _fail(self, save: _Save, error: CheckpointError) -> None:
@@ -416,10 +410,10 @@ class Checkpointer:
         self._given_up += [] if alone else [save.folder]
 
     def _remove_given_up(self) -> None:
-        """Remove the reasons why earlier saves failed.
+        """Remove the folders with the reasons why earlier saves failed.
 
-        Only after a commit: it shows that every rank is done with the saves before it. A rank that
-        came late to a save whose reason is gone would wait for a commit that never comes.
+        Only a commit shows that every rank is done with the saves before it. A rank that comes
+        late and finds no reason would wait for a commit that never comes.
         """
         for folder in self._given_up:
             self._files.remove_folder(folder)

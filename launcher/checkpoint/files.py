@@ -1,11 +1,12 @@
-"""The few file operations that checkpoints are made of, and how a file system does them durably.
+"""The file operations that checkpoints need, and their durable implementation on a file system.
 
-`Files` is the seam at which tests put a file system that crashes, and where a bucket will fit in:
-no rename of folders, no overwrite, no lock, and publication is one exclusive step.
+Tests implement `Files` with a file system that crashes. A bucket could implement it too: it has no
+rename of folders, no overwrite and no lock, and publication is one exclusive step.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -27,82 +28,79 @@ class Writer(Protocol):
         """Append the parts, all of them."""
 
     def close(self) -> None:
-        """Make the content durable and close; an error of either is raised."""
+        """Make the content durable and close the file. Raises if either fails."""
 
     def abandon(self) -> None:
-        """Close without any promise about the content. Never raises."""
+        """Close the file; its content is undefined. Never raises."""
 
 
 class Reader(Protocol):
     """An existing file being read."""
 
     def read_into(self, offset: int, parts: Sequence[memoryview]) -> int:
-        """Fill the parts from `offset` on; return how many bytes there were."""
+        """Fill the parts from `offset`, and return how many bytes the file had for them."""
 
     def close(self) -> None: ...
 
 
 class Files(Protocol):
-    """Where checkpoints lie.
+    """The storage of checkpoints.
 
-    Small on purpose: each method is one thing that either is atomic or that the protocol does not
-    need to be. `publish` is the only way a name comes to exist with content that a reader may
-    trust.
+    It is small on purpose: each method is atomic, or the protocol does not need it to be. A reader
+    may trust only the content of files that `publish` created.
     """
 
     def sizes(self, folder: Path) -> dict[str, int]:
-        """Return name -> bytes of everything in `folder`; empty when there is no such folder."""
+        """Return name -> bytes of everything in `folder`; empty if the folder does not exist."""
 
     def read(self, path: Path) -> bytes: ...
 
     def free_bytes(self, folder: Path) -> int: ...
 
     def make_folder(self, path: Path) -> None:
-        """Create the folder and its parents; it is no error when it is there."""
+        """Create the folder and its parents, unless it exists."""
 
     def create(self, path: Path) -> Writer:
-        """Start a new file; FileExistsError when the name is taken."""
+        """Start a new file. Raises FileExistsError if the name is taken."""
 
     def open(self, path: Path) -> Reader: ...
 
     def publish(self, temporary: Path, path: Path) -> None:
         """Give the file its final name.
 
-        FileExistsError when the name is taken; then `temporary` stays.
+        Raises FileExistsError if the name is taken; `temporary` then stays.
         """
 
     def sync_folder(self, path: Path) -> None:
         """Make the names in the folder durable."""
 
     def remove(self, path: Path) -> None:
-        """Remove a file; it is no error when it is gone."""
+        """Remove a file, if it exists."""
 
     def remove_folder(self, path: Path) -> None:
-        """Remove a folder with all it holds; it is no error when it is gone."""
+        """Remove a folder and its content, if it exists."""
 
 
 class PosixFiles:
     """A local or shared file system."""
 
     def sizes(self, folder: Path) -> dict[str, int]:
-        found = {}
+        sizes = {}
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    try:
-                        found[entry.name] = entry.stat().st_size
-                    except FileNotFoundError:  # went away between the two calls
-                        continue
+                    with contextlib.suppress(FileNotFoundError):  # removed between the two calls
+                        sizes[entry.name] = entry.stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        return found
+        return sizes
 
     def read(self, path: Path) -> bytes:
         return path.read_bytes()
 
     def free_bytes(self, folder: Path) -> int:
-        found = os.statvfs(folder)
-        return found.f_bavail * found.f_frsize
+        status = os.statvfs(folder)
+        return status.f_bavail * status.f_frsize
 
     def make_folder(self, path: Path) -> None:
         if path.is_dir():
@@ -132,9 +130,8 @@ class PosixFiles:
         try:
             os.fsync(descriptor)
         except OSError as error:
-            if (
-                error.errno != errno.EINVAL
-            ):  # some network file systems refuse: there names are durable at once
+            # some network file systems do not support it; their names are durable immediately
+            if error.errno != errno.EINVAL:
                 raise
         finally:
             os.close(descriptor)
@@ -163,15 +160,13 @@ class _PosixWriter:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # on NFS this is where a full disk may show: not swallowed
+        os.close(descriptor)  # must not be suppressed: NFS may report a full disk here
 
     def abandon(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            try:
+            with contextlib.suppress(OSError):
                 os.close(descriptor)
-            except OSError:
-                return
 
 
 class _PosixReader:
@@ -204,7 +199,7 @@ class _PosixReader:
 
 
 def _after(parts: list[memoryview], count: int) -> list[memoryview]:
-    """Return what is left of `parts` once their first `count` bytes are filled."""
+    """Return what remains of `parts` after their first `count` bytes."""
     for index, part in enumerate(parts):
         if count < part.nbytes:
             return [part[count:], *parts[index + 1 :]]
@@ -213,7 +208,7 @@ def _after(parts: list[memoryview], count: int) -> list[memoryview]:
 
 
 def _rename_exclusive(temporary: Path, path: Path) -> None:
-    """Rename without replacing, for file systems that know no hard links."""
+    """Rename without replacing, for file systems without hard links."""
     libc = ctypes.CDLL(None, use_errno=True)
     rename = getattr(libc, "renameat2", None)
     if rename is not None:
@@ -223,6 +218,6 @@ def _rename_exclusive(temporary: Path, path: Path) -> None:
         code = ctypes.get_errno()
         if code not in _NO_LINK:
             raise OSError(code, os.strerror(code), str(path))
-    if path.exists():  # neither primitive is there: generations still keep two writers apart
+    if path.exists():  # not exclusive, but generations keep two writers apart
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     temporary.rename(path)

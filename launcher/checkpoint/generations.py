@@ -1,8 +1,8 @@
-"""Generations fence a stale incarnation of a run off from a newer one.
+"""Generations: they protect a run from an older attempt that still writes.
 
-Every attempt claims the next number by exclusive create before it starts. A claim records the
-newest commit of that moment; what an older attempt still manages to commit afterwards is not part
-of the newer one's history.
+Every attempt claims the next number by exclusive create before it starts. The claim records the
+newest commit of that moment. What an older attempt commits afterwards is not part of the newer
+attempt's history.
 """
 
 from __future__ import annotations
@@ -31,10 +31,7 @@ class GenerationTaken(CheckpointError):
 
 
 def next_generation(directory: Path, *, files: Files | None = None) -> int:
-    """Return the number that the next attempt should claim.
-
-    Above everything that is there; 1 for a new run.
-    """
+    """Return the number that the next attempt should claim: 1 for a new run."""
     files, layout = files or PosixFiles(), CheckpointLayout(Path(directory))
     used = [generation_number(name) or 0 for name in files.sizes(layout.generations)]
     keys = [commit_key(name) for name in files.sizes(layout.commits)]
@@ -49,16 +46,16 @@ def claim_generation(
     info: Mapping[str, Any] | None = None,
     files: Files | None = None,
 ) -> None:
-    """Claim `generation` for one attempt, once and for all.
+    """Claim `generation` for one attempt. A claim is permanent.
 
     Args:
-        directory: the checkpoint folder; created when missing.
+        directory: the checkpoint folder; created if missing.
         generation: usually the number of the attempt.
         info: JSON values for people: engine, world size, host.
-        files: where to write; the file system unless a test says otherwise.
+        files: where to write; tests replace it.
 
     Raises:
-        GenerationTaken: it is claimed already, or a newer one is.
+        GenerationTaken: it, or a newer one, is already claimed.
     """
     files, layout = files or PosixFiles(), CheckpointLayout(Path(directory))
     for folder in (layout.generations, layout.data, layout.commits):
@@ -79,7 +76,7 @@ def claim_generation(
 
 
 def newest_generation(files: Files, layout: CheckpointLayout) -> int:
-    """Return the highest number claimed, 0 when there is none."""
+    """Return the highest number claimed, or 0."""
     return max(
         (generation_number(name) or 0 for name in files.sizes(layout.generations)), default=0
     )
@@ -98,7 +95,7 @@ def read_generation(files: Files, layout: CheckpointLayout, number: int) -> Gene
         raise CheckpointError(
             f"the claim of generation {number} cannot be read",
             context=f"{path}: {error}",
-            hint="start the run again: the next attempt claims a new generation",
+            hint="start the run again; the next attempt claims a new generation",
         ) from error
 
 
@@ -111,5 +108,5 @@ def _refuse_if_newer(files: Files, layout: CheckpointLayout, generation: int) ->
 def _taken(generation: int, highest: int) -> GenerationTaken:
     return GenerationTaken(
         f"generation {generation} is taken: the newest one claimed is {highest}",
-        hint=f"another attempt of this run was started; stop it, or claim generation {highest + 1}",
+        hint=f"stop the other attempt of this run, or claim generation {highest + 1}",
     )

@@ -1,4 +1,4 @@
-"""How the ranks of one attempt reach each other."""
+"""Communication between the ranks of one attempt."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Any, Protocol
 
 
 class Group(Protocol):
-    """The ranks that restore together.
+    """The ranks that save and restore together.
 
-    One operation is enough: it is used when a checkpointer is made and while restoring, never while
-    saving. Every engine has it, with or without a torch process group.
-
-    Engines also have a `name` and `logical_shards`, which are written down with every checkpoint.
+    It has one operation, which is used to open a checkpointer and to restore, never to save. Every
+    engine has it, with or without a torch process group. Engines also have a `name` and
+    `logical_shards`, which are recorded in every checkpoint.
     """
 
     @property
@@ -21,17 +20,17 @@ class Group(Protocol):
     def world_size(self) -> int: ...
 
     def all_gather_object(self, obj: Any) -> list[Any]:
-        """Return the objects of all ranks, by rank."""
+        """Return the objects of all ranks, ordered by rank."""
 
 
 def logical_shards(group: Group) -> int | None:
-    """Return into how many parts the group cuts every batch; None when it is one per rank."""
-    found: int | None = getattr(group, "logical_shards", None)
-    return found
+    """Return the number of logical shards of every batch; None means one per rank."""
+    number: int | None = getattr(group, "logical_shards", None)
+    return number
 
 
 class SingleProcess:
-    """The group of a program that runs alone."""
+    """The group of a program with one process."""
 
     rank = 0
     world_size = 1

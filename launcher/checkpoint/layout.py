@@ -1,4 +1,4 @@
-"""Names and values of a checkpoint folder: what lies where, and what each record holds.
+"""Names and records of a checkpoint folder.
 
 ::
 
@@ -7,9 +7,9 @@
       data/000003-00001200-7f3a/
         s000.safetensors ...                  one per writing rank, tensors only
         r000.json ...                         ShardManifest of what that rank wrote
-      commits/000003-00001200.json            CommitRecord: its presence makes the checkpoint exist
+      commits/000003-00001200.json            CommitRecord: makes the checkpoint exist
 
-Nothing is ever overwritten. Every JSON file is sealed, see `launcher.checkpoint.checksummed`.
+Nothing is ever overwritten. Every JSON file has a checksum, see `launcher.checkpoint.checksummed`.
 `docs/checkpoints.md` describes the format for people; a golden checkpoint in the tests pins it.
 """
 
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
-"""Version of the format. A reader refuses a higher one and names it."""
+"""Version of the format. A reader refuses a higher version."""
 BLOCK_BYTES = 16 * 2**20
-"""Every so many bytes of a file have a digest; the header of the file counts as bytes of it."""
+"""Size of the part of a file that has one digest. The header is part of the file."""
 DIGEST = "xxh3_128"
 
 ITEM_BYTES = {
@@ -45,7 +45,7 @@ ITEM_BYTES = {
     "F64": 8,
     "C64": 8,
 }
-"""Width of one element by the name that safetensors gives its type."""
+"""Bytes of one element, by the safetensors name of its type."""
 
 _COMMIT_NAME = re.compile(r"(\d{6,})-(\d{8,})\.json")
 _DATA_NAME = re.compile(r"(\d{6,})-(\d{8,})-[0-9a-f]+")
@@ -54,7 +54,7 @@ _GENERATION_NAME = re.compile(r"(\d{6,})\.json")
 
 @dataclass(frozen=True, order=True)
 class CommitKey:
-    """Which commit: generations are ordered first, since a newer one fences the older off."""
+    """Identifies a commit. Ordered by generation first, because a newer generation wins."""
 
     generation: int
     step: int
@@ -65,7 +65,7 @@ class CommitKey:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardFile:
-    """One file that a rank wrote, with the digests by which every block of it is checked."""
+    """One file that a rank wrote, with a digest for each block."""
 
     name: str
     size_bytes: int
@@ -76,11 +76,10 @@ class ShardFile:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorEntry:
-    """One contiguous piece of a tensor, and where its bytes lie."""
+    """One contiguous piece of a tensor, and the place of its bytes."""
 
     name: str
-    """`model/...`, `optimizer/<parameter>/<key>`, `extra/...`, or `rng/<rank>/...` for state of one
-    rank."""
+    """`model/...`, `optimizer/<parameter>/<key>`, `extra/...`, or `rng/<rank>/...`."""
     file: str
     offset: int
     """From the start of the file, in bytes."""
@@ -88,7 +87,7 @@ class TensorEntry:
     shape: tuple[int, ...]
     """Of the whole tensor."""
     offsets: tuple[int, ...]
-    """Where the piece starts in the whole tensor, per dimension."""
+    """Start of the piece in the whole tensor, per dimension."""
     lengths: tuple[int, ...]
 
     @property
@@ -97,7 +96,7 @@ class TensorEntry:
 
     @property
     def whole_bytes(self) -> int:
-        """Size of the whole tensor, of which this may be a part."""
+        """Size of the whole tensor."""
         return math.prod(self.shape) * ITEM_BYTES[self.dtype]
 
 
@@ -113,12 +112,12 @@ class ShardManifest:
     files: tuple[ShardFile, ...]
     tensors: tuple[TensorEntry, ...]
     agreed: dict[str, str]
-    """Digest of every part of the logical state as this rank saw it; equal on all ranks."""
+    """Digests of the parts of the logical state on this rank. They must be equal on all ranks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestEntry:
-    """A manifest as the commit pins it."""
+    """A manifest, as the commit record pins it."""
 
     name: str
     size_bytes: int
@@ -127,7 +126,7 @@ class ManifestEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """What the model looks like: a digest over names, shapes and element types."""
+    """Identifies the model: a digest over names, shapes and element types."""
 
     digest: str
     tensors: int
@@ -136,7 +135,7 @@ class Signature:
 
 @dataclass(frozen=True, kw_only=True)
 class CommitRecord:
-    """The commit. Its presence under `commits/` is what makes a checkpoint exist."""
+    """The commit record. A checkpoint exists if it has one."""
 
     schema: int = SCHEMA
     generation: int
@@ -146,16 +145,16 @@ class CommitRecord:
     world_size: int
     engine: str
     created_at: float
-    """Seconds since the epoch, for people; nothing is decided by it."""
+    """Seconds since the epoch. Only for people."""
     base: CommitKey | None
-    """The commit that the attempt started from; null when it started at step 0."""
+    """The commit that the attempt started from; null if it started at step 0."""
     size_bytes: int
     manifests: tuple[ManifestEntry, ...]
     signature: Signature
     logical: dict[str, Any]
-    """Everything that is not a tensor, as `launcher.checkpoint.plain` encodes it."""
+    """Everything that is not a tensor, encoded by `launcher.checkpoint.plain`."""
     logical_shards: int | None = None
-    """Into how many parts every global batch of the run is cut; null: one for each rank."""
+    """Number of parts of every global batch; null means one for each rank."""
 
     @property
     def key(self) -> CommitKey:
@@ -164,22 +163,21 @@ class CommitRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRecord:
-    """An attempt's claim. Whoever holds the highest one may commit."""
+    """The claim of an attempt. Only the attempt with the highest claim may commit."""
 
     schema: int = SCHEMA
     generation: int
     token: str
-    """Random; the names of this generation's data folders are derived from it."""
+    """Random. The names of this generation's data folders are derived from it."""
     base: CommitKey | None
-    """Newest commit when the claim was made. Commits of older generations that come later do not
-    count."""
+    """Newest commit at the time of the claim. Later commits of older generations do not count."""
     created_at: float
     info: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class CheckpointLayout:
-    """Paths of a checkpoint folder. Nobody else joins these strings."""
+    """Paths of a checkpoint folder. No other module joins these strings."""
 
     path: Path
 
@@ -206,41 +204,41 @@ class CheckpointLayout:
 
 
 def data_name(key: CommitKey, nonce: str) -> str:
-    """Return the name of a save's folder under `data/`."""
+    """Return the name of the folder of a save under `data/`."""
     return f"{key}-{nonce}"
 
 
 def shard_name(rank: int) -> str:
-    """Return the name of the file of a rank's tensors."""
+    """Return the name of the file with the tensors of a rank."""
     return f"s{rank:03d}.safetensors"
 
 
 def manifest_name(rank: int) -> str:
-    """Return the name of the record of what a rank wrote."""
+    """Return the name of the manifest of a rank."""
     return f"r{rank:03d}.json"
 
 
 def failure_name(rank: int) -> str:
-    """Name of the file by which a rank tells the others that its part could not be written."""
+    """Return the name of the file in which a rank reports that it could not write its part."""
     return f"e{rank:03d}.json"
 
 
 GIVEN_UP = "given-up.json"
-"""Left by the coordinator in the data folder of a save that will never be committed."""
+"""Written by the coordinator into the data folder of a save that will never be committed."""
 
 
 def commit_key(name: str) -> CommitKey | None:
-    """Return the key that a file name under `commits/` stands for, None for any other file."""
+    """Return the key in a file name under `commits/`, None for any other file."""
     return _key(_COMMIT_NAME, name)
 
 
 def data_key(name: str) -> CommitKey | None:
-    """Return the key that a folder name under `data/` belongs to, None for any other name."""
+    """Return the key in a folder name under `data/`, None for any other name."""
     return _key(_DATA_NAME, name)
 
 
 def generation_number(name: str) -> int | None:
-    """Return the generation that a file name under `generations/` stands for."""
+    """Return the generation in a file name under `generations/`, None for any other file."""
     match = _GENERATION_NAME.fullmatch(name)
     return int(match[1]) if match else None
 

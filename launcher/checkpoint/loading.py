@@ -1,7 +1,4 @@
-"""Tensors from storage into memory.
-
-Ranges are read straight into place and checked while they are read.
-"""
+"""Loading tensors: ranges are read directly into their memory, and checked while they are read."""
 
 from __future__ import annotations
 
@@ -21,8 +18,7 @@ from launcher.checkpoint.verification import Opened
 def load_into(files: Files, opened: Opened, wanted: Mapping[str, torch.Tensor]) -> None:
     """Fill the wanted tensors, by name, from a commit.
 
-    When it raises, the tensors hold anything: the caller fills them again from another commit, or
-    gives up.
+    If it raises, the content of the tensors is undefined.
 
     Raises:
         DamagedError: bytes are not what was written.
@@ -57,25 +53,25 @@ def make_room(
     select: Callable[[str], bool],
     existing: Mapping[str, torch.Tensor],
 ) -> dict[str, torch.Tensor]:
-    """Return a tensor for every selected name in the commit.
+    """Return a tensor for every selected name in the commit: the existing one, or a new one.
 
-    The existing one where it fits, else a new one on the host.
+    An existing tensor is used if type and shape fit. New tensors are on the host.
     """
     first = {entry.name: entry for entry in opened.tensors if select(entry.name)}
-    found = {name: existing[name] for name in first if _fits(existing.get(name), first[name])}
-    fresh = {name: entry for name, entry in first.items() if name not in found}
+    tensors = {name: existing[name] for name in first if _fits(existing.get(name), first[name])}
+    fresh = {name: entry for name, entry in first.items() if name not in tensors}
     sizes = {name: _aligned(entry.whole_bytes) for name, entry in fresh.items()}
     memory = huge_pages(max(1, sum(sizes.values())))
     position = 0
     for name, entry in fresh.items():
         part = memory[position : position + entry.whole_bytes]
-        found[name] = part.view(TORCH_TYPES[entry.dtype]).view(entry.shape)
+        tensors[name] = part.view(TORCH_TYPES[entry.dtype]).view(entry.shape)
         position += sizes[name]
-    return found
+    return tensors
 
 
 def raw_bytes(tensor: torch.Tensor) -> memoryview:
-    """Return the bytes of a contiguous host tensor, writable."""
+    """Return the writable bytes of a contiguous host tensor."""
     return tensor.view(-1).view(torch.uint8).numpy().data
 
 

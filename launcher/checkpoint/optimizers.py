@@ -1,4 +1,4 @@
-"""Optimizer state by parameter name: the order of the parameters is no matter."""
+"""Optimizer state by parameter name, so that the order of the parameters does not matter."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ PREFIX = "optimizer/"
 
 
 def tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, torch.Tensor]:
-    """Return `optimizer/<parameter>/<key>` -> tensor; `names` has the name of a parameter by id."""
-    found = {}
-    for name, parameter in _parameters(optimizer, names):
-        for key, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, torch.Tensor):
-                found[f"{PREFIX}{name}/{key}"] = value
-    return found
+    """Return `optimizer/<parameter>/<key>` -> tensor. `names` maps id to name of a parameter."""
+    return {
+        f"{PREFIX}{name}/{key}": value
+        for name, parameter in _parameters(optimizer, names)
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 def logical(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, Any]:
-    """Return what is not a tensor.
-
-    Options per parameter group with the names in it, and plain values of the state.
-    """
+    """Return everything else: options and names of each group, and plain values of the state."""
     values: dict[str, dict[str, Any]] = {}
     for name, parameter in _parameters(optimizer, names):
         state = optimizer.state.get(parameter, {})
@@ -50,17 +47,17 @@ def logical(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[
 def check(
     optimizer: torch.optim.Optimizer, names: Mapping[int, str], saved: Mapping[str, Any]
 ) -> None:
-    """Refuse a checkpoint whose parameter groups are not those of this optimizer.
+    """Check that the saved parameter groups are those of this optimizer.
 
     Raises:
-        CheckpointError: it names the first group that differs.
+        CheckpointError: they differ; the error names the first group.
     """
-    here = [[_name(item, names) for item in group["params"]] for group in optimizer.param_groups]
-    there = [group["params"] for group in saved["groups"]]
-    if len(here) != len(there):
-        raise _differs(f"{len(there)} groups were saved, the optimizer has {len(here)}")
-    for index, (mine, theirs) in enumerate(zip(here, there, strict=True)):
-        odd = sorted(set(mine) ^ set(theirs))
+    now = [[_name(item, names) for item in group["params"]] for group in optimizer.param_groups]
+    then = [group["params"] for group in saved["groups"]]
+    if len(now) != len(then):
+        raise _differs(f"{len(then)} groups were saved, the optimizer has {len(now)}")
+    for index, (current, old) in enumerate(zip(now, then, strict=True)):
+        odd = sorted(set(current) ^ set(old))
         if odd:
             raise _differs(f"group {index}: `{odd[0]}` is only in one of them ({len(odd)} differ)")
 
@@ -71,7 +68,7 @@ def reinstate(
     saved: Mapping[str, Any],
     loaded: Mapping[str, torch.Tensor],
 ) -> None:
-    """Replace options and state of the optimizer by the saved ones. Call `check` first."""
+    """Replace the options and the state of the optimizer. Call `check` first."""
     for group, theirs in zip(optimizer.param_groups, saved["groups"], strict=True):
         for key, value in plain.decode(theirs["options"]).items():
             if isinstance(group.get(key), torch.Tensor):
@@ -95,17 +92,14 @@ def reinstate(
 
 
 def expected_copies(optimizer: torch.optim.Optimizer) -> int:
-    """Guess how many tensors of a parameter's size the optimizer keeps for each parameter."""
+    """Estimate how many tensors of its size the optimizer keeps for each parameter."""
     if "betas" in optimizer.defaults:
         return 3 if optimizer.defaults.get("amsgrad") else 2
     return 1 if optimizer.defaults.get("momentum") else 0
 
 
 def _placed(key: str, value: Any, parameter: torch.Tensor, group: Mapping[str, Any]) -> Any:
-    """Put a state tensor where the optimizer expects it.
-
-    A step counter stays on the host unless a kernel reads it.
-    """
+    """Move a state tensor to its device; a step counter only if a kernel reads it there."""
     if not isinstance(value, torch.Tensor):
         return value
     on_host = key == "step" and not (group.get("capturable") or group.get("fused"))
@@ -129,7 +123,7 @@ def _name(parameter: torch.Tensor, names: Mapping[int, str]) -> str:
         raise CheckpointError(
             f"the optimizer trains a parameter that is not in the model, of shape "
             f"{tuple(parameter.shape)}",
-            hint="make it part of the module given as model=, so that it has a name",
+            hint="make it part of the module that you give as model=, so that it has a name",
         ) from None
 
 
@@ -141,5 +135,5 @@ def _differs(how: str) -> CheckpointError:
     return CheckpointError(
         "the checkpoint's optimizer groups are not those of this optimizer",
         context=how,
-        hint="build the optimizer as in the run that saved it, or resume with optimizer=None",
+        hint="build the optimizer as in the run that saved it, or restore with optimizer=None",
     )

@@ -1,8 +1,8 @@
-"""Logical state as plain JSON, exactly: what comes back equals what went in, type by type.
+"""Logical state as JSON, without loss: the decoded value equals the encoded one, with its types.
 
-JSON alone would turn tuples into lists and integer keys into strings, and has no infinities. Such
-values are wrapped in an object with one key that starts with `$`. Nothing is ever pickled: a
-checkpoint cannot run code.
+Plain JSON would turn tuples into lists and integer keys into strings, and has no infinities. Such
+values become an object with one key that starts with `$`. Nothing is pickled, so a checkpoint
+cannot run code.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _TUPLE, _PAIRS, _FLOAT, _COUNTER = "$tuple", "$dict", "$float", "$counter"
 
 
 def encode(value: Any, where: str = "state") -> Any:
-    """Return `value` in JSON's own types.
+    """Return `value` in the types of JSON.
 
     Raises:
-        TypeError: something in it has no JSON form; the message says where it stands.
+        TypeError: a value has no JSON form; the message says which.
     """
     if value is None or isinstance(value, bool | str):
         return value
@@ -47,7 +47,7 @@ def decode(value: Any) -> Any:
 
 
 def fingerprint(value: Any) -> str:
-    """Return a digest of an encoded value; equal values have equal digests on every rank."""
+    """Return a digest of an encoded value. Equal values have equal digests on every rank."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

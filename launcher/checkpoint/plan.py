@@ -1,10 +1,9 @@
-"""Who writes what: a pure function of the tensors' shapes and the number of ranks.
+"""Which rank writes what: a pure function of the shapes of the tensors and the number of ranks.
 
-Replicated state is the same on every rank, so each byte is written by one rank only. All tensors
-are laid on one line, ordered by width of their elements (which keeps every piece aligned in its
-file) and name, and the line is cut into equal parts. A cut inside a tensor moves back to the start
-of a row, or of a sub-row when rows are long. Every rank computes the same plan from what it has; no
-message is needed.
+Replicated state is equal on every rank, so one rank writes each byte. All tensors are put in a
+row, ordered by element width (which keeps every piece aligned in its file) and name, and the row is
+cut into equal parts. A cut inside a tensor moves back to the start of a row of the tensor, or of a
+sub-row if rows are long. Every rank computes the same plan without communication.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _CUT_MIN_BYTES = 2**12
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """What the plan needs to know of a tensor."""
+    """What the plan needs to know about a tensor."""
 
     name: str
     dtype: str
@@ -55,19 +54,19 @@ class Piece:
 
 
 def whole(spec: TensorSpec) -> Piece:
-    """Return the piece that is all of a tensor."""
+    """Return a piece that is a whole tensor."""
     return Piece(spec=spec, offsets=(0,) * len(spec.shape), lengths=spec.shape)
 
 
 def in_file_order(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
-    """Order the pieces of one file: wide elements first, so that none of them is misaligned."""
+    """Order the pieces of one file: wide elements first, so that all are aligned."""
     return tuple(
         sorted(pieces, key=lambda piece: (-piece.spec.item_bytes, piece.spec.name, piece.offsets))
     )
 
 
 def share_out(specs: Iterable[TensorSpec], world_size: int) -> tuple[tuple[Piece, ...], ...]:
-    """Return the pieces that each rank writes; together they are every element exactly once."""
+    """Return the pieces that each rank writes. Together they have every element exactly once."""
     ordered = sorted(specs, key=lambda spec: (-spec.item_bytes, spec.name))
     total = sum(spec.size_bytes for spec in ordered)
     bounds = [total * rank // world_size for rank in range(world_size + 1)]
@@ -91,7 +90,7 @@ def share_out(specs: Iterable[TensorSpec], world_size: int) -> tuple[tuple[Piece
 def boxes(
     shape: Sequence[int], start: int, stop: int
 ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Cut the flat range of elements `start` .. `stop` into boxes (offsets, lengths), in order.
+    """Cut the flat range of elements from `start` to `stop` into boxes (offsets, lengths).
 
     >>> boxes((4, 3), 2, 11)
     [((0, 2), (1, 1)), ((1, 0), (2, 3)), ((3, 0), (1, 2))]
@@ -103,25 +102,25 @@ def boxes(
     (first, lead), (last, tail) = divmod(start, row), divmod(stop, row)
     if first == last:
         return _inside(first, boxes(inner, lead, tail))
-    found = []
+    result = []
     if lead:
-        found += _inside(first, boxes(inner, lead, row))
+        result += _inside(first, boxes(inner, lead, row))
         first += 1
     if first < last:
-        found.append(((first, *(0 for _ in inner)), (last - first, *inner)))
+        result.append(((first, *(0 for _ in inner)), (last - first, *inner)))
     if tail:
-        found += _inside(last, boxes(inner, 0, tail))
-    return found
+        result += _inside(last, boxes(inner, 0, tail))
+    return result
 
 
 def _inside(
-    row: int, found: list[tuple[tuple[int, ...], tuple[int, ...]]]
+    row: int, pieces: list[tuple[tuple[int, ...], tuple[int, ...]]]
 ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    return [((row, *offsets), (1, *lengths)) for offsets, lengths in found]
+    return [((row, *offsets), (1, *lengths)) for offsets, lengths in pieces]
 
 
 def _cut(spec: TensorSpec, position: int, coarse: int) -> int:
-    """Return the element at which a cut at byte `position` of the tensor is made."""
+    """Return the element of the tensor where a cut at byte `position` goes."""
     count = math.prod(spec.shape)
     if position <= 0:
         return 0

@@ -1,12 +1,11 @@
-"""Saving together without talking: ranks meet in the data folder, never in a collective.
+"""Saving: the ranks coordinate through the data folder, never through a collective.
 
-Every rank puts its shard and then its manifest there. The coordinator (rank 0) waits for all
-manifests and commits. The others wait for the commit. A rank that fails leaves a note, a rank that
-is gone leaves nothing: then the coordinator gives up when nothing in the folder has changed for the
-timeout, and names who is missing. So a dead or stopped rank costs a bounded time, on any engine.
+Every rank writes its shard and then its manifest there. The coordinator (rank 0) waits for all
+manifests and commits. The others wait for the commit. A rank that fails writes a note. If a rank is
+gone, nothing in the folder changes any more: after the timeout the coordinator gives up and names
+the missing ranks. So a dead or stopped rank costs a bounded time with any engine.
 
-These functions are single steps with no thread and no clock of their own, so that tests can crash
-between any two of them.
+Each function is one step, without threads, so that tests can crash between any two of them.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ from launcher.errors import CheckpointError
 
 T = TypeVar("T")
 
-Look = Callable[[], tuple[T | None, object]]
-"""Returns what was waited for (or None), and something that differs after any progress."""
+Poll = Callable[[], tuple[T | None, object]]
+"""Returns the expected result, or None, and a value that changes with any progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailureNote:
-    """The note a rank leaves when its part cannot be written."""
+    """The note of a rank that cannot write its part."""
 
     rank: int
     message: str
@@ -64,7 +63,7 @@ class Part:
 
 
 def write_part(files: Files, folder: Path, part: Part, payload: memoryview) -> ShardManifest:
-    """Write this rank's shard, then the manifest that vouches for it; both are then durable."""
+    """Write the shard of this rank, then its manifest. Both are then durable."""
     entry = write_file(files, folder / part.file, [memoryview(part.shard.header), payload])
     manifest = ShardManifest(
         generation=part.key.generation,
@@ -82,12 +81,10 @@ def write_part(files: Files, folder: Path, part: Part, payload: memoryview) -> S
 def look_for_manifests(
     files: Files, folder: Path, world_size: int
 ) -> tuple[dict[int, bytes] | None, dict[str, int]]:
-    """Return the raw manifests once all are there, else None, and the content of the folder.
-
-    The second value changes while anybody writes.
+    """Return the raw manifests if all exist, else None, and the sizes of the files in the folder.
 
     Raises:
-        CheckpointError: a rank has left a note that it failed.
+        CheckpointError: a rank wrote a note that it failed.
     """
     sizes = files.sizes(folder)
     for rank in range(world_size):
@@ -100,7 +97,7 @@ def look_for_manifests(
 
 
 def missing_ranks(files: Files, folder: Path, world_size: int) -> list[int]:
-    """Return the ranks whose manifest is not there."""
+    """Return the ranks that have not written their manifest."""
     sizes = files.sizes(folder)
     return [rank for rank in range(world_size) if manifest_name(rank) not in sizes]
 
@@ -108,11 +105,10 @@ def missing_ranks(files: Files, folder: Path, world_size: int) -> list[int]:
 def check_manifests(
     files: Files, folder: Path, raw: Mapping[int, bytes], agreed: Mapping[str, str]
 ) -> tuple[tuple[ManifestEntry, ...], int]:
-    """Check that the parts belong together; return what the commit pins, and the total size.
+    """Check that the parts belong together. Return the entries of the commit, and the total size.
 
     Raises:
-        CheckpointError: ranks differ in what must be equal, or a file has not the size its writer
-            claims.
+        CheckpointError: ranks differ in what must be equal, or a file has the wrong size.
     """
     sizes = files.sizes(folder)
     total = 0
@@ -125,7 +121,7 @@ def check_manifests(
             raise CheckpointError(
                 f"step {manifest.step} is not saved: "
                 f"rank {rank} differs from rank 0 in `{'`, `'.join(odd)}`",
-                hint="these must be equal on all ranks: look for state that depends on the rank",
+                hint="these must be equal on all ranks; look for state that depends on the rank",
             )
         for file in manifest.files:
             if sizes.get(file.name) != file.size_bytes:
@@ -133,7 +129,7 @@ def check_manifests(
                     f"rank {rank} wrote {file.size_bytes} bytes to {file.name}, "
                     f"storage has {sizes.get(file.name)}",
                     context=str(folder),
-                    hint="look at the storage; do all nodes see the same folder?",
+                    hint="check the storage, and that all nodes see the same folder",
                 )
             total += file.size_bytes
         entries.append(ManifestEntry(name=name, size_bytes=len(content), digest=digest(content)))
@@ -160,7 +156,7 @@ def publish(files: Files, layout: CheckpointLayout, record: CommitRecord) -> Non
         write_record(files, path, content)
     except OSError as error:
         # a network file system may repeat a request that succeeded, and then report that the name
-        # is taken or the source gone
+        # is taken, or that the temporary file does not exist
         if error.errno not in {errno.EEXIST, errno.ENOENT} or not _is_there(files, path, content):
             raise _occupied(record, path, error) from error
         files.sync_folder(layout.commits)
@@ -169,10 +165,10 @@ def publish(files: Files, layout: CheckpointLayout, record: CommitRecord) -> Non
 def look_for_outcome(
     files: Files, layout: CheckpointLayout, key: CommitKey, folder: Path
 ) -> tuple[bool | None, object]:
-    """Return True once the save is committed; the second value changes while anything goes on.
+    """Return True if the save is committed, else None, and the sizes of the files in the folder.
 
     Raises:
-        CheckpointError: the coordinator gave the save up; with its reason.
+        CheckpointError: the coordinator gave up; with its reason.
     """
     if layout.commit(key).name in files.sizes(layout.commits):
         return _committed_as(files, layout, key, folder), None
@@ -181,17 +177,14 @@ def look_for_outcome(
         raise _reported(files, folder / GIVEN_UP)
     if not sizes:
         raise CheckpointError(
-            f"the save of step {key.step} was given up",
-            hint="the log of rank 0 says why",
+            f"rank 0 gave up the save of step {key.step}",
+            hint="see the log of rank 0",
         )
     return None, sizes
 
 
 def leave_note(files: Files, folder: Path, part: Part, error: CheckpointError) -> None:
-    """Tell the coordinator that this rank failed, after giving its disk space back.
-
-    Best effort: never raises.
-    """
+    """Report to the coordinator that this rank failed, and free its disk space. Never raises."""
     note = FailureNote(rank=part.rank, message=error.message, hint=error.hint)
     try:
         files.remove(folder / part.file)
@@ -201,29 +194,28 @@ def leave_note(files: Files, folder: Path, part: Part, error: CheckpointError) -
 
 
 def give_up(files: Files, folder: Path, error: CheckpointError, *, alone: bool) -> None:
-    """Tell the other ranks why the save failed, and give its disk space back.
+    """Report to the other ranks why the save failed, and free its disk space. Never raises.
 
-    The reason comes first: a rank that still writes finds its file gone, and looks for it. Only
-    when there is no room even for the reason does something have to go before. Best effort: never
-    raises.
+    The reason is written first, because a rank that finds its file removed looks for it. Only if
+    the disk has no space for it, files are removed before.
     """
     if alone:
         files.remove_folder(folder)
         return
     note = encode_record(FailureNote(rank=0, message=error.message, hint=error.hint))
     try:
-        told = _told(files, folder / GIVEN_UP, note)
+        written = _try_write(files, folder / GIVEN_UP, note)
         for name in files.sizes(folder):
             if name != GIVEN_UP:
                 files.remove(folder / name)
-                told = told or _told(files, folder / GIVEN_UP, note)
-        if not told:
+                written = written or _try_write(files, folder / GIVEN_UP, note)
+        if not written:
             files.remove_folder(folder)
     except OSError:
         files.remove_folder(folder)
 
 
-def _told(files: Files, path: Path, content: bytes) -> bool:
+def _try_write(files: Files, path: Path, content: bytes) -> bool:
     try:
         write_record(files, path, content)
     except OSError:
@@ -232,32 +224,32 @@ def _told(files: Files, path: Path, content: bytes) -> bool:
 
 
 def reason_given_up(files: Files, folder: Path) -> CheckpointError | None:
-    """Return why the coordinator gave the save in `folder` up, if it did and said so."""
+    """Return why the coordinator gave up the save in `folder`, None if it did not."""
     if GIVEN_UP not in files.sizes(folder):
         return None
     return _reported(files, folder / GIVEN_UP)
 
 
 def wait_for(
-    look: Look[T],
+    poll: Poll[T],
     *,
     timeout_s: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T | None:
-    """Look until there is something; None once nothing has changed for `timeout_s`."""
+    """Poll until there is a result. Return None once nothing has changed for `timeout_s`."""
     pause = 0.005
-    found, seen = look()
+    result, state = poll()
     since = clock()
-    while found is None:
+    while result is None:
         if clock() - since >= timeout_s:
             return None
         sleep(pause)
         pause = min(pause * 1.5, 0.25)
-        found, now = look()
-        if now != seen:
-            seen, since, pause = now, clock(), 0.02
-    return found
+        result, now = poll()
+        if now != state:
+            state, since, pause = now, clock(), 0.02
+    return result
 
 
 def _is_there(files: Files, path: Path, content: bytes) -> bool:
@@ -274,11 +266,11 @@ def _committed_as(files: Files, layout: CheckpointLayout, key: CommitKey, folder
         raise CheckpointError(
             f"the commit of step {key.step} cannot be read back",
             context=str(error),
-            hint="look at the storage; do all nodes see the same folder?",
+            hint="check the storage, and that all nodes see the same folder",
         ) from error
     if record.data != folder.name:
         raise CheckpointError(
-            f"step {key.step} was committed by somebody else, from {record.data}",
+            f"step {key.step} was committed by another process, from {record.data}",
             hint="two attempts run at the same time; stop one of them",
         )
     return True
@@ -289,9 +281,9 @@ def _decoded(content: bytes, name: str) -> ShardManifest:
         return decode_record(ShardManifest, content)
     except ValueError as error:
         raise CheckpointError(
-            f"{name} was damaged on its way to storage",
+            f"{name} on storage is not what was written",
             context=str(error),
-            hint="look at the storage; the save is given up, earlier checkpoints are untouched",
+            hint="check the storage; this save is given up, earlier checkpoints are intact",
         ) from error
 
 
@@ -303,7 +295,7 @@ def _reported(files: Files, path: Path) -> CheckpointError:
     return CheckpointError(
         note.message,
         context=f"reported by rank {note.rank}" if note.rank >= 0 else "",
-        hint=note.hint or "the logs of the ranks say why",
+        hint=note.hint or "see the logs of the ranks",
     )
 
 
@@ -311,5 +303,5 @@ def _occupied(record: CommitRecord, path: Path, error: OSError) -> CheckpointErr
     return CheckpointError(
         f"the commit of step {record.step} cannot be published",
         context=f"{path}: {error}",
-        hint="if it exists already, another process uses the same generation: stop one of them",
+        hint="if it already exists, another process uses the same generation; stop one of them",
     )

@@ -1,6 +1,6 @@
-"""Restoring together.
+"""Restoring: rank 0 chooses a commit, every rank reads and checks it.
 
-One rank chooses, every rank reads and checks, all go on from the same commit or none does.
+All ranks continue from the same commit, or all raise.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from launcher.checkpoint.files import Files
 from launcher.checkpoint.group import Group, logical_shards
 from launcher.checkpoint.layout import CheckpointLayout, CommitKey, TensorEntry
 from launcher.checkpoint.loading import load_into, make_room
+from launcher.checkpoint.plan import TensorSpec
 from launcher.checkpoint.sampler import DataCursor
 from launcher.checkpoint.state import (
     EXTRA,
@@ -35,28 +36,25 @@ from launcher.errors import CheckpointError, LauncherError
 logger = logging.getLogger(__name__)
 
 _STALE = frozenset({errno.ENOENT, errno.ESTALE})
-_NAMED = 5
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """From where the program goes on."""
+    """Where the program continues."""
 
     step: int
     cursor: DataCursor
     generation: int
     exact: bool
-    """True when the random states were put back too, which needs the same world size."""
+    """True if the random states were restored too, which needs the same world size."""
     note: str = ""
-    """What a person should know about it; empty when there is nothing."""
+    """What the user should know about this restore; may be empty."""
 
 
 @dataclass(frozen=True)
-class _Choice0:
-    """What the choosing rank tells the others.
-
-    A commit, an error that ends it for all, or neither: start at step 0.
-    """
+class _Decision:
+    """What rank 0 decided: a commit, an error for all ranks, or neither (start at step 0)."""
 
     key: CommitKey | None = None
     error: LauncherError | None = None
@@ -64,48 +62,48 @@ class _Choice0:
 
 @dataclass(frozen=True, kw_only=True)
 class Restorer:
-    """One restore. Every rank of the group makes one and calls `run`."""
+    """One restore. Every rank of the group creates one and calls `run`."""
 
     files: Files
     layout: CheckpointLayout
     group: Group
     visible_s: float = 65.0
-    """How long a file that another node has written may take to appear here; network file systems
-    cache misses up to a minute."""
+    """How long a file of another node may take to appear here. Network file systems cache a
+    missing file up to a minute."""
     sleep: Callable[[float], None] = time.sleep
 
     def run(self, state: TrainingState, resume: str) -> tuple[Restored, CommitKey] | None:
-        """Fill `state` from the commit that `resume` asks for; None when the run starts at step 0.
+        """Fill `state` from the commit for `resume`. Return None if the run starts at step 0.
 
         Raises:
-            CheckpointError: nothing fits or nothing can be read, on any rank; all ranks raise.
+            CheckpointError: no commit fits or can be read on every rank. All ranks raise.
         """
-        choice = _Choice(self.files, self.layout, resume) if self.group.rank == 0 else None
+        chooser = _CommitChooser(self.files, self.layout, resume) if self.group.rank == 0 else None
         notes: list[str] = []
         while True:
-            told = self._tell(choice)
-            if told.error is not None:
-                raise told.error
-            if told.key is None:
+            decision = self._decide(chooser)
+            if decision.error is not None:
+                raise decision.error
+            if decision.key is None:
                 return None
-            problem, restored = self._attempt(state, told.key)
+            problem, restored = self._attempt(state, decision.key)
             outcomes = self.group.all_gather_object(problem)
             if all(outcome is None for outcome in outcomes) and restored is not None:
-                return restored(notes), told.key
+                return restored(notes), decision.key
             self._agree_on_damage(outcomes)
-            if choice is not None:
-                choice.failures += sorted({str(item) for item in outcomes if item is not None})
-            notes.append(f"step {told.key.step} is damaged")
+            if chooser is not None:
+                chooser.failures += sorted({str(item) for item in outcomes if item is not None})
+            notes.append(f"step {decision.key.step} is damaged")
 
-    def _tell(self, choice: _Choice | None) -> _Choice0:
-        mine = choice.next() if choice is not None else None
-        told: _Choice0 = self.group.all_gather_object(mine)[0]
-        return told
+    def _decide(self, chooser: _CommitChooser | None) -> _Decision:
+        own = chooser.next() if chooser is not None else None
+        decision: _Decision = self.group.all_gather_object(own)[0]
+        return decision
 
     def _attempt(
         self, state: TrainingState, key: CommitKey
     ) -> tuple[object, Callable[[list[str]], Restored] | None]:
-        """Return (None, a function that finishes the restore), or (what is wrong, None)."""
+        """Return (None, a function that finishes the restore), or (the problem, None)."""
         try:
             opened = self._open(key)
             return None, _fill(self.files, opened, state, self.group)
@@ -117,7 +115,7 @@ class Restorer:
             return error, None
 
     def _open(self, key: CommitKey) -> Opened:
-        """Open by exact path, patiently: rank 0 has seen the files, this node may not yet."""
+        """Open a commit, with retries: rank 0 sees the files, but this node may not yet."""
         waited, pause = 0.0, 0.05
         while True:
             try:
@@ -132,7 +130,7 @@ class Restorer:
             pause = min(2 * pause, 2.0)
 
     def _agree_on_damage(self, outcomes: list[object]) -> None:
-        """Go on to the commit before on damage, but end on what is wrong with the program."""
+        """Raise if the checkpoint does not fit the program; only log if it is damaged."""
         for outcome in outcomes:
             if isinstance(outcome, LauncherError):
                 raise outcome
@@ -141,8 +139,8 @@ class Restorer:
                 logger.warning("rank %d cannot read a checkpoint: %s", rank, outcome)
 
 
-class _Choice:
-    """Walks the candidates, skipping those whose records or sizes are wrong."""
+class _CommitChooser:
+    """Tries the candidates in order, and skips those with damaged records or wrong sizes."""
 
     def __init__(self, files: Files, layout: CheckpointLayout, resume: str) -> None:
         self._files = files
@@ -151,21 +149,21 @@ class _Choice:
         self._left: list[CommitKey] | None = None
         self.failures: list[str] = []
 
-    def next(self) -> _Choice0:
+    def next(self) -> _Decision:
         try:
-            return _Choice0(key=self._next_key())
+            return _Decision(key=self._next_key())
         except LauncherError as error:
-            return _Choice0(error=error)
+            return _Decision(error=error)
         except OSError as error:
-            hint = "look at the storage, then start the run again"
-            return _Choice0(
+            hint = "check the storage, then start the run again"
+            return _Decision(
                 error=CheckpointError(f"the checkpoints cannot be listed: {error}", hint=hint)
             )
 
     def _next_key(self) -> CommitKey | None:
         if self._left is None:
-            found = candidates(self._files, self._layout, self._resume)
-            self._left = [info.key for info in found]
+            commits = candidates(self._files, self._layout, self._resume)
+            self._left = [info.key for info in commits]
             if not self._left:
                 return None
         while self._left:
@@ -181,14 +179,14 @@ class _Choice:
         raise CheckpointError(
             "checkpoints exist, but none can be read",
             context="\n".join(self.failures),
-            hint="see `checkpoints verify`; bring the files back, or start over with resume=never",
+            hint="restore the files (see `checkpoints verify`), or start over with resume=never",
         )
 
 
 def _fill(
     files: Files, opened: Opened, state: TrainingState, group: Group
 ) -> Callable[[list[str]], Restored]:
-    """Read everything; return what puts it into effect once every rank has got this far."""
+    """Read everything. Return a function that applies it, once every rank has read everything."""
     logical = opened.record.logical
     model, aliases = model_tensors(state.model)
     _check_shards(opened, group)
@@ -199,25 +197,27 @@ def _fill(
     if state.optimizer is not None:
         optimizers.check(state.optimizer, names, logical["optimizer"])
         existing |= optimizers.tensors(state.optimizer, names)
-    mine = f"rng/{group.rank:03d}/"
+    rng_prefix = f"rng/{group.rank:03d}/"
     same_world = opened.record.world_size == group.world_size
     prefixes = [EXTRA, *([optimizers.PREFIX] if state.optimizer is not None else [])]
-    prefixes += [mine] if same_world else []
+    prefixes += [rng_prefix] if same_world else []
     loaded = make_room(opened, lambda name: name.startswith(tuple(prefixes)), existing)
     load_into(files, opened, {**loaded, **{f"{MODEL}{name}": item for name, item in model.items()}})
 
     def finish(notes: list[str]) -> Restored:
         if state.optimizer is not None:
-            found = {
+            optimizer_state = {
                 name: item for name, item in loaded.items() if name.startswith(optimizers.PREFIX)
             }
-            optimizers.reinstate(state.optimizer, names, logical["optimizer"], found)
+            optimizers.reinstate(state.optimizer, names, logical["optimizer"], optimizer_state)
         for name, item in loaded.items():
             if name.startswith(EXTRA):
                 state.extra[name.removeprefix(EXTRA)] = item
         _finish_logical(state, logical)
         states = {
-            name.removeprefix(mine): item for name, item in loaded.items() if name.startswith(mine)
+            name.removeprefix(rng_prefix): item
+            for name, item in loaded.items()
+            if name.startswith(rng_prefix)
         }
         exact, note = _finish_rng(state, opened, states, group)
         return Restored(
@@ -246,16 +246,16 @@ def _finish_rng(
     if states:
         if rng.reinstate(states):
             return True, ""
-        return False, "the random state of the GPU was not saved: it runs on"
+        return False, "the random state of the GPU was not saved and is not restored"
     rng.rederive(state.cursor.seed, state.step, group.rank)
     moved = f"saved by {opened.record.world_size} ranks, read by {group.world_size}: "
     if logical_shards(group) is not None:
         return False, moved + "logical shards draw the same numbers as before"
-    return False, moved + "random states are derived anew from (seed, step, rank)"
+    return False, moved + "random states are derived from (seed, step, rank)"
 
 
 def _check_parts(opened: Opened, state: TrainingState) -> None:
-    """A part that the program has and the checkpoint has not would silently start at zero."""
+    """Refuse a checkpoint without a part of the program, which would silently start at zero."""
     logical = opened.record.logical
     absent = [
         name
@@ -271,44 +271,44 @@ def _check_parts(opened: Opened, state: TrainingState) -> None:
     if absent:
         raise CheckpointError(
             f"the checkpoint of step {opened.record.step} has no {', '.join(absent)}",
-            hint="leave it out of TrainingState while restoring, or start over with resume=never",
+            hint="omit it from TrainingState while restoring, or start over with resume=never",
         )
 
 
 def _check_shards(opened: Opened, group: Group) -> None:
-    """Another number of shards would silently end the promise that they make."""
+    """Refuse another number of logical shards, which would silently change the losses."""
     then, now = opened.record.logical_shards, logical_shards(group)
     if then is not None and now is not None and then != now:
         raise CheckpointError(
             f"the checkpoint of step {opened.record.step} was made with logical_shards={then}, "
             f"this run has logical_shards={now}",
-            hint=f"go on with logical_shards={then}, or give another run_id to start anew",
+            hint=f"use logical_shards={then}, or another run_id for a new run",
         )
 
 
 def _check_model(opened: Opened, tensors: dict[str, Any], aliases: dict[str, str]) -> None:
-    here = specs(tensors)
-    if signature(here, aliases).digest == opened.record.signature.digest:
+    described = specs(tensors)
+    if signature(described, aliases).digest == opened.record.signature.digest:
         return
-    mine = {item.name: f"{item.dtype}{list(item.shape)}" for item in here}
-    mine |= {f"{MODEL}{name}": f"tied to {first}" for name, first in aliases.items()}
-    theirs = {item.name: _look(item) for item in opened.tensors if item.name.startswith(MODEL)}
+    now = {item.name: _describe(item) for item in described}
+    now |= {f"{MODEL}{name}": f"tied to {first}" for name, first in aliases.items()}
+    then = {item.name: _describe(item) for item in opened.tensors if item.name.startswith(MODEL)}
     tied = opened.record.logical["aliases"]
-    theirs |= {f"{MODEL}{name}": f"tied to {first}" for name, first in tied.items()}
-    odd = [name for name in sorted(mine | theirs) if mine.get(name) != theirs.get(name)]
+    then |= {f"{MODEL}{name}": f"tied to {first}" for name, first in tied.items()}
+    odd = [name for name in sorted(now | then) if now.get(name) != then.get(name)]
     lines = [
-        f"{name.removeprefix(MODEL)}: checkpoint {theirs.get(name, 'has none')}, "
-        f"model {mine.get(name, 'has none')}"
-        for name in odd[:_NAMED]
+        f"{name.removeprefix(MODEL)}: checkpoint {then.get(name, 'has none')}, "
+        f"model {now.get(name, 'has none')}"
+        for name in odd[:_MOST_NAMED]
     ]
-    more = [f"... and {len(odd) - _NAMED} more"] if len(odd) > _NAMED else []
+    more = [f"... and {len(odd) - _MOST_NAMED} more"] if len(odd) > _MOST_NAMED else []
     raise CheckpointError(
         f"the checkpoint of step {opened.record.step} is of another model: "
         f"{len(odd)} tensors differ",
         context="\n".join(lines + more),
-        hint="use the model= it was made with, or another run_id for the new model",
+        hint="use the model= of the checkpoint, or another run_id for the new model",
     )
 
 
-def _look(entry: TensorEntry) -> str:
+def _describe(entry: TensorEntry | TensorSpec) -> str:
     return f"{entry.dtype}{list(entry.shape)}"

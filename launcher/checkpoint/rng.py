@@ -1,4 +1,4 @@
-"""Random state of one rank, as tensors: Python, numpy, torch on the CPU and on its device."""
+"""Random state of one rank, as tensors: Python, numpy, and torch on the CPU and its device."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 
 
 def capture() -> dict[str, torch.Tensor]:
-    """Return name -> tensor of everything that draws random numbers in this process."""
+    """Return name -> tensor for every random number generator of this process."""
     _, words, gauss = random.getstate()
     numpy_state = np.random.get_state(legacy=False)
-    found = {
+    states = {
         "python": torch.tensor(words, dtype=torch.int64),
         "python_gauss": _optional(gauss),
         "numpy": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
@@ -25,12 +25,12 @@ def capture() -> dict[str, torch.Tensor]:
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        found["cuda"] = torch.cuda.get_rng_state()
-    return found
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
 
 
 def reinstate(states: Mapping[str, torch.Tensor]) -> bool:
-    """Put what `capture` returned back; False when a device in use had no state to put back.
+    """Restore what `capture` returned. Return False if there is no state for a device in use.
 
     Raises:
         KeyError: `states` is not what `capture` returns.
@@ -49,7 +49,7 @@ def reinstate(states: Mapping[str, torch.Tensor]) -> bool:
 
 
 def rederive(seed: int, step: int, rank: int) -> None:
-    """Seed everything from (seed, step, rank): reproducible where the saved states fit no more."""
+    """Seed every generator from (seed, step, rank): reproducible if the saved states do not fit."""
     text = f"{seed}:{step}:{rank}".encode()
     number = int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
     random.seed(number)

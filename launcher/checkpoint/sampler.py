@@ -1,8 +1,7 @@
 """One global data cursor, from which any number of ranks derives its share.
 
-The cursor counts samples of the global order, so it means the same at every world size and under
-every engine. Nothing here depends on ranks, workers or earlier calls: the batch at a cursor is a
-pure function of the cursor.
+The cursor counts samples of the global order, so it means the same with every world size and
+engine. The batch at a cursor is a pure function of the cursor.
 """
 
 from __future__ import annotations
@@ -24,27 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DataCursor:
-    """How far the run is in its data."""
+    """The position of a run in its data."""
 
     epoch: int = 0
     samples: int = 0
-    """Consumed in this epoch, over all ranks."""
+    """Samples of this epoch used so far, over all ranks."""
     seed: int = 0
     permutation: str = "philox-v1"
-    """The algorithm that orders an epoch: `philox-v1` shuffles, `none-v1` keeps the order."""
+    """Algorithm that orders an epoch: `philox-v1` shuffles, `none-v1` keeps the order."""
 
     def __post_init__(self) -> None:
         if self.epoch < 0 or self.samples < 0:
             raise ConfigError(
                 f"a data cursor cannot be negative: epoch {self.epoch}, sample {self.samples}",
-                hint="start at DataCursor(seed=...) and take what GlobalSampler returns",
+                hint="start with DataCursor(seed=...), then use what GlobalSampler returns",
             )
 
 
 class GlobalSampler:
     """Cuts epochs of `size` samples into global batches.
 
-    Every sample comes once per epoch; the last batch may be short.
+    Every sample occurs once per epoch. The last batch may be short.
     """
 
     def __init__(self, size: int, batch_size: int) -> None:
@@ -57,7 +56,7 @@ class GlobalSampler:
         self.batch_size = batch_size
 
     def batch(self, cursor: DataCursor) -> tuple[list[int], DataCursor]:
-        """Return the ids of the global batch at `cursor`, and the cursor of the one after it."""
+        """Return the ids of the global batch at `cursor`, and the cursor of the next batch."""
         if cursor.samples >= self.size:
             raise ConfigError(
                 f"the cursor is at sample {cursor.samples} of an epoch of only {self.size}",
@@ -76,7 +75,7 @@ class GlobalSampler:
 
 
 def share(ids: Sequence[int], rank: int, world_size: int) -> list[int]:
-    """Return the contiguous part of a global batch that `rank` works on.
+    """Return the contiguous part of a global batch for `rank`.
 
     Sizes differ by at most 1 and may be 0.
     """
@@ -96,10 +95,10 @@ def _order(permutation: str, seed: int, epoch: int, size: int) -> Order:
 def _philox(seed: int, epoch: int, size: int) -> Order:
     """Sort the samples by 64 random bits each.
 
-    Built on the raw stream of Philox, which numpy promises never to change; `shuffle` and
-    `permutation` carry no such promise.
+    This uses the raw stream of Philox, which numpy promises never to change. It does not promise
+    this for `shuffle` and `permutation`.
     """
-    import numpy as np  # noqa: PLC0415 - listing checkpoints should not pay for it
+    import numpy as np  # noqa: PLC0415 - keeps `checkpoints ls` quick
 
     key = [seed % 2**64, epoch]
     bits = np.random.Philox(key=np.array(key, dtype=np.uint64)).random_raw(size)

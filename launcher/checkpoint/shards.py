@@ -1,4 +1,4 @@
-"""The bytes of one safetensors file: header first, then the pieces one after the other."""
+"""The layout of one safetensors file: the header, then the pieces one after the other."""
 
 from __future__ import annotations
 
@@ -15,22 +15,14 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True, kw_only=True)
 class ShardLayout:
-    """What one file will hold."""
+    """Header and entries of one file."""
 
     header: bytes
     entries: tuple[TensorEntry, ...]
 
-    @property
-    def size_bytes(self) -> int:
-        return len(self.header) + self.payload_bytes
-
-    @property
-    def payload_bytes(self) -> int:
-        return sum(entry.size_bytes for entry in self.entries)
-
 
 def describe(pieces: Sequence[Piece], file: str, metadata: dict[str, str]) -> ShardLayout:
-    """Lay out the pieces in a file called `file`, in the order given."""
+    """Return the layout of the pieces, in their order, in a file with the name `file`."""
     ends = list(accumulate((piece.size_bytes for piece in pieces), initial=0))
     header = encode_header(
         [
@@ -59,7 +51,7 @@ def describe(pieces: Sequence[Piece], file: str, metadata: dict[str, str]) -> Sh
 def encode_header(
     tensors: Sequence[tuple[str, str, tuple[int, ...], tuple[int, int]]], metadata: dict[str, str]
 ) -> bytes:
-    """Return the length prefix and the JSON header of (name, dtype, shape, byte range) tensors."""
+    """Return length prefix and JSON header for tensors as (name, dtype, shape, byte range)."""
     table: dict[str, object] = {"__metadata__": metadata}
     for name, dtype, shape, (start, stop) in tensors:
         table[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, stop]}
@@ -69,7 +61,7 @@ def encode_header(
 
 
 def _label(piece: Piece) -> str:
-    """Return the name of a piece inside the file: a part of a tensor shows its place."""
+    """Return the name of a piece in the file. For a part of a tensor, it has the ranges."""
     if piece.is_whole:
         return piece.spec.name
     pairs = zip(piece.offsets, piece.lengths, strict=True)

@@ -1,6 +1,6 @@
-"""The host buffer that a save is staged in.
+"""The host buffer into which a save is copied, before it is written.
 
-As large as what this rank writes, allocated once, reused.
+It has the size of what this rank writes, is allocated once, and reused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _GROWTH_BYTES = 2 * 2**20  # also the size of a huge page
 
 
 class StagingBuffer:
-    """Holds the bytes of one save. The training loop may go on as soon as `stage` has returned."""
+    """The bytes of one save. The training loop can continue once `stage` returns."""
 
     def __init__(self) -> None:
         self._bytes = torch.empty(0, dtype=torch.uint8)
@@ -31,10 +31,7 @@ class StagingBuffer:
         return self._bytes.numel()
 
     def stage(self, pieces: Sequence[Piece], tensors: Mapping[str, torch.Tensor]) -> memoryview:
-        """Copy the pieces, one after the other, and return their bytes.
-
-        The view is valid until the next call.
-        """
+        """Copy the pieces, one after the other. The view is valid until the next call."""
         total = sum(piece.size_bytes for piece in pieces)
         on_device = any(tensors[piece.spec.name].is_cuda for piece in pieces)
         self._settle()
@@ -56,9 +53,9 @@ class StagingBuffer:
         return self._bytes.numpy().data[:total]
 
     def warm_up(self, size_bytes: int, *, pinned: bool) -> None:
-        """Get the buffer ready in the background, so that the first save does not wait for memory.
+        """Allocate the buffer in the background, so that the first save does not wait for memory.
 
-        Handing out pages that were never touched costs about as much as writing them to a disk.
+        The first use of a page costs about as much as writing it to a disk.
         """
         self._settle()
         self._warming = threading.Thread(
@@ -69,15 +66,15 @@ class StagingBuffer:
     def _warm_up(self, size_bytes: int, pinned: bool) -> None:  # noqa: FBT001 - a thread's target
         try:
             self._reserve(size_bytes, pinned=pinned)
-        except (OSError, RuntimeError):  # no memory: the save itself will say so
+        except (OSError, RuntimeError):  # no memory: the save itself will report it
             return
-        for start in range(0, self.size_bytes, _TOUCH_BYTES):  # torch lets go of the GIL meanwhile
+        for start in range(0, self.size_bytes, _TOUCH_BYTES):  # torch releases the GIL
             if self._needed.is_set():
                 return
             self._bytes[start : start + _TOUCH_BYTES].zero_()
 
     def _settle(self) -> None:
-        """End the preparation, finished or not: what is untouched is touched by the copy itself."""
+        """End the preparation, finished or not. The copy itself uses the remaining pages."""
         if self._warming is not None:
             self._needed.set()
             self._warming.join()
@@ -88,18 +85,18 @@ class StagingBuffer:
         if self.size_bytes >= size_bytes and (not pinned or self._bytes.is_pinned()):
             return
         rounded = -(-max(size_bytes, 1) // _GROWTH_BYTES) * _GROWTH_BYTES
-        self._bytes = torch.empty(0, dtype=torch.uint8)  # give the old one back first
+        self._bytes = torch.empty(0, dtype=torch.uint8)  # free the old one first
         self._bytes = _pinned(rounded) if pinned else _anonymous(rounded)
 
 
 def huge_pages(size_bytes: int, *, keep_from_children: bool = False) -> torch.Tensor:
-    """Return fresh bytes, in large pages where the kernel has them.
+    """Return new memory, in large pages if the kernel supports them.
 
-    Touching them for the first time is some ten times cheaper than with small pages.
+    The first use of large pages is about ten times cheaper than that of small ones.
 
     Args:
         size_bytes: at least 1.
-        keep_from_children: leave the memory out of forked children (data loader workers), so that
+        keep_from_children: do not map the memory in forked children (data loader workers), so that
             writing to it never copies pages.
     """
     memory = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -107,7 +104,7 @@ def huge_pages(size_bytes: int, *, keep_from_children: bool = False) -> torch.Te
     for kind in advice:
         try:
             memory.madvise(kind)
-        except OSError:  # a kernel without it: slower, not wrong
+        except OSError:  # not supported by the kernel: slower, but correct
             continue
     return torch.frombuffer(memory, dtype=torch.uint8)
 

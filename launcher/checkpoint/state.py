@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a program: collected for saving, put back after loading."""
+"""The state of a program that a checkpoint saves."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ MODEL, EXTRA = "model/", "extra/"
 class TrainingState:
     """Everything a checkpoint saves.
 
-    The loop keeps `step` and `cursor` up to date; the rest is read when it is saved.
+    The training loop updates `step` and `cursor`. The rest is read by each save.
     """
 
     model: torch.nn.Module
-    """Wrapped or not: names are those of the plain module."""
+    """With or without wrappers; the names in the checkpoint are those of the plain module."""
     optimizer: torch.optim.Optimizer | None = None
     scheduler: Any = None
     """Anything with `state_dict` and `load_state_dict` whose state has a JSON form."""
@@ -34,16 +34,16 @@ class TrainingState:
     """The same, for mixed precision."""
     cursor: DataCursor = field(default_factory=DataCursor)
     step: int = 0
-    """Optimiser steps done."""
+    """Optimizer steps done."""
     extra: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Further replicated tensors by name, such as an average of the weights."""
+    """Additional replicated tensors by name, such as an average of the weights."""
     scalars: dict[str, Any] = field(default_factory=dict)
-    """Further values with a JSON form, equal on all ranks."""
+    """Additional values with a JSON form, equal on all ranks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """One look at a TrainingState. The tensors are the live ones, not copies."""
+    """The content of a TrainingState. The tensors are not copies."""
 
     tensors: dict[str, torch.Tensor]
     logical: dict[str, Any]
@@ -51,15 +51,15 @@ class Snapshot:
 
     def agreed(self) -> dict[str, str]:
         """Return a digest of each part that must be equal on all ranks."""
-        found = {key: plain.fingerprint(value) for key, value in self.logical.items()}
-        return {**found, "model": self.signature.digest}
+        digests = {key: plain.fingerprint(value) for key, value in self.logical.items()}
+        return {**digests, "model": self.signature.digest}
 
 
 def collect(state: TrainingState) -> Snapshot:
-    """Look at `state` and name everything in it.
+    """Return the content of `state` by name.
 
     Raises:
-        CheckpointError: something in it cannot be saved; it is named.
+        CheckpointError: something in it cannot be saved; the error names it.
     """
     model, aliases = model_tensors(state.model)
     tensors = {f"{MODEL}{name}": tensor for name, tensor in model.items()}
@@ -82,15 +82,15 @@ def collect(state: TrainingState) -> Snapshot:
     except TypeError as error:
         raise CheckpointError(
             f"the state cannot be saved: {error}",
-            hint="keep numbers, strings, lists and dicts in it; tensors belong in extra=",
+            hint="use numbers, strings, lists and dicts; put tensors into extra=",
         ) from error
     return Snapshot(tensors=tensors, logical=logical, signature=signature(specs(tensors), aliases))
 
 
 def state_bytes(state: TrainingState) -> int:
-    """Return about how many bytes a save of `state` will have.
+    """Estimate how many bytes a save of `state` will have.
 
-    An optimizer that has not stepped yet has no state; what it will have is guessed from its kind.
+    An optimizer has no state before its first step, so its size is estimated from its type.
     """
     tensors = list(model_tensors(state.model)[0].values()) + list(state.extra.values())
     if state.optimizer is not None:
@@ -101,30 +101,30 @@ def state_bytes(state: TrainingState) -> int:
 
 
 def model_tensors(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Return parameters and persistent buffers by clean name, and for a tied one.
+    """Return parameters and persistent buffers by name, and the aliases of tied ones.
 
-    Other name -> name it is saved under.
+    An alias maps another name of a tensor to the name under which it is saved.
     """
-    found: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     aliases: dict[str, str] = {}
     first: dict[int, str] = {}
     for raw, value in unwrapped(model).state_dict(keep_vars=True).items():
         name = clean(raw)
         if not isinstance(value, torch.Tensor):
             raise CheckpointError(
-                f"the model's state has `{name}`, a {type(value).__name__}, which is no tensor",
+                f"`{name}` in the state of the model is a {type(value).__name__}, not a tensor",
                 hint="register it as a buffer, or put it into scalars=",
             )
         if id(value) in first:
             aliases[name] = first[id(value)]
         else:
             first[id(value)] = name
-            found[name] = value
-    return found, aliases
+            tensors[name] = value
+    return tensors, aliases
 
 
 def parameter_names(model: torch.nn.Module) -> dict[int, str]:
-    """Return id of a parameter -> its clean name, for a tied one the name it is saved under."""
+    """Return id -> name of every parameter; for a tied one, the name under which it is saved."""
     return {id(item): clean(name) for name, item in unwrapped(model).named_parameters()}
 
 
@@ -140,7 +140,7 @@ def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def clean(name: str) -> str:
-    """Return a parameter's name without what wrappers of inner modules add to it."""
+    """Return the name of a parameter without the prefixes that wrappers add."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
@@ -148,7 +148,7 @@ def specs(tensors: Mapping[str, torch.Tensor]) -> list[TensorSpec]:
     """Describe tensors for the plan.
 
     Raises:
-        CheckpointError: one of them has a type or layout that a checkpoint cannot hold yet.
+        CheckpointError: one of them has a type or layout that cannot be saved.
     """
     return [spec(name, tensor) for name, tensor in tensors.items()]
 
@@ -163,7 +163,7 @@ def spec(name: str, tensor: torch.Tensor) -> TensorSpec:
 
 
 def signature(described: Iterable[TensorSpec], aliases: Mapping[str, str]) -> Signature:
-    """Return what identifies the model among the described tensors."""
+    """Return the signature of the model in the described tensors."""
     model = [item for item in described if item.name.startswith(MODEL)]
     table = sorted([item.name.removeprefix(MODEL), item.dtype, list(item.shape)] for item in model)
     return Signature(
@@ -176,7 +176,7 @@ def signature(described: Iterable[TensorSpec], aliases: Mapping[str, str]) -> Si
 def _unsupported(name: str, what: str) -> CheckpointError:
     return CheckpointError(
         f"`{name}` is {what}, which this version cannot save",
-        hint="save replicated, dense tensors of an ordinary element type",
+        hint="save replicated, dense tensors of a common element type",
     )
 
 

@@ -1,4 +1,4 @@
-"""Checks a checkpoint on storage against its digests. Needs no torch and no process group."""
+"""Checking checkpoints on storage against their digests. Needs no torch and no process group."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from launcher.checkpoint.layout import (
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing wrong with one commit."""
+    """One problem of one commit."""
 
     generation: int
     step: int
@@ -33,7 +33,7 @@ class Finding:
     """Relative to the checkpoint folder."""
     problem: str
     block: int | None = None
-    """Which 16 MiB block of the file, where it is about one."""
+    """The 16 MiB block of the file, if the problem is in one block."""
 
     def __str__(self) -> str:
         return f"step {self.step} (generation {self.generation}): {self.file}: {self.problem}"
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A commit whose records are consistent and whose files have the right sizes."""
+    """A commit with consistent records and files of the right sizes."""
 
     record: CommitRecord
     manifests: tuple[ShardManifest, ...]
@@ -59,9 +59,7 @@ class Opened:
 def verify(
     directory: Path, step: int | None = None, *, files: Files | None = None
 ) -> list[Finding]:
-    """Read every byte of a commit and return what is wrong; empty means all is well.
-
-    Without a `step`, all commits are read.
+    """Read every byte of all commits, or of those of `step`, and return the problems.
 
     Raises:
         UnknownNameError: there is no commit of that step.
@@ -74,10 +72,10 @@ def verify(
 
 
 def open_commit(files: Files, layout: CheckpointLayout, key: CommitKey) -> Opened:
-    """Read and check the records of a commit and the sizes of its files, not the tensors' bytes.
+    """Check the records of a commit and the sizes of its files, but not the bytes of the tensors.
 
     Raises:
-        DamagedError: something is missing, cut short or changed; the file is relative to the
+        DamagedError: something is missing, cut short or changed. Its file is relative to the
             checkpoint folder.
     """
     name = f"commits/{key}.json"
@@ -94,7 +92,7 @@ def open_commit(files: Files, layout: CheckpointLayout, key: CommitKey) -> Opene
             if got is None:
                 raise DamagedError(f"data/{record.data}/{file.name}", "the file is missing")
             if got != file.size_bytes:
-                problem = f"has {got} bytes instead of {file.size_bytes}"
+                problem = f"expected {file.size_bytes} bytes, got {got}"
                 raise DamagedError(f"data/{record.data}/{file.name}", problem)
     opened = Opened(record=record, manifests=manifests, folder=folder)
     _check_complete(opened)
@@ -102,7 +100,7 @@ def open_commit(files: Files, layout: CheckpointLayout, key: CommitKey) -> Opene
 
 
 def finding(key: CommitKey, error: DamagedError) -> Finding:
-    """Say what is wrong with a commit as a value."""
+    """Return the finding for an error of a commit."""
     return Finding(
         generation=key.generation,
         step=key.step,
@@ -121,10 +119,10 @@ def _findings(files: Files, layout: CheckpointLayout, key: CommitKey) -> Iterato
     for file in opened.files.values():
         prefix = f"data/{opened.record.data}/"
         try:
-            found = check_file(files, opened.folder / file.name, file)
+            errors = check_file(files, opened.folder / file.name, file)
         except OSError as error:
-            found = [DamagedError(file.name, _plain(error))]
-        for bad in found:
+            errors = [DamagedError(file.name, _plain(error))]
+        for bad in errors:
             yield finding(key, DamagedError(prefix + bad.file, bad.problem, block=bad.block))
 
 
@@ -142,12 +140,12 @@ def _manifests(files: Files, folder: Path, record: CommitRecord) -> Iterator[Sha
         except ValueError as error:
             raise DamagedError(name, str(error)) from error
         if manifest.schema > SCHEMA:
-            raise DamagedError(name, f"written in format {manifest.schema}, not known here")
+            raise DamagedError(name, f"has format {manifest.schema}, which is not supported")
         yield manifest
 
 
 def _check_complete(opened: Opened) -> None:
-    """A tensor of which a part was never written would otherwise load as whatever was in memory."""
+    """Refuse a tensor with missing parts: it would load what was in memory before."""
     written: dict[str, int] = defaultdict(int)
     shapes: dict[str, TensorEntry] = {}
     for entry in opened.tensors:

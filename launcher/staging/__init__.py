@@ -1,7 +1,4 @@
-"""Models, data and what is built from them, brought once to where the ranks read them.
-
-The configuration pieces are imported without the rest: the command line must start quickly.
-"""
+"""Staging: models, data, and what is built from them, in a local folder for the ranks."""
 
 from launcher.staging.config import DataConfig, ModelConfig
 from launcher.staging.items import items

@@ -1,4 +1,4 @@
-"""Unpacking a zip file that is not trusted: nothing leaves the folder, nothing is executed."""
+"""Unpacking an untrusted zip file: nothing is written outside the folder, nothing is executed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["unpack"]
 
 _BLOCK_BYTES = 1 << 20
 _MAX_RATIO = 1100
-"""Deflate reaches 1032 at most; whoever claims more lies about a size."""
+"""Deflate reaches at most 1032. A higher ratio means a false size."""
 
 
 def unpack(archive: Path, workspace: Workspace) -> None:
     """Write the wanted files of `archive` to the workspace.
 
     Raises:
-        StagingError: it is damaged, dangerous, larger than the free space, or holds nothing wanted.
+        StagingError: it is damaged or dangerous, does not fit on the disk, or no file matches.
     """
     item = workspace.item
     try:
@@ -42,12 +42,12 @@ def unpack(archive: Path, workspace: Workspace) -> None:
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise StagingError(
             f"the archive `{redact(item.uri)}` cannot be unpacked: {error}",
-            hint="repeat the command; if it happens again, the source holds a damaged file",
+            hint="repeat the command; if it happens again, the file at the source is damaged",
         ) from error
 
 
 def _names(opened: zipfile.ZipFile) -> list[str]:
-    # with repetitions, so that a name that stands there twice is noticed
+    # with repetitions, so that a duplicate name is an error
     return [info.filename for info in opened.infolist() if not info.is_dir()]
 
 
@@ -55,12 +55,12 @@ def _check(item: StageItem, info: zipfile.ZipInfo) -> None:
     mode = info.external_attr >> 16
     if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
         raise StagingError(
-            f"`{redact(item.uri)}` holds `{info.filename}`, which is a link or a device",
-            hint="do not use this source; if you trust it, choose other files with `include`",
+            f"`{redact(item.uri)}` contains `{info.filename}`, which is a link or a device",
+            hint="do not use this source; if you trust it, select other files with `include`",
         )
     if info.file_size > max(info.compress_size, 1) * _MAX_RATIO:
         raise StagingError(
-            f"`{redact(item.uri)}` holds `{info.filename}`, which claims to unpack to "
+            f"`{redact(item.uri)}` contains `{info.filename}`, which claims to unpack to "
             f"{info.file_size} bytes from {info.compress_size}",
             hint="do not use this source",
         )
@@ -71,7 +71,7 @@ def _write(
 ) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with opened.open(info) as source, target.open("xb") as file:
-        # reading ends at the declared size and compares the CRC
+        # zipfile stops at the declared size and checks the CRC
         while block := source.read(_BLOCK_BYTES):
             workspace.check()
             file.write(block)

@@ -1,9 +1,9 @@
-"""`build:///abs/program.py`: a Python program makes the files here, from items staged before it.
+"""`build:///abs/program.py`: a Python program that computes the files from other staged items.
 
-It is run as ``python PROGRAM --out DIR --input NAME=PATH ... --option KEY=VALUE ...``. Lines
-``PROGRESS <done> <total> <unit>`` on its output are progress, everything else is its log, and any
-exit code but 0 is a failure. The digest of the program is part of the key: another program,
-another snapshot.
+It runs as ``python PROGRAM --out DIR --input NAME=PATH ... --option KEY=VALUE ...``. A line
+``PROGRESS <done> <total> <unit>`` of its output is progress, any other line is log. Any exit code
+except 0 is a failure. The digest of the program is part of the key, so a changed program builds
+again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BYTE_UNITS = ("B", "bytes")
 
 
 class BuildFetcher:
-    """Runs the program that the config names; nothing that came from outside is executed."""
+    """Runs the program named in the config. Nothing that was downloaded is executed."""
 
     def pin(self, item: StageItem) -> str:
         return sha256_of(_program(item))
@@ -39,7 +39,7 @@ class BuildFetcher:
     def fetch(self, workspace: Workspace) -> Fetched:
         program = _program(workspace.item)
         digest = sha256_of(program)
-        # what an earlier try left may come from another state of the inputs' reader: begin anew
+        # files of an earlier try may be incomplete, and the program cannot resume
         shutil.rmtree(workspace.files, ignore_errors=True)
         workspace.files.mkdir(parents=True)
         workspace.scratch.mkdir(parents=True, exist_ok=True)
@@ -97,13 +97,13 @@ def _argv(program: Path, workspace: Workspace) -> list[str]:
 
 def _failure(workspace: Workspace, program: Path, exit_code: int, tail: str) -> StagingError:
     full = [line.strip() for line in tail.splitlines() if _DISK_FULL.search(line)]
-    if full:  # where in the program it happened helps nobody
+    if full:  # the place in the program does not matter
         return disk_full(workspace.item, where=workspace.files, needs_bytes=None, detail=full[-1])
     how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with {exit_code}"
     return StagingError(
         f"`{workspace.item.name}` could not be built: `{program}` {how}",
         context=tail,
-        hint="its last lines stand above; correct the data or the options that it complains about",
+        hint="see its last lines above, and correct the data or the options",
     )
 
 
@@ -111,12 +111,12 @@ def _check_output(workspace: Workspace, program: Path) -> None:
     entries = list(workspace.files.rglob("*"))
     if not any(entry.is_file() for entry in entries):
         raise StagingError(
-            f"`{program}` ended well but wrote nothing for `{workspace.item.name}`",
-            hint="a build program writes its files below the folder given as `--out`",
+            f"`{program}` ended with 0 but wrote no file for `{workspace.item.name}`",
+            hint="a build program must write its files below the folder given as `--out`",
         )
     links = [entry for entry in entries if entry.is_symlink()]
     if links:
         raise StagingError(
-            f"`{program}` made a link, `{links[0].name}`: what it points to may vanish",
-            hint="have the program copy the file instead",
+            f"`{program}` created a link, `{links[0].name}`, whose target may disappear",
+            hint="change the program so that it copies the file",
         )

@@ -1,4 +1,4 @@
-"""Programs that staging runs: an argv, its lines as they come, stopped by handle."""
+"""Running the programs of staging: their output line by line, and a stop that ends them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True)
 class ChildOutput:
-    """How a program ended."""
+    """Exit code and last lines of a program."""
 
     exit_code: int
     tail: str
-    """Its last lines, without secrets."""
+    """The last lines of its output, without secrets."""
 
 
 def run_child(
@@ -42,15 +42,14 @@ def run_child(
     line: Callable[[str], bool],
     idle: Callable[[], None] = lambda: None,
 ) -> ChildOutput:
-    """Run `argv` to its end, in a session of its own so that Ctrl-C reaches it through us only.
+    """Run `argv` to its end, in its own session, so that Ctrl-C does not reach it directly.
 
     Args:
-        argv: what to run.
-        cwd: where.
-        env: set on top of the inherited environment.
-        stop: when set, the program and what it started is ended.
-        line: gets every line of its output; returns True when the line is understood, else it
-            belongs to the tail.
+        argv: the program and its arguments.
+        cwd: its working directory.
+        env: variables added to the inherited environment.
+        stop: if set, the program and its children are ended.
+        line: called with every line of output. If it returns False, the line belongs to the tail.
         idle: called about every 100 ms.
 
     Raises:
@@ -94,7 +93,7 @@ def _listen(
         except queue.Empty:
             if process.poll() is None:
                 continue
-            # it ended, and a grandchild may hold the pipe open for ever: take what is there
+            # it ended, but a grandchild may keep the pipe open: read only what is in it
             while not lines.empty():
                 _hear(lines.get_nowait(), line, tail)
             return tail
@@ -113,13 +112,13 @@ def _pump(stream: IO[str], lines: queue.Queue[str | None]) -> None:
         for text in stream:
             lines.put(text.rstrip("\n"))
     except ValueError:
-        pass  # closed under us, because the program was stopped
+        pass  # the pipe was closed because the program was stopped
     finally:
         lines.put(None)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    # the session is ours and its leader is not reaped yet, so the id cannot be anybody else's
+    # the leader of the session is not reaped yet, so its id cannot belong to another process
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is None:
             os.killpg(process.pid, number)

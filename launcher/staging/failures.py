@@ -1,4 +1,4 @@
-"""Foreign errors in the words of somebody who wants to train. One table, at the edge."""
+"""Errors of staging: what the user sees for an error of a disk, a server or a library."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ __all__ = ["disk_full", "missing_local", "require_room", "staging_error"]
 
 
 def staging_error(item: StageItem, error: BaseException, *, where: Path) -> LauncherError:
-    """Return `error`, met while `item` was staged below `where`, as an error for the user."""
+    """Return the error to show for `error`, which occurred while `item` was staged in `where`."""
     if isinstance(error, LauncherError):
         return error
     if is_disk_full(error):
         return disk_full(item, where=where, needs_bytes=None, detail=redact(str(error)))
-    said = redact(str(error)) or type(error).__name__
-    return StagingError(f"`{item.name}` could not be staged: {said}", hint=_hint(item, error))
+    reason = redact(str(error)) or type(error).__name__
+    return StagingError(f"`{item.name}` could not be staged: {reason}", hint=_hint(item, error))
 
 
 def _hint(item: StageItem, error: BaseException) -> str:
     if isinstance(error, UnknownScheme):
         return error.hint
     if isinstance(error, FileNotFoundError):
-        return f"look at what `{item.name}` points to: {redact(item.uri)}"
+        return f"check the source of `{item.name}`: {redact(item.uri)}"
     if isinstance(error, PermissionError):
-        return "check your credentials for this source, and who may write `storage.root`"
+        return "check your credentials for this source, and the permissions of `storage.root`"
     if isinstance(error, StorageError):
-        return "the same command goes on where this one stopped"
-    return f"what arrived is kept; the same command goes on. Source: {redact(item.uri)}"
+        return "repeat the command; it resumes the transfer"
+    return f"repeat the command; it resumes the transfer. Source: {redact(item.uri)}"
 
 
 def disk_full(
     item: StageItem, *, where: Path, needs_bytes: int | None, detail: str = ""
 ) -> StagingError:
-    """Return the error for a full disk, with the two numbers that matter."""
+    """Return the error for a full disk, with the needed and the free space."""
     needs = f"needs {units.size(needs_bytes)}" if needs_bytes is not None else "needs more"
     return StagingError(
         f"disk full: `{item.name}` {needs}, free {units.size(free_bytes(where))} at `{where}`",
         context=detail,
-        hint="make room there, or stage elsewhere: `storage.root=...`; what arrived is kept, "
-        "and the same command goes on with it",
+        hint="free space there, or set another `storage.root=...`; then repeat the command: it "
+        "resumes the transfer",
     )
 
 
 def require_room(item: StageItem, needs_bytes: int, *, where: Path) -> None:
-    """Refuse to begin what cannot end for lack of room.
+    """Check that there is enough free space before a transfer starts.
 
     Raises:
         StagingError: `where` has less than `needs_bytes` free.
@@ -60,14 +60,14 @@ def require_room(item: StageItem, needs_bytes: int, *, where: Path) -> None:
 
 
 def missing_local(item: StageItem, path: Path) -> StagingError:
-    """Return the error for an input that the user named and that is not there."""
+    """Return the error for an input of the user that does not exist."""
     assert is_local(item.uri) or item.uri.startswith("build://")
     parent = path.parent
     if not parent.is_dir():
         near_parent = nearest(parent.name, _names(parent.parent))
         guess = f"did you mean `{parent.with_name(near_parent)}`? " if near_parent else ""
         return StagingError(
-            f"`{path}` does not exist: there is no folder `{parent}`",
+            f"`{path}` does not exist: its folder `{parent}` does not exist",
             hint=f"{guess}correct {_setting(item)}",
         )
     near = nearest(path.name, _names(parent))
@@ -76,7 +76,7 @@ def missing_local(item: StageItem, path: Path) -> StagingError:
 
 
 def _setting(item: StageItem) -> str:
-    """What the user set: items of data are named after their keys."""
+    """Return the setting of `item`. Items of data are named after their keys."""
     return f"`{item.name.replace('_', '.', 1)}=`"
 
 

@@ -1,4 +1,4 @@
-"""The extension point of staging: one small Protocol, and which scheme is brought by whom."""
+"""The extension point of staging: the `Fetcher` protocol, and the table of fetchers by scheme."""
 
 from __future__ import annotations
 
@@ -21,82 +21,83 @@ __all__ = ["FETCHERS", "Fetched", "Fetcher", "FetcherRow", "Workspace", "fetcher
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """Where one fetch puts things, and how it is heard and stopped."""
+    """The folders of one fetch, its progress, and its stop."""
 
     item: StageItem
     files: Path
-    """Folder that is published when the fetch returns; it may hold what an earlier try left."""
+    """Folder that is published when the fetch returns. It may have files of an earlier try."""
     scratch: Path
-    """Kept after a cut for the next try, thrown away after success; same file system as `files`."""
+    """Folder for temporary files, on the file system of `files`. It is kept for the next try if
+    the fetch fails, and deleted after success."""
     inputs: Mapping[str, Path] = field(default_factory=dict)
     """Folders of the items in `needs`."""
     stop: threading.Event
-    """Set when the work shall end: the fetch raises `Stopped` within seconds."""
+    """If set, the fetch must raise `Stopped` within seconds."""
     progress: OneAtATime
 
     def expect(self, total_bytes: int | None) -> None:
-        """Tell how many bytes will come, as soon as that is known."""
+        """Report how many bytes will arrive, as soon as that is known."""
         self.progress.started(self.item.name, redact(self.item.uri), total_bytes)
 
     def advanced(self, n_bytes: int) -> None:
-        """Tell that bytes arrived."""
+        """Report that bytes arrived."""
         self.progress.advanced(self.item.name, n_bytes)
 
     def forget(self) -> None:
-        """Throw away what an earlier try left, because it is of no use for this one."""
+        """Delete the files of an earlier try."""
         for folder in (self.files, self.scratch):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
 
     def check(self) -> None:
-        """Raise `Stopped` if the work shall end."""
+        """Raise `Stopped` if `stop` is set."""
         if self.stop.is_set():
             raise Stopped
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """What a fetch did."""
+    """The result of a fetch."""
 
     transferred_bytes: int
-    """Moved by this call; what an earlier, cut call had left does not count."""
+    """Bytes of this call, without those of an earlier, interrupted call."""
     revision: str = ""
-    """What the request resolved to at the source: a commit, a version."""
+    """The commit or version that the source gave for the request."""
     sha256: Mapping[str, str] = field(default_factory=dict)
-    """File -> digest, for those that were compared with what source or config promise."""
+    """File -> digest, for the files whose digest was compared with the source or the config."""
 
 
 class Fetcher(Protocol):
-    """Brings one kind of source.
+    """Transfers the files of one kind of source.
 
-    Two questions, because they are asked at different times: `pin` on every start, so it must be
-    cheap and needs no network where the request is immutable; `fetch` only when no snapshot of
-    that pin is published. Election, resuming folders, manifest and publishing are not its business.
+    The two methods run at different times. `pin` runs on every start, so it must be fast; it needs
+    no network if the request is immutable. `fetch` runs only if that pin is not staged yet. The
+    caller does the rest: one process at a time, manifest, publication.
     """
 
     def pin(self, item: StageItem) -> str:
-        """Return what tells the present content of a mutable source from an earlier one.
+        """Return a text that changes when the content of the source changes.
 
-        It becomes part of the snapshot's key. Empty when URI and revision say it all.
+        It becomes part of the key of the staged folder. Empty if URI and revision are enough.
 
         Raises:
-            StagingError: the source cannot exist, with the nearest one that does.
+            StagingError: the source cannot exist; the hint has the nearest one that does.
         """
         ...
 
     def fetch(self, workspace: Workspace) -> Fetched:
-        """Fill `workspace.files`, completely or not at all as far as the caller is concerned.
+        """Write all files of the item to `workspace.files`, or raise.
 
         Raises:
-            StagingError: with what to do about it; other errors are translated by the caller.
-            Stopped: the workspace's `stop` was set.
+            StagingError: the fetch failed. The caller converts other errors.
+            Stopped: `stop` of the workspace was set.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetcherRow:
-    """One row of the table: which class fetches the URIs of one scheme."""
+    """One row of the table: the class that fetches the URIs of a scheme."""
 
     name: str
     """The scheme, without `://`."""

@@ -1,4 +1,4 @@
-"""Files and folders from anywhere the storage room can read: paths, buckets, web servers."""
+"""Files and folders of any file system that fsspec knows: local paths, buckets, web servers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from launcher.storage import (
 __all__ = ["FilesystemFetcher"]
 
 _LOCAL = TransferPolicy(connections=4)
-"""Disks have no round trips to hide: more threads only cost memory and CPU."""
+"""A disk has no network latency to hide; more threads only cost memory and CPU."""
 
 
 class FilesystemFetcher:
-    """Copies what a URI names. Such sources change, so each listing is another pin."""
+    """Copies the files of a URI. They may change, so the pin is a digest of their listing."""
 
     def pin(self, item: StageItem) -> str:
         return _fingerprint(_listed(item))
@@ -63,7 +63,7 @@ class FilesystemFetcher:
         if _fingerprint(_listed(item)) != _fingerprint(source):
             raise StagingError(
                 f"`{redact(item.uri)}` changed while it was copied",
-                hint="wait until it is written completely, then repeat the command",
+                hint="wait until it is complete, then repeat the command",
             )
         digests = {targets[source.files[0].relative]: item.sha256} if item.sha256 else {}
         return Fetched(transferred_bytes=transferred, sha256=digests)
@@ -84,7 +84,7 @@ def _check_single(item: StageItem, source: Listing) -> None:
     if item.sha256 and not source.single:
         raise StagingError(
             f"`{redact(item.uri)}` is a folder, and a folder has no sha256",
-            hint=f"drop `sha256` of `{item.name}`, or name a single file",
+            hint=f"remove `sha256` of `{item.name}`, or use a single file",
         )
 
 
@@ -104,5 +104,5 @@ def _announce(workspace: Workspace, wanted: list[Download]) -> None:
 
 
 def _arrived(scratch: Path) -> int:
-    """Bytes that partial files already take on disk; they are sparse, so length tells nothing."""
+    """Return the bytes of partial files on disk. They are sparse, so not their length."""
     return sum(part.stat().st_blocks * 512 for part in scratch.glob("*.part"))

@@ -1,7 +1,7 @@
 """`hf://org/model[@revision]` and `hf://datasets/org/name[@revision]`: the Hugging Face hub.
 
-Its own client says what there is; the bytes come through our ranged transfer, since the client
-begins a file again when its process was killed, and compares only sizes.
+The client of the hub lists the files. Our own transfer downloads them, because the client starts a
+file again after its process was killed, and compares only sizes.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from launcher.storage import Download, Stopped, StorageError, download, filesyst
 __all__ = ["HubFetcher"]
 
 _MIRROR_HINT = (
-    "is there a way to the internet? `HF_ENDPOINT=https://...` names a mirror, or copy the files "
-    "here and give their folder: `model=uri model.source=/path/to/folder`"
+    "check the internet access; set `HF_ENDPOINT=https://...` to a mirror, or copy the files "
+    "here and use their folder: `model=uri model.source=/path/to/folder`"
 )
 _HTTP_CLIENTS = ("httpx", "httpx2", "httpcore", "httpcore2", "requests")
-"""What the hub's client was built on, in one version or another."""
+"""HTTP libraries of the versions of the hub's client."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """What an `hf://` URI names."""
+    """The repository of an `hf://` URI."""
 
     kind: str
-    """`model` or `dataset`, as the hub's client calls it."""
+    """`model` or `dataset`, as in the hub's client."""
     name: str
     revision: str
-    """As asked for; empty means the newest of the default branch."""
+    """The requested revision; empty means the newest of the default branch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HubFile:
-    """One file as the hub lists it."""
+    """One file in the listing of the hub."""
 
     path: str
     size_bytes: int
     sha256: str
     """Empty for files outside LFS."""
     blob: str
-    """Git object id; it is the content's own only for files outside LFS."""
+    """Git object id. For files in LFS it is not the id of the content."""
 
 
 class HubFetcher:
-    """Pinned by the request: a name without a revision is what it was when it was first staged."""
+    """Needs no pin: a name without a revision means the commit of the first staging."""
 
     def pin(self, item: StageItem) -> str:
         parse(item)
@@ -97,40 +97,40 @@ class HubFetcher:
 
 
 def parse(item: StageItem) -> Repository:
-    """Return what `item` names.
+    """Return the repository of `item`.
 
     Raises:
-        StagingError: the URI does not have the shape of one.
+        StagingError: the URI does not have the form of a repository.
     """
     rest, _, pinned = item.uri.removeprefix("hf://").strip("/").partition("@")
     kind = "model"
-    for prefix, named in (("datasets/", "dataset"), ("models/", "model")):
+    for prefix, prefix_kind in (("datasets/", "dataset"), ("models/", "model")):
         if rest.startswith(prefix):
-            kind, rest = named, rest.removeprefix(prefix)
+            kind, rest = prefix_kind, rest.removeprefix(prefix)
     if pinned and item.revision and pinned != item.revision:
         raise StagingError(
             f"`{item.uri}` and `revision={item.revision}` name two revisions of one source",
-            hint=f"give one of them for `{item.name}`",
+            hint=f"use one of them for `{item.name}`",
         )
     parts = rest.split("/")
     if not 1 <= len(parts) <= 2 or not all(parts):
         raise StagingError(
             f"`{redact(item.uri)}` does not name a repository of the hub",
-            hint="write `hf://org/model` or `hf://datasets/org/name`, with `@revision` if you "
-            "like; folders in it are chosen with `include`",
+            hint="write `hf://org/model` or `hf://datasets/org/name`, optionally with `@revision`; "
+            "select folders in it with `include`",
         )
     return Repository(kind=kind, name=rest, revision=pinned or item.revision)
 
 
 def _listed(repository: Repository, endpoint: str | None) -> tuple[str, list[HubFile]]:
-    """Ask the hub for the commit behind the request, and for the files of exactly that commit."""
-    from huggingface_hub import HfApi  # noqa: PLC0415  half a second
+    """Return the commit of the request, and the files of that commit."""
+    from huggingface_hub import HfApi  # noqa: PLC0415  takes half a second
     from huggingface_hub.hf_api import RepoFile  # noqa: PLC0415
 
     hub = HfApi(endpoint=endpoint)
     revision = repository.revision or None
-    found = hub.repo_info(repository.name, repo_type=repository.kind, revision=revision)
-    commit = str(found.sha)
+    info = hub.repo_info(repository.name, repo_type=repository.kind, revision=revision)
+    commit = str(info.sha)
     tree = hub.list_repo_tree(
         repository.name, recursive=True, revision=commit, repo_type=repository.kind
     )
@@ -154,7 +154,7 @@ def _address(repository: Repository, path: str, commit: str, endpoint: str | Non
 
 
 def _web() -> Any:
-    """The web with the hub's credentials; they are not sent on to other hosts when redirected."""
+    """Return the web file system with the hub's credentials. Redirects do not get them."""
     from huggingface_hub import get_token  # noqa: PLC0415
 
     token = get_token()
@@ -171,7 +171,7 @@ def _verifier(file: HubFile) -> Callable[[Path], None] | None:
 
 
 def _forget_other_commits(workspace: Workspace, commit: str) -> None:
-    """Files that an earlier try brought from another commit must not end in this snapshot."""
+    """Delete the files of an earlier try that are of another commit."""
     marker = workspace.scratch / "commit"
     workspace.scratch.mkdir(parents=True, exist_ok=True)
     if not marker.exists() or marker.read_text(encoding="ascii") != commit:
@@ -186,7 +186,7 @@ def _on_disk(workspace: Workspace) -> int:
 
 @contextmanager
 def _explained(repository: Repository) -> Iterator[None]:
-    """Translate what the hub's client and the transfer raise."""
+    """Convert the errors of the hub's client and of the transfer."""
     try:
         yield
     except (LauncherError, Stopped, StorageError):
@@ -199,45 +199,45 @@ def _explained(repository: Repository) -> Iterator[None]:
 
 
 def _explain(repository: Repository, error: Exception) -> StagingError | None:
-    """Return the sentence for `error`, or None when the hub has nothing to do with it."""
+    """Return the error to show for `error`, or None if it is not about the hub."""
     from huggingface_hub import errors  # noqa: PLC0415
 
     name = f"hf://{'datasets/' if repository.kind == 'dataset' else ''}{repository.name}"
-    said = redact(str(error)).partition("\n")[0] or type(error).__name__
+    reason = redact(str(error)).partition("\n")[0] or type(error).__name__
     table: tuple[tuple[type[Exception], str, str], ...] = (
         (
             errors.GatedRepoError,
-            f"`{name}` is gated: its terms have to be accepted first",
+            f"`{name}` is gated: you must accept its terms first",
             "accept them on its page at the hub, then export HF_TOKEN of that account",
         ),
         (
             errors.RepositoryNotFoundError,
             f"`{name}` is not at the hub, or it is private",
-            "check the name; for a private one export HF_TOKEN",
+            "check the name; if it is private, export HF_TOKEN",
         ),
         (
             errors.RevisionNotFoundError,
             f"`{name}` has no revision `{repository.revision}`",
-            "give a branch, tag or commit that its page at the hub shows",
+            "use a branch, tag or commit from its page at the hub",
         ),
         (
             errors.OfflineModeIsEnabled,
             f"`{name}` is not staged yet, and HF_HUB_OFFLINE forbids asking the hub",
-            "unset HF_HUB_OFFLINE for staging; the ranks get it anyway",
+            "unset HF_HUB_OFFLINE for this command; the launcher sets it for the ranks",
         ),
-        (errors.HFValidationError, f"`{name}` is no name that the hub could have", said),
-        (errors.HfHubHTTPError, f"the hub did not give `{name}`: {said}", _MIRROR_HINT),
-        (FileNotFoundError, f"the hub lists a file that it does not give: {said}", _MIRROR_HINT),
-        (PermissionError, f"the hub refused a file of `{name}`: {said}", "export HF_TOKEN"),
+        (errors.HFValidationError, f"`{name}` is not a valid name at the hub", reason),
+        (errors.HfHubHTTPError, f"the hub did not deliver `{name}`: {reason}", _MIRROR_HINT),
+        (FileNotFoundError, f"the hub did not deliver a file: {reason}", _MIRROR_HINT),
+        (PermissionError, f"the hub refused a file of `{name}`: {reason}", "export HF_TOKEN"),
     )
     status = getattr(getattr(error, "response", None), "status_code", None)
     for kind, message, hint in table:
-        # mirrors answer a bare 404 where the hub names the kind of error
+        # mirrors return only status 404 where the hub names the kind of error
         bare = status == 404 and kind is errors.RepositoryNotFoundError
         if isinstance(error, kind) or (
             bare and not isinstance(error, errors.RevisionNotFoundError)
         ):
             return StagingError(message, hint=hint)
     if type(error).__module__.partition(".")[0] in _HTTP_CLIENTS:
-        return StagingError(f"the hub could not be asked for `{name}`: {said}", hint=_MIRROR_HINT)
+        return StagingError(f"the hub could not be asked for `{name}`: {reason}", hint=_MIRROR_HINT)
     return None

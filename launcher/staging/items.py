@@ -1,4 +1,4 @@
-"""What has to be staged, as values: configuration in, stage items out. Nothing is opened here."""
+"""From the settings of model and data to the items to stage. Reads no files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["items"]
 def items(
     model: ModelConfig, data: DataConfig, *, base: Path | None = None
 ) -> tuple[StageItem, ...]:
-    """Return what the ranks need, in an order in which everything stands after what it `needs`.
+    """Return the items that the ranks need. Each comes after the items that it `needs`.
 
-    Relative paths are made absolute from `base` (the current folder when None), because a resumed
-    run may be started from elsewhere.
+    Relative paths become absolute, from `base` or the current folder, because a run may be resumed
+    from another folder.
     """
     start = base or Path.cwd()
     return (*_data_items(data, start), *_model_items(model, start))
@@ -34,7 +34,7 @@ def _model_items(model: ModelConfig, base: Path) -> tuple[StageItem, ...]:
         include=tuple(model.include),
         strip=model.strip,
         sha256=model.sha256.lower(),
-        options=_texts(model.options),
+        options=_strings(model.options),
         needs=tuple(model.needs),
     )
     return (item,)
@@ -50,7 +50,7 @@ def _data_items(data: DataConfig, base: Path) -> tuple[StageItem, ...]:
     built = StageItem(
         name="data",
         uri=f"build://{_absolute(data.builder.removeprefix('build://'), base)}",
-        options={**columns, **_texts(data.options)},
+        options={**columns, **_strings(data.options)},
         needs=tuple(source.name for source in sources),
     )
     return (*sources, built)
@@ -59,8 +59,8 @@ def _data_items(data: DataConfig, base: Path) -> tuple[StageItem, ...]:
 def _data_sources(data: DataConfig, base: Path) -> tuple[StageItem, ...]:
     if data.source:
         return (_data_source(data, base),)
-    named = (("data_train", data.train), ("data_test", data.test))
-    return tuple(StageItem(name=name, uri=_absolute(uri, base)) for name, uri in named if uri)
+    files = (("data_train", data.train), ("data_test", data.test))
+    return tuple(StageItem(name=name, uri=_absolute(uri, base)) for name, uri in files if uri)
 
 
 def _data_source(data: DataConfig, base: Path) -> StageItem:
@@ -70,7 +70,7 @@ def _data_source(data: DataConfig, base: Path) -> StageItem:
         revision=data.revision,
         include=tuple(data.include),
         sha256=data.sha256.lower(),
-        options={} if data.builder else _texts(data.options),
+        options={} if data.builder else _strings(data.options),
     )
 
 
@@ -83,10 +83,9 @@ def _absolute(uri: str, base: Path) -> str:
     return uri
 
 
-def _texts(options: Mapping[str, Any]) -> dict[str, str]:
-    """Options as text: a program's command line knows nothing else. Booleans read as in YAML."""
-    return {name: _text(value) for name, value in options.items()}
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _strings(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the options as strings, for a command line. Booleans are written as in YAML."""
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in options.items()
+    }

@@ -1,16 +1,16 @@
-"""Where snapshots and their beginnings lie, and who works on which.
+"""The folders of staged and partial items, and which process works on which.
 
 ::
 
-    <root>/staged/<name>-<key>/             a snapshot, with its manifest
-    <root>/staged/.partial-<name>-<key>/    the beginning of one
-        claim-000002     who works on it, by exclusive create; touched while that process lives
-        work-000002/     files/ is what will be published, scratch/ what makes it resumable
+    <root>/staged/<name>-<key>/             a staged folder, with its manifest
+    <root>/staged/.partial-<name>-<key>/    a partial one
+        claim-000002     its owner; created exclusively, touched while the owner lives
+        work-000002/     files/ will be published, scratch/ makes it resumable
 
-No `flock`: on shared file systems it may hold on one machine only, or not at all. The owner of the
-highest claim works. When it is gone, whoever creates the next number, which exactly one can,
-takes over and renames the work folder to its own number: nothing is transferred twice, and an owner
-that only slept finds its folder gone. While an owner lives, others wait.
+This does not use `flock`, which on shared file systems may work on one machine only, or not at all.
+The owner of the highest claim works; others wait while it lives. If it is gone, exactly one other
+process can create the next claim. It renames the work folder to its own number, so nothing is
+transferred twice. An owner that was only suspended then finds that its folder is gone.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 5.0
 STALE_S = 180.0
-"""Without a heartbeat for so long, an owner on another machine counts as gone. NFS alone may show
-times that are a minute old."""
+"""An owner on another machine without a heartbeat for so long is gone. NFS may show times that are
+a minute old."""
 _FREE = "free"
 _POLL_S = 0.1
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, named so that others can find out whether it lives."""
+    """Identifies a process, so that others can find out whether it lives."""
 
     machine: str
-    """Digest of host name, boot and process namespace: process ids mean the same only within it."""
+    """Digest of host name, boot and process namespace, within which process ids are unique."""
     pid: int
     started: str
-    """The kernel's start time of the process, since process ids are used again."""
+    """Start time of the process, because process ids are reused."""
 
     @classmethod
     def me(cls) -> Owner:
@@ -68,17 +68,17 @@ class Owner:
         return cls(match[1], int(match[2]), match[3]) if match else None
 
     def is_here(self) -> bool:
-        """Tell whether this machine can see the process."""
+        """Return whether the process belongs to this machine."""
         return self.machine == _machine()
 
     def lives_here(self) -> bool:
-        """Tell whether the process runs on this machine."""
+        """Return whether the process runs on this machine."""
         return _started(self.pid) == self.started
 
 
 @dataclass(frozen=True)
 class Partial:
-    """A beginning that belongs to this process until it is published or released."""
+    """A partial item that this process owns, until it is published or released."""
 
     folder: Path
     number: int
@@ -100,11 +100,11 @@ class Partial:
         return self.path / "scratch"
 
     def is_lost(self) -> bool:
-        """Tell whether somebody took it, because this process seemed gone for long."""
+        """Return whether another process took it, because this one seemed to be gone."""
         return not self.path.exists()
 
     def release(self) -> None:
-        """Leave it to whoever comes next."""
+        """Allow another process to take it."""
         with contextlib.suppress(OSError):
             replace(self.claim, _FREE, durable=True)
 
@@ -117,15 +117,15 @@ class Partial:
 def acquire(
     target: Path, *, published: Callable[[], bool], stop: threading.Event
 ) -> Partial | None:
-    """Return a folder to work in, or None once somebody else has published `target`.
+    """Return a folder to work in, or None once another process has published `target`.
 
-    Waits while another process is at it. `published` tells whether `target` is there and complete.
+    Waits while another process works on it. `published` returns whether `target` is complete.
 
     Raises:
         Stopped: `stop` was set while waiting.
     """
-    folder = _beginning_of(target)
-    told = False
+    folder = _partial_of(target)
+    waiting = False
     while not published():
         newest = _newest_claim(folder)
         if newest is None or _is_free(folder / f"claim-{newest:06d}"):
@@ -135,9 +135,9 @@ def acquire(
             if not published():
                 return partial
             break
-        if not told:
+        if not waiting:
             log.info("`%s` is being staged by another process; waiting", target.name)
-            told = True
+            waiting = True
         if stop.wait(_POLL_S):
             raise Stopped
     sweep(target)
@@ -145,15 +145,15 @@ def acquire(
 
 
 def sweep(target: Path) -> None:
-    """Throw away what led to `target`, which is published now."""
+    """Delete the partial folder of `target`, which is published now."""
     aside = target.with_name(f".done-{target.name}.{uuid.uuid4().hex[:8]}")
     with contextlib.suppress(OSError):
-        # at once, so that nobody finds half of it
-        _beginning_of(target).rename(aside)
+        # atomically, so that no other process finds half of it
+        _partial_of(target).rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _beginning_of(target: Path) -> Path:
+def _partial_of(target: Path) -> Path:
     return target.with_name(f".partial-{target.name}")
 
 
@@ -171,28 +171,28 @@ def _numbers(folder: Path, kind: str) -> list[int]:
 
 
 def _take(folder: Path, number: int) -> Partial | None:
-    """Claim `number` and make its work folder; None when another process was faster."""
+    """Claim `number` and create its work folder. Return None if another process was faster."""
     partial = Partial(folder, number)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _create(partial.claim, Owner.me().label)
     except (FileExistsError, FileNotFoundError):
-        return None  # claimed by another, or swept in between
+        return None  # claimed or deleted by another process
     try:
         left = [folder / f"work-{old:06d}" for old in sorted(_numbers(folder, "work"))]
         if left:
             left[-1].rename(partial.path)
-            log.info("going on with what an earlier try left in `%s`", folder.name)
+            log.info("resuming the partial transfer in `%s`", folder.name)
         else:
             partial.path.mkdir()
     except FileNotFoundError:
-        partial.release()  # the claimant before was slow, and took it just now
+        partial.release()  # the previous owner was slow, and took it just now
         return None
     return None if _newest_claim(folder) != number else partial
 
 
 def _create(path: Path, content: str) -> None:
-    """Create `path` with its content at once, failing if it exists."""
+    """Create `path` atomically with its content. Raises FileExistsError if it exists."""
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     beside.write_text(content, encoding="ascii")
     try:
@@ -200,7 +200,7 @@ def _create(path: Path, content: str) -> None:
     except FileExistsError:
         raise
     except OSError:
-        # no links here. A claim that is empty for a moment counts as alive
+        # no hard links here. A claim that is empty for a moment counts as alive
         with path.open("x", encoding="ascii") as file:
             file.write(content)
     finally:
@@ -208,11 +208,11 @@ def _create(path: Path, content: str) -> None:
 
 
 def _is_free(claim: Path) -> bool:
-    """Tell whether nobody works under `claim` any more."""
+    """Return whether the owner of `claim` is gone."""
     try:
         label = claim.read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
-        return False  # swept just now; the next look tells
+        return False  # deleted just now; the next call decides
     owner = Owner.of(label)
     if label == _FREE:
         return True
@@ -234,7 +234,7 @@ def _started(pid: int) -> str | None:
 
 
 def _age_s(claim: Path) -> float:
-    """Seconds since the last heartbeat, by the file system's own clock where it has one."""
+    """Return the seconds since the last heartbeat, by the clock of the file system."""
     probe = claim.with_name(f".now-{uuid.uuid4().hex}")
     try:
         probe.touch()

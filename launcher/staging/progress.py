@@ -1,4 +1,4 @@
-"""What staging tells while it works, so that somebody can draw bars."""
+"""Progress of staging, for progress bars."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ __all__ = ["CountingProgress", "NoProgress", "OneAtATime", "Progress"]
 
 
 class Progress(Protocol):
-    """Hears about items that come at the same time; its methods are never called concurrently."""
+    """Receives the progress of several items. Its methods are never called concurrently."""
 
     def started(self, item_name: str, uri: str, total_bytes: int | None) -> None:
-        """An item begins; said again when its total becomes known. `uri` holds no secret."""
+        """An item starts. Called again when its total is known. `uri` contains no secret."""
         ...
 
     def advanced(self, item_name: str, n_bytes: int) -> None:
-        """So many more bytes are there, transferred now or found from an earlier, cut call."""
+        """`n_bytes` more have arrived, by this call or an earlier, interrupted one."""
         ...
 
     def finished(self, item: StagedItem) -> None:
-        """The item is in place."""
+        """The item is staged."""
         ...
 
 
 @runtime_checkable
 class CountingProgress(Progress, Protocol):
-    """A progress that also wants to hear what build programs count, in their own unit."""
+    """A progress that also receives the counts of build programs, in their own unit."""
 
     def counted(self, item_name: str, done: int, total: int, unit: str) -> None:
-        """The program of `item_name` has `done` of `total` units behind it."""
+        """The build program of `item_name` has done `done` of `total` units."""
         ...
 
 
 class NoProgress:
-    """Nobody listens."""
+    """Ignores the progress."""
 
     def started(self, item_name: str, uri: str, total_bytes: int | None) -> None:
         pass
@@ -49,7 +49,7 @@ class NoProgress:
 
 
 class OneAtATime:
-    """Lets several threads tell one progress, which then needs no lock of its own."""
+    """Lets several threads report to one progress, which then needs no lock."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

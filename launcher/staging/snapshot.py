@@ -1,4 +1,4 @@
-"""Published snapshots: finding, checking and publishing them."""
+"""Staged folders: finding, checking and publishing them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ __all__ = ["find", "publish", "seal", "verify"]
 
 
 def find(target: Path) -> SnapshotManifest | None:
-    """Return the manifest of a complete snapshot at `target`, by names and sizes; milliseconds."""
+    """Return the manifest if `target` is complete, by names and sizes. Takes milliseconds."""
     manifest = read_manifest(target)
     return manifest if manifest is not None and not check_sizes(target, manifest) else None
 
 
 def verify(target: Path) -> tuple[str, ...]:
-    """Return what is wrong with the snapshot at `target`, having read every byte of it."""
+    """Read every byte of the staged folder `target`, and return the problems."""
     manifest = read_manifest(target)
     if manifest is None:
-        return (f"`{target}` has no manifest: it is no complete snapshot",)
+        return (f"`{target}` has no manifest, so it is not completely staged",)
     return check_digests(target, manifest)
 
 
 def seal(
     files: Path, item: StageItem, key: str, *, revision: str, sha256: Mapping[str, str]
 ) -> SnapshotManifest:
-    """Write the marker into a complete folder and flush all of it to disk."""
+    """Write the manifest of a complete folder, and flush everything to disk."""
     manifest = SnapshotManifest(
         name=item.name,
         key=key,
@@ -48,7 +48,7 @@ def seal(
     )
     for entry in manifest.files:
         path = files / entry.path
-        # a recipe that saves over the model it started from would change it for every run
+        # read-only, so that no program overwrites files that other runs use
         path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o222)
         sync_file(path)
     write_manifest(files, manifest)
@@ -58,9 +58,9 @@ def seal(
 
 
 def publish(files: Path, target: Path) -> bool:
-    """Rename a sealed folder to its final name; return False when another process was faster.
+    """Rename a complete folder to its final name. Return False if another process was faster.
 
-    A damaged snapshot that stands there is moved aside first.
+    A damaged folder of that name is removed.
     """
     aside = target.with_name(f".damaged-{target.name}.{uuid.uuid4().hex[:8]}")
     if target.exists() and find(target) is None:
@@ -69,7 +69,7 @@ def publish(files: Path, target: Path) -> bool:
     try:
         files.rename(target)
     except OSError:
-        # not empty: somebody published in between. Anything else is a real failure
+        # another process published it in between; if not, the error is real
         if find(target) is None:
             raise
         return False
@@ -87,7 +87,7 @@ def staged_item(
     transferred_bytes: int,
     seconds: float,
 ) -> StagedItem:
-    """Return what the rest of the launcher is told about a snapshot."""
+    """Return the description of a staged folder for the rest of the launcher."""
     return StagedItem(
         name=item.name,
         key=manifest.key,

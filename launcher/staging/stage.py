@@ -1,4 +1,4 @@
-"""Bring items in place: each once, several at a time, and published only when complete."""
+"""Staging of items: each once, several at a time, published only when complete."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["STAGED", "stage"]
 log = logging.getLogger(__name__)
 
 STAGED = "staged"
-"""Folder of all snapshots below the storage root."""
+"""Folder of all staged items below the storage root."""
 _LEAVE_S = 10.0
-"""How long a stopped item may take to end; children get 5 s to leave."""
+"""How long to wait for stopped items. Child processes get 5 s to exit."""
 
 
 def stage(
@@ -35,19 +35,19 @@ def stage(
     root: Path,
     progress: Progress | None = None,
 ) -> dict[str, StagedItem]:
-    """Stage `items` below `root` and return where each lies. Call it from one process per run.
+    """Stage `items` below `root` and return their folders. Call it from one process per run.
 
-    Items that do not need each other come at the same time. What is there already costs
-    milliseconds. A failure stops the others; whatever arrived is kept, and the next call goes on.
+    Items that do not need each other are staged at the same time. An item that is already staged
+    takes milliseconds. A failure stops the other items; the next call resumes them all.
 
     Args:
-        items: what to stage; `needs` may name any other of them.
+        items: what to stage; `needs` may name other items.
         root: the storage root, a folder that all nodes see.
-        progress: hears what happens; its methods are never called concurrently.
+        progress: receives the progress; its methods are never called concurrently.
 
     Raises:
         StagingError: an item could not be staged. Nothing incomplete is ever published.
-        ConfigError: items need each other in a circle, or one that is not there.
+        ConfigError: items need each other in a circle, or an item that does not exist.
         Interrupted: Ctrl-C.
     """
     ordered = in_order(tuple(items))
@@ -60,22 +60,20 @@ def stage(
         crew.leave()
         raise Interrupted(
             "staging was interrupted",
-            hint="what arrived is kept: the same command goes on where this one stopped",
+            hint="repeat the command; it resumes the transfer",
         ) from None
 
 
 def in_order(items: Sequence[StageItem]) -> tuple[StageItem, ...]:
-    """Return `items` so that each stands after those it needs.
+    """Return `items` in an order in which each comes after those it needs.
 
     Raises:
-        UnknownNameError: a need is not among them.
-        ConfigError: a circle, or two items of one name.
+        UnknownNameError: an item needs one that does not exist.
+        ConfigError: items need each other in a circle, or two have the same name.
     """
     known = {item.name: item for item in items}
     if len(known) < len(items):
-        raise ConfigError(
-            "two things to stage have the same name", hint="give each a name of its own"
-        )
+        raise ConfigError("two items to stage have the same name", hint="give each its own name")
     done: dict[str, StageItem] = {}
     while len(done) < len(items):
         ready = [i for i in items if i.name not in done and all(n in done for n in i.needs)]
@@ -94,14 +92,14 @@ def _unmet(items: Sequence[StageItem], known: Mapping[str, StageItem]) -> Config
                     need,
                     known,
                     context=f"`{item.name}` ({redact(item.uri)}) needs it",
-                    hint=f"choose a {need} too, for example with `{need}=...`",
+                    hint=f"set a {need} too, for example with `{need}=...`",
                 )
     names = ", ".join(item.name for item in items if item.needs)
-    return ConfigError(f"these need each other in a circle: {names}", hint="correct their `needs`")
+    return ConfigError(f"items need each other in a circle: {names}", hint="correct their `needs`")
 
 
 class _Stagers:
-    """One thread for each item; each waits for what its item needs."""
+    """One thread for each item. It waits for the items that its item needs."""
 
     def __init__(self, root: Path, progress: OneAtATime, stop: threading.Event) -> None:
         self._root, self._progress, self._stop = root, progress, stop
@@ -113,10 +111,10 @@ class _Stagers:
     def stage(self, items: Sequence[StageItem]) -> dict[str, StagedItem]:
         self._working = len(items)
         for item in items:
-            # daemons: Ctrl-C must end the process even when a thread hangs in a dead connection
+            # daemon threads: one that hangs in a dead connection must not block Ctrl-C
             name = f"stage-{item.name}"
             threading.Thread(target=self._work, args=(item,), name=name, daemon=True).start()
-        # not join(): Ctrl-C in it makes Python 3.11 take a running thread for an ended one
+        # not join(): after Ctrl-C in it, Python 3.11 takes a running thread for a finished one
         with self._changed:
             while self._working and self._failure is None:
                 self._changed.wait(0.2)
@@ -126,7 +124,7 @@ class _Stagers:
         return {item.name: self._staged[item.name] for item in items}
 
     def leave(self) -> None:
-        """Wait until everybody has put down what they hold, but not for ever."""
+        """Stop the threads and wait for them, up to a limit."""
         self._stop.set()
         with self._changed:
             self._changed.wait_for(lambda: self._working == 0, timeout=_LEAVE_S)
@@ -196,7 +194,7 @@ def _stage_one(
 
 
 def _key(item: StageItem, fetcher: Fetcher, needed: Mapping[str, StagedItem]) -> str:
-    """The key of the item without its secrets, with what it is made of and what it is pinned to."""
+    """Return the key of the item, from its request without secrets, its inputs and its pin."""
     pin = fetcher.pin(item)
     made_of = [needed[name].key for name in item.needs]
     plain = replace(item, uri=without_secrets(item.uri))
@@ -204,7 +202,7 @@ def _key(item: StageItem, fetcher: Fetcher, needed: Mapping[str, StagedItem]) ->
 
 
 class _Staging:
-    """One item that is not there yet."""
+    """One item that is not staged yet."""
 
     def __init__(
         self,
@@ -219,7 +217,7 @@ class _Staging:
         self._progress, self._stop = progress, stop
 
     def bring(self, fetcher: Fetcher) -> tuple[SnapshotManifest, int]:
-        """Return the published manifest and the bytes that this process transferred for it."""
+        """Stage the item; return its manifest and the bytes that this process transferred."""
         while True:
             partial = place.acquire(self._target, published=self._is_there, stop=self._stop)
             if partial is None:
@@ -229,7 +227,7 @@ class _Staging:
                 snapshot.publish(partial.files, self._target)
             except BaseException:
                 if partial.is_lost() and not self._stop.is_set():
-                    continue  # this process slept, and another took over: see what it made of it
+                    continue  # this process was suspended, and another one took over
                 partial.release()
                 raise
             place.sweep(self._target)

@@ -131,7 +131,7 @@ def memory_case(tmp_path: Path) -> FetcherCase:
     bucket = f"/{tmp_path.name}"
     for name, content in FILES.items():
         known.pipe_file(f"{bucket}/{name}", content)
-    # this one tells neither digest nor time, so nothing can be resumed safely
+    # this one reports neither digest nor time, so nothing can be resumed safely
     return FetcherCase(item=StageItem(name="model", uri=f"memory:/{bucket}"), resumes=False)
 
 

@@ -244,7 +244,7 @@ def test_another_input_is_another_snapshot(tmp_path: Path) -> None:
     assert list(staged) == ["data_train", "data"]
 
 
-def test_a_misspelt_file_is_told_with_the_nearest(tmp_path: Path) -> None:
+def test_a_misspelt_file_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text("{}", encoding="utf-8")
     with pytest.raises(StagingError, match="does not exist") as caught:
         staging.stage(

@@ -18,7 +18,7 @@ from launcher import checkpoint
 
 
 class FileGroup:
-    """Ranks that meet through files: needs no port and no torch process group."""
+    """Ranks that communicate through files, without a port or a torch process group."""
 
     name = "files"
 
@@ -129,7 +129,7 @@ class Training:
         return loss.item()
 
     def image(self) -> dict[str, Any]:
-        """Everything that a checkpoint must bring back, as plain values that compare exactly."""
+        """Everything that a checkpoint must restore, as plain values that compare exactly."""
         tensors = dict(self.model.state_dict())
         tensors |= {f"extra {key}": value for key, value in self.state.extra.items()}
         names: dict[object, str] = {
@@ -183,7 +183,7 @@ def ranks(tmp_path: Path) -> Ranks:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where a test keeps its checkpoints: in memory if possible, as every save synchronises."""
+    """Folder of the checkpoints of a test: in memory if possible, because saves call fsync."""
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK):
         yield tmp_path / "checkpoints"
@@ -194,7 +194,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def saved(folder: Path) -> Callable[..., dict[int, dict[str, Any]]]:
-    """Train alone and save after each of the steps; returns what a load of each step must give."""
+    """Train in one process and save after each step. Returns what a load of each step must give."""
 
     def save(steps: int = 3, *, keep: int = 10, **options: Any) -> dict[int, dict[str, Any]]:
         program = Training(**options)

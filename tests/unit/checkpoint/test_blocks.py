@@ -1,4 +1,4 @@
-"""Files in blocks with a digest each."""
+"""Files with one digest per block."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_damage_names_the_block(tmp_path: Path, entry: ShardFile) -> None:
     assert caught.value.block == 2
 
 
-def test_blocks_that_nobody_wants_are_not_read(tmp_path: Path, entry: ShardFile) -> None:
+def test_blocks_that_are_not_requested_are_not_read(tmp_path: Path, entry: ShardFile) -> None:
     change(tmp_path / "file", 2500)
     start = bytearray(2048)
     read_file(FILES, tmp_path / "file", entry, [Segment(0, memoryview(start))])

@@ -1,4 +1,4 @@
-"""The face of the library, in one process."""
+"""The interface for programs, in one process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALONE = SingleProcess()
 
 
 @pytest.mark.parametrize("kind", ["adamw", "momentum", "sgd"])
-def test_a_resumed_run_goes_on_bit_for_bit(folder: Path, training: Any, kind: str) -> None:
+def test_a_resumed_run_continues_bit_for_bit(folder: Path, training: Any, kind: str) -> None:
     """Losses after the resume are those of the run that was never interrupted, dropout included."""
     straight = training(kind=kind)
     with Checkpointer(folder, group=ALONE) as ck:
@@ -62,7 +62,7 @@ def test_every_random_state_comes_back(folder: Path, training: Any) -> None:
 
 
 def test_what_is_saved_is_the_moment_of_the_call(folder: Path, training: Any) -> None:
-    """Training goes on at once; steps taken while the save is being written must not show in it."""
+    """Training continues immediately. Steps during the save must not be part of it."""
     entered, go = threading.Event(), threading.Event()
 
     class Slow(PosixFiles):
@@ -302,13 +302,13 @@ def test_the_callback_hears_of_durable_commits(folder: Path, training: Any) -> N
 
 
 class Full(PosixFiles):
-    """A disk that is full after so many more bytes."""
+    """A disk that is full after a number of bytes."""
 
-    def __init__(self, room: int, *, tells: bool) -> None:
-        self.room, self.tells = room, tells
+    def __init__(self, room: int, *, reports_free: bool) -> None:
+        self.room, self.reports_free = room, reports_free
 
     def free_bytes(self, folder: Path) -> int:
-        return self.room if self.tells else 2**50
+        return self.room if self.reports_free else 2**50
 
     def create(self, path: Path) -> Writer:
         return _FullSink(super().create(path), self)
@@ -331,12 +331,14 @@ class _FullSink:
         self._sink.abandon()
 
 
-@pytest.mark.parametrize("tells", [True, False], ids=["seen beforehand", "met while writing"])
-def test_a_full_disk_is_said_once_and_training_may_go_on(
-    folder: Path, training: Any, tells: bool
+@pytest.mark.parametrize(
+    "reports_free", [True, False], ids=["seen beforehand", "met while writing"]
+)
+def test_a_full_disk_is_reported_once_and_training_may_continue(
+    folder: Path, training: Any, reports_free: bool
 ) -> None:
     program = training()
-    disk = Full(2**40, tells=tells)
+    disk = Full(2**40, reports_free=reports_free)
     ck = Checkpointer(folder, group=ALONE, files=disk)
     program.step()
     ck.save(program.state)
@@ -403,7 +405,7 @@ def test_a_parameter_outside_the_model_is_refused(folder: Path, training: Any) -
 def test_reopening_a_generation_does_not_meet_its_own_left_overs(
     folder: Path, training: Any
 ) -> None:
-    """A program started twice by hand has one generation; its half-done saves stay apart."""
+    """A program started twice by hand has one generation; its unfinished saves stay separate."""
     for _ in range(2):
         program = training()
         ck = Checkpointer(folder, group=ALONE, generation=1)

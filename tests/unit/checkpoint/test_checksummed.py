@@ -1,4 +1,4 @@
-"""JSON that notices a changed bit."""
+"""JSON files that show a changed bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which commits count, and in which order."""
+"""Which commits are used, and in which order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_newest_generation_comes_before_a_higher_step_of_an_older_one() -> N
     assert keys(history(commits, claims)) == [(2, 15), (1, 10)]
 
 
-def test_a_generation_without_a_commit_goes_on_from_the_base_it_recorded() -> None:
+def test_a_generation_without_a_commit_continues_from_the_base_it_recorded() -> None:
     """The older attempt was still alive and committed step 30 after the newer one had claimed."""
     commits = [commit(1, 10), commit(1, 20), commit(1, 30)]
     claims = {1: claim(1, None), 2: claim(2, CommitKey(1, 20))}

@@ -1,4 +1,4 @@
-"""Checkpoints for others."""
+"""Export to the format of Hugging Face."""
 
 from __future__ import annotations
 

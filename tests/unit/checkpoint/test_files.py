@@ -1,4 +1,4 @@
-"""What a file system does for checkpoints."""
+"""The file operations of checkpoints on a real file system."""
 
 from __future__ import annotations
 

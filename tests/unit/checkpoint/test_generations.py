@@ -1,4 +1,4 @@
-"""Claims that fence a stale attempt off."""
+"""Claims that protect a run from an older attempt."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_stale_attempt_cannot_publish_over_a_newer_one(folder: Path, training:
 
 
 def test_a_commit_that_slips_in_late_is_not_chosen(folder: Path, training: Any) -> None:
-    """The zombie looks at the generations before the new one claims, and publishes after."""
+    """The old attempt reads the generations before the new one claims, and publishes after."""
     program = training()
 
     class Blind(PosixFiles):

@@ -1,4 +1,4 @@
-"""Who writes what."""
+"""Which rank writes what."""
 
 from __future__ import annotations
 

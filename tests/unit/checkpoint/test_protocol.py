@@ -1,8 +1,8 @@
-"""The steps of a save that several ranks take, one by one, and a crash between any two of them.
+"""The steps of a save by several ranks, and a crash between any two of them.
 
-The file system here keeps apart what is in memory and what is durable. A kill loses nothing that
-was written; a power cut loses what was not synchronised, in part or as a whole. The same campaign
-with a file system that forgets to synchronise must find losses, or it would prove nothing.
+The simulated file system separates what is in memory from what is durable. A kill loses nothing
+that was written. A power cut loses what was not synchronised, in part or as a whole. The same test
+with a file system that does not synchronise must find losses, or it would prove nothing.
 """
 
 from __future__ import annotations
@@ -239,7 +239,8 @@ def part_of(rank: int, key: CommitKey, agreed: dict[str, str] | None = None) -> 
 
 
 def payload(part: Part) -> memoryview:
-    return memoryview(bytes([part.key.step + part.rank]) * part.shard.payload_bytes)
+    size = sum(entry.size_bytes for entry in part.shard.entries)
+    return memoryview(bytes([part.key.step + part.rank]) * size)
 
 
 def record_of(
@@ -264,7 +265,7 @@ def record_of(
 
 
 def save(files: Simulated, key: CommitKey, base: CommitKey | None = None) -> None:
-    """What the ranks and the coordinator do, one after the other."""
+    """The steps of the ranks and of the coordinator, in order."""
     folder = LAYOUT.data_folder(data_name(key, "abcd"))
     for rank in range(WORLD):
         files.make_folder(folder)
@@ -274,7 +275,7 @@ def save(files: Simulated, key: CommitKey, base: CommitKey | None = None) -> Non
 
 
 def loaded_step(files: Simulated) -> int | None:
-    """What the next attempt goes on from; every byte is checked against what was written."""
+    """Return where the next attempt continues. Every byte is compared with what was written."""
     for info in candidates(files, LAYOUT, "auto"):
         try:
             opened = open_commit(files, LAYOUT, info.key)
@@ -294,7 +295,7 @@ def loaded_step(files: Simulated) -> int | None:
 def one_crash(
     limit: int, rng: random.Random, *, power_cut: bool, **syncs: bool
 ) -> tuple[bool, str]:
-    """Crash after `limit` operations; returns whether all was done before, and the outcome."""
+    """Crash after `limit` operations. Returns whether all were done before, and the result."""
     files = Simulated(**syncs)  # type: ignore[arg-type]
     for folder in (LAYOUT.generations, LAYOUT.data, LAYOUT.commits):
         files.make_folder(folder)
@@ -449,14 +450,14 @@ def test_the_reason_is_there_before_the_first_file_of_another_rank_goes() -> Non
 
 
 def test_a_folder_that_went_away_is_a_save_given_up(files: Simulated) -> None:
-    with pytest.raises(CheckpointError, match="given up"):
+    with pytest.raises(CheckpointError, match="gave up the save of step"):
         look_for_outcome(files, LAYOUT, KEY, FOLDER)
 
 
 def test_the_others_learn_of_the_commit(files: Simulated) -> None:
     save(files, KEY)
     assert look_for_outcome(files, LAYOUT, KEY, FOLDER)[0] is True
-    with pytest.raises(CheckpointError, match="committed by somebody else"):
+    with pytest.raises(CheckpointError, match="committed by another process"):
         look_for_outcome(files, LAYOUT, KEY, FOLDER.with_name("000001-00000005-ffff"))
 
 

@@ -1,4 +1,4 @@
-"""Damage on storage: always noticed, never loaded, the commit before taken instead."""
+"""Damage on storage: always detected, never loaded; the previous commit is used instead."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_newer_format_is_not_read_as_an_older_one(
 
 
 class Sharded(SingleProcess):
-    """A program that cuts every batch into so many parts, or into one for each rank."""
+    """A program with a number of logical shards, or with one part of a batch for each rank."""
 
     def __init__(self, logical_shards: int | None) -> None:
         self.logical_shards = logical_shards
@@ -172,4 +172,4 @@ def test_another_number_of_logical_shards_is_refused(folder: Path, training: Any
         assert found.step == 1
     with pytest.raises(CheckpointError, match="made with logical_shards=8") as caught:
         Checkpointer(folder, group=Sharded(4), generation=5).restore(program.state)
-    assert "go on with logical_shards=8" in caught.value.hint
+    assert "use logical_shards=8" in caught.value.hint

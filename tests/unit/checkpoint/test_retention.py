@@ -1,4 +1,4 @@
-"""Which checkpoints stay, and that the others go in the right order."""
+"""Which checkpoints are kept, and that the others are removed in the right order."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
 
 
 def test_the_shuffle_never_changes() -> None:
-    """A run that is resumed years later, with a newer numpy, must go on in the same order."""
+    """A run that is resumed years later, with a newer numpy, must continue in the same order."""
     ids, _ = GlobalSampler(12, 12).batch(DataCursor(epoch=1, seed=42))
     assert ids == PINNED
 

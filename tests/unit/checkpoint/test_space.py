@@ -1,4 +1,4 @@
-"""A full disk, in words."""
+"""Errors for a full disk."""
 
 from __future__ import annotations
 

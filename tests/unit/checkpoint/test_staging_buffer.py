@@ -1,4 +1,4 @@
-"""The buffer that saves are staged in."""
+"""The buffer into which saves are copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What programs may rely on."""
+"""The public names of the package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def test_every_exported_name_is_there() -> None:
 
 
 def test_the_exported_names_are_these() -> None:
-    """A name added or taken away here is a change for everybody's programs."""
+    """A name added or removed here is a change for the programs of users."""
     assert package.__all__ == [
         "AnyOf",
         "CheckpointLayout",
@@ -39,7 +39,7 @@ def test_the_exported_names_are_these() -> None:
 
 
 def test_errors_travel_between_ranks() -> None:
-    """Ranks tell each other their errors by pickle."""
+    """Ranks send each other their errors by pickle."""
     import pickle
 
     from launcher.errors import CheckpointError, UnknownNameError

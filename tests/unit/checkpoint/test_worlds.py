@@ -52,7 +52,7 @@ def test_from_1_to_2_to_4_to_3_ranks_every_byte_comes_back(
             if before is not None:
                 assert answer["loaded"] == before["saved"]
                 assert answer["found"].exact is False
-                assert "random states are derived anew" in answer["found"].note
+                assert "random states are derived from" in answer["found"].note
             assert answer["saved"] == answers[0]["saved"]
             assert answer["step"] == answers[0]["saved"]["step"]
         resume, before = "required", answers[0]
@@ -179,7 +179,7 @@ def save_on_a_full_disk(group: Any, folder: Path, training: Any, full: int) -> A
     ck.save(program.state)
     if group.rank == full:
         assert files.met.wait(30)
-    files.rank = -1  # somebody made room
+    files.rank = -1  # there is space again
     program.step()
     try:
         ck.save(program.state)
@@ -192,7 +192,7 @@ def save_on_a_full_disk(group: Any, folder: Path, training: Any, full: int) -> A
 
 
 @pytest.mark.parametrize("full", [0, 1])
-def test_a_full_disk_on_one_rank_is_told_to_all_and_the_next_save_works(
+def test_a_full_disk_on_one_rank_is_reported_by_all_and_the_next_save_works(
     folder: Path, training: Any, ranks: Any, full: int
 ) -> None:
     for message, committed in ranks(2, save_on_a_full_disk, folder, training, full):
@@ -402,7 +402,7 @@ def test_killed_at_any_point_what_was_acknowledged_is_there(
 
 
 class LateWriter(PosixFiles):
-    """The file system of a rank that begins to write when rank 0 has long gone on."""
+    """The file system of a rank that starts to write when rank 0 is already further."""
 
     def __init__(self, go: Path) -> None:
         self.go = go
@@ -410,7 +410,7 @@ class LateWriter(PosixFiles):
     def make_folder(self, path: Path) -> None:
         deadline = time.monotonic() + 60
         while "000001-00000001" in path.name and not self.go.exists():
-            assert time.monotonic() < deadline, "rank 0 never went on"
+            assert time.monotonic() < deadline, "rank 0 did not continue"
             time.sleep(0.01)
         super().make_folder(path)
 

@@ -91,7 +91,7 @@ MISTAKES = [
     ("data=rows.jsonl", "unknown data `rows.jsonl`", "`data=./rows.jsonl`"),
     ("model=org/name", "unknown model `org/name`", "`model=hf://..."),
     ("data=jsonl", "`data=jsonl` needs `data.train`", "data.train=..."),
-    ("model.sha256=abc", "no sha256", "sha256sum"),
+    ("model.sha256=abc", "not a sha256", "sha256sum"),
     ("script=", "`recipe=script` needs the script", "script=train.py"),
     ("recipe=null", "`recipe` takes one name", "recipe="),
 ]

@@ -190,7 +190,7 @@ CORPUS = [
         lambda f: f.raised(
             0,
             "launcher.errors.CheckpointError",
-            "checkpoints were written, but none of them is left to go on from",
+            "checkpoints were written, but none of them is left to resume from",
         ),
         Kind.NO_CHECKPOINT,
         0,

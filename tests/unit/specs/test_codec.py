@@ -1,4 +1,4 @@
-"""Specs round-trip through JSON, and what is no spec is refused."""
+"""Specs round-trip through JSON; other content is refused."""
 
 import json
 

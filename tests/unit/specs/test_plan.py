@@ -1,4 +1,4 @@
-"""The key of a staged item is the address of its content's request."""
+"""The key of a staged item identifies its request."""
 
 from dataclasses import replace
 

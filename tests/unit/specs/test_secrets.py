@@ -1,4 +1,4 @@
-"""Secrets are told by the names of variables and the form of URIs."""
+"""Secrets are found by the names of variables and the form of URIs."""
 
 import pytest
 

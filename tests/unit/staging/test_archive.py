@@ -1,4 +1,4 @@
-"""Unpacking what is not trusted."""
+"""Unpacking untrusted archives."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def claim(path: Path, name: bytes, *, size: int) -> None:
     path.write_bytes(content)
 
 
-def test_a_name_that_stands_there_twice_is_refused(tmp_path: Path, workspace: Workspace) -> None:
+def test_a_duplicate_name_is_refused(tmp_path: Path, workspace: Workspace) -> None:
     path = archive(tmp_path, {"a": b"1"})
     with zipfile.ZipFile(path, "a") as opened, pytest.warns(UserWarning, match="Duplicate"):
         opened.writestr("a", b"2")

@@ -1,4 +1,4 @@
-"""The models and data sets that come along."""
+"""The included models and data sets."""
 
 from __future__ import annotations
 

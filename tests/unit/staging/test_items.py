@@ -1,4 +1,4 @@
-"""Configuration in, stage items out."""
+"""From the settings to the items to stage."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_path_from_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert item.uri == "/home/me/model"
 
 
-def test_relative_paths_start_where_the_person_stands(
+def test_relative_paths_start_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -83,7 +83,7 @@ def test_relative_paths_start_where_the_person_stands(
 
 
 def test_two_ways_to_name_the_data_are_refused() -> None:
-    with pytest.raises(ConfigError, match="both say"):
+    with pytest.raises(ConfigError, match="cannot be combined"):
         DataConfig(source="x", train="y")
 
 

@@ -1,4 +1,4 @@
-"""Who works where, without locks."""
+"""Which process works on which folder, without locks."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def refuse_links(*_: object) -> None:
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("left", [True, False])
 @pytest.mark.process
-def test_of_many_at_once_exactly_one_works(
+def test_of_many_concurrent_processes_exactly_one_works(
     left: bool, links: bool, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not links:

@@ -1,4 +1,4 @@
-"""Which files, and where they go. Names from outside are hostile."""
+"""Which files are accepted from a source, and under which names."""
 
 from __future__ import annotations
 
@@ -80,5 +80,5 @@ def test_nothing_that_matches_shows_what_there_is() -> None:
 
 
 def test_a_source_without_files_is_an_error() -> None:
-    with pytest.raises(StagingError, match="holds no files"):
+    with pytest.raises(StagingError, match="contains no files"):
         select(item(), [])

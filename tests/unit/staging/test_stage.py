@@ -1,4 +1,4 @@
-"""Electing, ordering, stopping, killing, and the full disk."""
+"""One process per item, the order of items, stops, kills, and a full disk."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def flip_a_bit(file: Path) -> None:
 
 
 class Slow(staging.NoProgress):
-    """Makes a transfer last, and tells how far it is in a file."""
+    """Slows a transfer down, and writes its progress to a file."""
 
     def __init__(self, pause_s: float, told: Path | None = None) -> None:
         self._pause_s, self._told = pause_s, told
@@ -186,7 +186,7 @@ def _stage_in_child(item: StageItem, root: Path, ready: Any, results: Any) -> No
 
 @pytest.mark.process
 @pytest.mark.process
-def test_two_processes_at_once_transfer_once(tmp_path: Path, big: StageItem) -> None:
+def test_two_concurrent_processes_transfer_once(tmp_path: Path, big: StageItem) -> None:
     spawn = multiprocessing.get_context("spawn")
     ready, results = spawn.Barrier(3), spawn.Queue()
     children = [
@@ -249,7 +249,7 @@ def assert_goes_on(tmp_path: Path, big: StageItem) -> None:
 
 @pytest.mark.process
 @pytest.mark.process
-def test_after_kill_9_the_next_call_goes_on(
+def test_after_kill_9_the_next_call_resumes(
     tmp_path: Path, big: StageItem, child: subprocess.Popen[str]
 ) -> None:
     child.kill()

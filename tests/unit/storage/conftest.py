@@ -1,4 +1,4 @@
-"""A loopback web server that can be slow, cut, or ignorant of ranges."""
+"""A loopback web server that can be slow, interrupt a transfer, or ignore ranges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Web(ThreadingHTTPServer):
         self.tells_size = True
         self.etag = "v1"
         self.failures: list[int] = []
-        """Status codes that the next requests for content are answered with; 0 cuts the answer."""
+        """Status codes of the next responses with content; 0 interrupts the response."""
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.sent = 0

@@ -1,4 +1,4 @@
-"""Is it writable, is there room."""
+"""What an error of the disk means, and the free space."""
 
 from __future__ import annotations
 

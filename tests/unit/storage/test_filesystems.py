@@ -1,4 +1,4 @@
-"""What lies at a URI."""
+"""URIs, and the files there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What arrived, and whether it is still there."""
+"""The manifest of a staged folder, and the check against it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which bytes are there."""
+"""Which bytes of a file have arrived."""
 
 from __future__ import annotations
 

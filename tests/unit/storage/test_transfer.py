@@ -1,4 +1,4 @@
-"""Ranged, resumable, verified."""
+"""Transfers in ranges: resumable and verified."""
 
 from __future__ import annotations
 
