@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from launcher.failures.collect import in_one_line
+from launcher.failures.excerpts import in_one_line
 from launcher.runs import events
 from launcher.runs.logs import Tail
 from launcher.runs.records import read_ranks
