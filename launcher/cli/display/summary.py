@@ -1,4 +1,4 @@
-"""The end of a run on one screen: result, where everything lies, what to type next. Pure."""
+"""The end of a run on one screen: its result, its files, and the next commands."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def summary(
     layout: RunLayout,
     commands: CommandLine,
     *,
-    repeat: str,
+    again: str,
     report: str,
     cwd: Path,
 ) -> list[Line]:
-    """Return the lines that end a run.
+    """Return the lines at the end of a run.
 
-    `repeat` is the command that does the same as a new run, empty after `resume`; `report` is the
+    `again` is the command that does the same as a new run, empty after `resume`. `report` is the
     failure report.
     """
     lines: list[Line] = [("", ""), _headline(outcome)]
@@ -36,8 +36,8 @@ def summary(
     lines += [(f"{name:<12}{text}", "") for name, text in _result(outcome.result)]
     lines += [(f"{name:<12}{text}", "dim") for name, text in _places(outcome, layout, cwd)]
     lines += [(f"{name:<12}{text}", "bold") for name, text in _next(outcome, layout, commands)]
-    if outcome.state is OutcomeState.DONE and repeat:
-        lines.append((f"{'repeat':<12}{repeat}", "bold"))
+    if outcome.state is OutcomeState.DONE and again:
+        lines.append((f"{'repeat':<12}{again}", "bold"))
     return lines
 
 
@@ -46,21 +46,21 @@ def _headline(outcome: Outcome) -> Line:
     steps = units.count(outcome.steps, "step") if outcome.steps else ""
     tries = f"{outcome.attempts} attempts" if outcome.attempts > 1 else ""
     details = ", ".join(part for part in (steps, took, tries) if part)
-    words, style = {
+    state, style = {
         OutcomeState.DONE: ("done", "good"),
-        OutcomeState.SAVED: ("saved, and wants to be started again", "good"),
+        OutcomeState.SAVED: ("preempted: checkpoint saved, requeue", "good"),
         OutcomeState.STOPPED: ("stopped", "note"),
         OutcomeState.FAILED: ("failed", "bad"),
     }[outcome.state]
     if outcome.state is OutcomeState.SAVED and outcome.committed_step is None:
-        words = "stopped with nothing saved, and wants to be started again"
-    if outcome.state is not OutcomeState.DONE and _can_go_on(outcome):
+        state = "preempted: no checkpoint saved, requeue"
+    if outcome.state is not OutcomeState.DONE and _can_resume(outcome):
         details = f"{details}; saved at step {outcome.committed_step}".lstrip("; ")
-    return (f"{words}: {details}" if details else words), style
+    return (f"{state}: {details}" if details else state), style
 
 
-def _can_go_on(outcome: Outcome) -> bool:
-    """Whether there is a checkpoint, and nobody found that it cannot be read."""
+def _can_resume(outcome: Outcome) -> bool:
+    """Return whether there is a checkpoint that nothing reports as unreadable."""
     failure = outcome.first_failure
     lost = failure is not None and failure.kind is FailureKind.NO_CHECKPOINT
     return outcome.committed_step is not None and not lost
@@ -96,9 +96,9 @@ def _next(outcome: Outcome, layout: RunLayout, commands: CommandLine) -> list[tu
     if outcome.state is OutcomeState.FAILED:  # the failure report ends with what to do
         return []
     requeue = [("next", outcome.next_start)] if outcome.next_start else []
-    return (
-        requeue if outcome.requeued else [*requeue, ("resume", commands.of_run(layout, "resume"))]
-    )
+    if outcome.requeued:
+        return requeue
+    return [*requeue, ("resume", commands.of_run(layout, "resume"))]
 
 
 def _has_model(outcome: Outcome, layout: RunLayout) -> bool:

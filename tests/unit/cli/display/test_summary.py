@@ -35,7 +35,7 @@ def lines(layout: RunLayout, *, report: str = "", **values: Any) -> str:
     outcome = Outcome(**{**base, **values})
     cwd = layout.path.parents[2]
     commands = CommandLine(program=("launcher",), default_root=str(cwd / "outputs"))
-    told = summary(outcome, layout, commands, repeat="launcher recipe=x", report=report, cwd=cwd)
+    told = summary(outcome, layout, commands, again="launcher recipe=x", report=report, cwd=cwd)
     return "\n".join(text for text, _ in told)
 
 
@@ -83,7 +83,7 @@ def test_several_attempts_are_counted(layout: RunLayout) -> None:
 
 def test_a_preempted_run_does_not_claim_a_save_that_never_was(layout: RunLayout) -> None:
     text = lines(layout, state=OutcomeState.SAVED, exit_code=75, steps=0)
-    assert "stopped with nothing saved, and wants to be started again" in text
+    assert "preempted: no checkpoint saved, requeue" in text
 
 
 @pytest.mark.parametrize(
