@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from launcher.errors import ConfigError, nearest
-from launcher.nodes.candidate import Candidate
-from launcher.nodes.config import NodesRequest
+from launcher.nodes.candidate import Candidate, NodesRequest
 
 
 def select(

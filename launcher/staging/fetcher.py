@@ -16,7 +16,7 @@ from launcher.specs.secrets import redact
 from launcher.staging.progress import OneAtATime
 from launcher.storage import Stopped, has_filesystem, scheme_of
 
-__all__ = ["FETCHERS", "Fetched", "Fetcher", "FetcherEntry", "Workspace", "fetcher_for"]
+__all__ = ["FETCHERS", "Fetched", "Fetcher", "FetcherRow", "Workspace", "fetcher_for"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,26 +95,26 @@ class Fetcher(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetcherEntry:
+class FetcherRow:
     """One row of the table: which class fetches the URIs of one scheme."""
 
     name: str
     """The scheme, without `://`."""
-    path: str
+    factory: str
     """`module:Class` of the fetcher, imported on first use."""
 
 
 FETCHERS = Table(
     "fetcher",
     [
-        FetcherEntry(name="build", path="launcher.staging.build:BuildFetcher"),
-        FetcherEntry(name="hf", path="launcher.staging.hub:HubFetcher"),
-        FetcherEntry(name="pypi", path="launcher.staging.pypi:PypiFetcher"),
+        FetcherRow(name="build", factory="launcher.staging.build:BuildFetcher"),
+        FetcherRow(name="hf", factory="launcher.staging.hub:HubFetcher"),
+        FetcherRow(name="pypi", factory="launcher.staging.pypi:PypiFetcher"),
     ],
-    row_type=FetcherEntry,
+    row_type=FetcherRow,
     group="launcher.fetchers",
 )
-FILESYSTEM = FetcherEntry(name="*", path="launcher.staging.filesystem:FilesystemFetcher")
+FILESYSTEM = FetcherRow(name="*", factory="launcher.staging.filesystem:FilesystemFetcher")
 """Fetches every scheme that fsspec knows, and plain paths."""
 
 
@@ -133,7 +133,7 @@ def fetcher_for(uri: str) -> Fetcher:
     ours = scheme in FETCHERS.built_in
     row = FETCHERS[scheme] if ours or _is_added(scheme) else FILESYSTEM
     try:
-        return cast(Fetcher, load(row.path)())
+        return cast(Fetcher, load(row.factory)())
     except ImportError as error:
         raise StagingError(
             f"`{scheme}://` needs the package `{error.name}`, which is not installed",

@@ -14,10 +14,10 @@ from launcher.staging.filesystem import FilesystemFetcher
 from launcher.staging.hub import HubFetcher
 
 CODE = """
-from launcher.staging.fetcher import FetcherEntry
+from launcher.staging.fetcher import FetcherRow
 class Fetcher: pass
-TAPE = FetcherEntry(name="tape", path="tapes:Fetcher")
-S3 = FetcherEntry(name="s3", path="tapes:Fetcher")
+TAPE = FetcherRow(name="tape", factory="tapes:Fetcher")
+S3 = FetcherRow(name="s3", factory="tapes:Fetcher")
 """
 
 
