@@ -18,7 +18,7 @@ from launcher.runs.logs import last_lines
 from launcher.slurm import JobInfo, JobRecord, Submitted
 from launcher.specs import RunLayout
 
-Line = tuple[str, str]
+Advice = tuple[str, str]
 """A name and a sentence."""
 
 _LOG_LINES = 12
@@ -51,7 +51,7 @@ class Jobs:
     """Those that wait or run."""
     lines: tuple[str, ...] = ()
     """One for each active job. If all are over: how the newest ended, and its log."""
-    advice: tuple[Line, ...] = ()
+    advice: tuple[Advice, ...] = ()
     """Why the newest job ended without a result, and what to do."""
     state: RunState | None = None
     """The state of a run without any attempt, as its jobs show it."""
@@ -113,7 +113,7 @@ def look(layout: RunLayout, commands: CommandLine) -> Jobs:
 
 def advice(
     layout: RunLayout, record: JobRecord, job: JobInfo | None, commands: CommandLine
-) -> tuple[Line, ...]:
+) -> tuple[Advice, ...]:
     """Return why a job ended without a result, and what to do. Slurm has forgotten a job of None.
 
     Empty if the launcher ran in the job: then its log says more.

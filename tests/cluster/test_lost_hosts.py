@@ -91,7 +91,7 @@ def test_a_run_whose_head_is_lost_is_resumed_from_another_host(run: Training) ->
     supervisor.wait(WITHIN_S)
     code, said = run.types("host2", "resume", run.run_id)
     assert code == 3, said
-    assert "if host1 is down, repeat this in" in said
+    assert "if host1 is down, repeat the command in" in said
 
     def resumed() -> int:
         while True:

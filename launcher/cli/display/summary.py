@@ -12,7 +12,7 @@ from launcher.runs.records import read_object
 from launcher.specs import RunLayout
 from launcher.supervise import Outcome, OutcomeState
 
-Line = tuple[str, str]
+StyledLine = tuple[str, str]
 """Text and style."""
 
 
@@ -24,13 +24,13 @@ def summary(
     again: str,
     report: str,
     cwd: Path,
-) -> list[Line]:
+) -> list[StyledLine]:
     """Return the lines at the end of a run.
 
     `again` is the command that does the same as a new run, empty after `resume`. `report` is the
     failure report.
     """
-    lines: list[Line] = [("", ""), _headline(outcome)]
+    lines: list[StyledLine] = [("", ""), _headline(outcome)]
     if report:
         lines += [("", ""), *((line, "") for line in report.splitlines()), ("", "")]
     lines += [(f"{name:<12}{text}", "") for name, text in _result(outcome.result)]
@@ -41,7 +41,7 @@ def summary(
     return lines
 
 
-def _headline(outcome: Outcome) -> Line:
+def _headline(outcome: Outcome) -> StyledLine:
     took = units.duration(sum(outcome.seconds.values())) if outcome.seconds else ""
     steps = units.count(outcome.steps, "step") if outcome.steps else ""
     tries = f"{outcome.attempts} attempts" if outcome.attempts > 1 else ""
