@@ -11,7 +11,7 @@ from launcher.cli.context import command_line, config_dirs, repeat
 from launcher.cli.verbs.run import run_here
 from launcher.config import catalog, paths, sweep
 from launcher.errors import LauncherError
-from launcher.supervise import OutcomeState
+from launcher.supervise import Verdict
 
 _STOPS = (75, 130)
 """Exit codes that end the sweep: the user or the machine stopped the run."""
@@ -63,7 +63,7 @@ def _one(invocation: Invocation, overrides: tuple[str, ...], number: int) -> tup
         for name, each in outcome.result.items()
         if isinstance(each, int | float)
     )
-    if outcome.state is OutcomeState.FAILED and outcome.first_failure:
+    if outcome.state is Verdict.FAILED and outcome.first_failure:
         shown = outcome.first_failure.sentence
     return outcome.exit_code, outcome.run_id, shown
 

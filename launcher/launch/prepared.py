@@ -61,7 +61,7 @@ class Launch:
         """Copy the code, before anything takes long enough to edit it meanwhile."""
         return replace(self, code=self.code.freeze() if self.code else None)
 
-    def finished(self) -> supervise.Outcome | None:
+    def finished(self) -> supervise.RunResult | None:
         """Return how the run ended if it is done already, and neither made longer nor started over.
 
         Raises:

@@ -42,7 +42,7 @@ def run(
     progress: staging.Progress,
     on_plan: Callable[[Plan], None] = lambda _: None,
     commands: CommandLine = ANYWHERE,
-) -> supervise.Outcome:
+) -> supervise.RunResult:
     """Do everything: resolve, plan, check, stage, supervise. Returns how the run ended.
 
     A run that is done already stays as it is: its result is returned, and `on_plan` is not called.
@@ -70,7 +70,7 @@ def _run(
     observer: supervise.Observer,
     progress: staging.Progress,
     on_plan: Callable[[Plan], None],
-) -> supervise.Outcome:
+) -> supervise.RunResult:
     config = launch.config
     engines.require(config.backend.name, config.cluster.interpreter)
     began = time.monotonic()
@@ -122,7 +122,7 @@ def submission(config: LaunchConfig) -> slurm.Submission:
 
 def submit(
     config: LaunchConfig, *, progress: staging.Progress, commands: CommandLine = ANYWHERE
-) -> slurm.Submitted | supervise.Outcome:
+) -> slurm.Submitted | supervise.RunResult:
     """Stage, write the configuration down as it is now, and hand a job that runs it to Slurm.
 
     Returns the job, or how the run ended if it is done already.

@@ -10,14 +10,14 @@ from launcher.failures import FailureKind
 from launcher.runs.command_line import CommandLine
 from launcher.runs.records import read_object
 from launcher.specs import RunLayout
-from launcher.supervise import Outcome, OutcomeState
+from launcher.supervise import RunResult, Verdict
 
 StyledLine = tuple[str, str]
 """Text and style."""
 
 
 def summary(
-    outcome: Outcome,
+    outcome: RunResult,
     layout: RunLayout,
     commands: CommandLine,
     *,
@@ -36,30 +36,30 @@ def summary(
     lines += [(f"{name:<12}{text}", "") for name, text in _result(outcome.result)]
     lines += [(f"{name:<12}{text}", "dim") for name, text in _places(outcome, layout, cwd)]
     lines += [(f"{name:<12}{text}", "bold") for name, text in _next(outcome, layout, commands)]
-    if outcome.state is OutcomeState.DONE and again:
+    if outcome.state is Verdict.DONE and again:
         lines.append((f"{'repeat':<12}{again}", "bold"))
     return lines
 
 
-def _headline(outcome: Outcome) -> StyledLine:
+def _headline(outcome: RunResult) -> StyledLine:
     took = units.duration(sum(outcome.seconds.values())) if outcome.seconds else ""
     steps = units.count(outcome.steps, "step") if outcome.steps else ""
     tries = f"{outcome.attempts} attempts" if outcome.attempts > 1 else ""
     details = ", ".join(part for part in (steps, took, tries) if part)
     state, style = {
-        OutcomeState.DONE: ("done", "good"),
-        OutcomeState.SAVED: ("preempted: checkpoint saved, requeue", "good"),
-        OutcomeState.STOPPED: ("stopped", "note"),
-        OutcomeState.FAILED: ("failed", "bad"),
+        Verdict.DONE: ("done", "good"),
+        Verdict.SAVED: ("preempted: checkpoint saved, requeue", "good"),
+        Verdict.STOPPED: ("stopped", "note"),
+        Verdict.FAILED: ("failed", "bad"),
     }[outcome.state]
-    if outcome.state is OutcomeState.SAVED and outcome.committed_step is None:
+    if outcome.state is Verdict.SAVED and outcome.committed_step is None:
         state = "preempted: no checkpoint saved, requeue"
-    if outcome.state is not OutcomeState.DONE and _can_resume(outcome):
+    if outcome.state is not Verdict.DONE and _can_resume(outcome):
         details = f"{details}; saved at step {outcome.committed_step}".lstrip("; ")
     return (f"{state}: {details}" if details else state), style
 
 
-def _can_resume(outcome: Outcome) -> bool:
+def _can_resume(outcome: RunResult) -> bool:
     """Return whether there is a checkpoint that nothing reports as unreadable."""
     failure = outcome.first_failure
     lost = failure is not None and failure.kind is FailureKind.NO_CHECKPOINT
@@ -76,7 +76,7 @@ def _result(result: Mapping[str, object]) -> Sequence[tuple[str, str]]:
     return [*([("result", numbers)] if numbers else []), *texts]
 
 
-def _places(outcome: Outcome, layout: RunLayout, cwd: Path) -> list[tuple[str, str]]:
+def _places(outcome: RunResult, layout: RunLayout, cwd: Path) -> list[tuple[str, str]]:
     logs = layout.attempt(outcome.attempts).logs
     places = [
         ("run folder", layout.path),
@@ -89,11 +89,11 @@ def _places(outcome: Outcome, layout: RunLayout, cwd: Path) -> list[tuple[str, s
     ]
 
 
-def _next(outcome: Outcome, layout: RunLayout, commands: CommandLine) -> list[tuple[str, str]]:
-    if outcome.state is OutcomeState.DONE:
+def _next(outcome: RunResult, layout: RunLayout, commands: CommandLine) -> list[tuple[str, str]]:
+    if outcome.state is Verdict.DONE:
         export = commands.of_run(layout, "checkpoints", "export", options=["--to", "./model"])
         return [("export", export)] if _has_model(outcome, layout) else []
-    if outcome.state is OutcomeState.FAILED:  # the failure report ends with what to do
+    if outcome.state is Verdict.FAILED:  # the failure report ends with what to do
         return []
     requeue = [("next", outcome.next_start)] if outcome.next_start else []
     if outcome.requeued:
@@ -101,7 +101,7 @@ def _next(outcome: Outcome, layout: RunLayout, commands: CommandLine) -> list[tu
     return [*requeue, ("resume", commands.of_run(layout, "resume"))]
 
 
-def _has_model(outcome: Outcome, layout: RunLayout) -> bool:
+def _has_model(outcome: RunResult, layout: RunLayout) -> bool:
     """Return whether `checkpoints export` writes a model that others can load."""
     return outcome.committed_step is not None and bool(read_object(layout.staged).get("model"))
 

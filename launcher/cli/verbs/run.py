@@ -15,7 +15,7 @@ from launcher.cli.display.summary import summary
 from launcher.config import LaunchConfig
 from launcher.runs.command_line import CommandLine
 from launcher.specs import Plan, RunLayout
-from launcher.supervise import Outcome, OutcomeState
+from launcher.supervise import RunResult, Verdict
 
 
 def run(invocation: Invocation) -> int:
@@ -63,7 +63,7 @@ def start(loaded: LaunchConfig, commands: CommandLine, *, again: str = "") -> in
     return run_here(loaded, commands, again=again).exit_code
 
 
-def run_here(loaded: LaunchConfig, commands: CommandLine, *, again: str = "") -> Outcome:
+def run_here(loaded: LaunchConfig, commands: CommandLine, *, again: str = "") -> RunResult:
     """Run with a display, and show the result. `again` is the command that repeats the run.
 
     Raises:
@@ -92,7 +92,7 @@ def run_here(loaded: LaunchConfig, commands: CommandLine, *, again: str = "") ->
     layout = RunLayout.of(loaded.storage.root, result.run_id)
     if not plans:
         surface.say(f"{result.run_id} is already done; resume=never starts it over", "note")
-    failed = result.state is OutcomeState.FAILED
+    failed = result.state is Verdict.FAILED
     report = failures.why(layout, result.attempts, commands=commands) if failed else ""
     lines = summary(result, layout, commands, again=again, report=report, cwd=Path.cwd())
     if failed and not sys.stdout.isatty():
