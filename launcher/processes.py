@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Process", "boot_id", "find", "pids"]
+__all__ = ["ProcessInfo", "boot_id", "find", "pids"]
 
 
-class Process(NamedTuple):
+class ProcessInfo(NamedTuple):
     """A process that has not ended."""
 
     parent: int
@@ -22,7 +22,7 @@ class Process(NamedTuple):
     """Start time in clock ticks since boot: process ids are used again, the pair is not."""
 
 
-def find(pid: int) -> Process | None:
+def find(pid: int) -> ProcessInfo | None:
     """Return the process `pid`, or None if it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -32,7 +32,7 @@ def find(pid: int) -> Process | None:
     state, *fields = stat.rpartition(")")[2].split()
     if state in "ZX":
         return None
-    return Process(parent=int(fields[0]), group=int(fields[1]), started=fields[18])
+    return ProcessInfo(parent=int(fields[0]), group=int(fields[1]), started=fields[18])
 
 
 def pids() -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""The command line: verbs to calls, errors to exit codes. The only room that prints."""
+"""The command line: verbs to calls, errors to exit codes. Only this room prints."""
 
 from launcher.cli.main import entry_point
 

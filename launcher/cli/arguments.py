@@ -1,8 +1,8 @@
-"""What was typed, taken apart: verb, flags, words and overrides. Pure.
+"""Splitting a command line into verb, flags, words and overrides. Pure.
 
-Overrides are Hydra's business and contain `=`; the first word without one is the verb; what follows
-without one are the verb's own words (a run id, `ls`). argparse is not used: it would want to know
-every key, and it guesses at abbreviations.
+Overrides contain `=` and are left to Hydra. The first word without `=` is the verb, the other ones
+are its words (a run id, `ls`). We do not use argparse: it needs to know every key, and it accepts
+abbreviations.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from launcher.errors import ConfigError, UnknownNameError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """One option that begins with a dash."""
+    """An option that begins with a dash."""
 
     names: tuple[str, ...]
     help: str
     value: str = ""
-    """What its value is called in the help; empty for a switch."""
+    """The name of its value in the help; empty for a switch."""
     verbs: tuple[str, ...] = ()
-    """Verbs that know it; empty for all."""
+    """Verbs that accept it; empty for all."""
 
     @property
     def key(self) -> str:
@@ -33,39 +33,44 @@ class Flag:
 
 
 FLAGS: tuple[Flag, ...] = (
-    Flag(names=("--help", "-h"), help="explain the command, or the verb before it"),
+    Flag(names=("--help", "-h"), help="explain the command, or one verb"),
     Flag(names=("--version",), help="print the version"),
     Flag(
         names=("--config-dir", "-cd"),
         value="DIR",
-        help="add the groups and recipes in DIR to ours; may be given again",
+        help="also use the groups and recipes in DIR; repeatable",
     ),
     Flag(
         names=("--config",),
         value="FILE",
         verbs=("run",),
-        help="start from the configuration in FILE, as a run's folder has it",
+        help="start from a resolved configuration, such as the config.yaml of a run",
     ),
     Flag(
         names=("--multirun", "-m"),
         verbs=("run", "plan"),
-        help="run every combination of `key=a,b`, one after another",
+        help="run every combination of `key=a,b`, one at a time",
     ),
     Flag(
         names=("--json",),
         verbs=("plan", "doctor", "status", "checkpoints"),
-        help="print JSON, for other programs",
+        help="print JSON for other programs",
     ),
-    Flag(names=("--follow", "-f"), verbs=("logs", "status"), help="go on until the run ends"),
-    Flag(names=("--rank",), value="N", verbs=("logs",), help="only rank N; may be given again"),
-    Flag(names=("--node",), value="N", verbs=("logs",), help="only node N; may be given again"),
-    Flag(names=("--attempt",), value="N", verbs=("logs",), help="of attempt N, not the newest"),
-    Flag(names=("--agents",), verbs=("logs",), help="the logs of the nodes' agents too"),
-    Flag(names=("--tail", "-n"), value="N", verbs=("logs",), help="only the last N lines of each"),
+    Flag(names=("--follow", "-f"), verbs=("logs", "status"), help="continue until the run ends"),
+    Flag(names=("--rank",), value="N", verbs=("logs",), help="only rank N; repeatable"),
+    Flag(names=("--node",), value="N", verbs=("logs",), help="only node N; repeatable"),
+    Flag(
+        names=("--attempt",),
+        value="N",
+        verbs=("logs",),
+        help="attempt N, not the newest",
+    ),
+    Flag(names=("--agents",), verbs=("logs",), help="also the logs of the agents"),
+    Flag(names=("--tail", "-n"), value="N", verbs=("logs",), help="the last N lines of each log"),
     Flag(names=("--step",), value="N", verbs=("checkpoints",), help="the checkpoint of step N"),
-    Flag(names=("--to",), value="DIR", verbs=("checkpoints",), help="where `export` writes"),
+    Flag(names=("--to",), value="DIR", verbs=("checkpoints",), help="the folder to write"),
 )
-"""Every flag there is."""
+"""All flags."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +82,7 @@ class Invocation:
     """Words after the verb that are neither flags nor overrides."""
     overrides: tuple[str, ...] = ()
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    """Key of a flag -> its values; a switch has one empty value."""
+    """Flag -> its values; a switch has one empty value."""
     program: tuple[str, ...] = ("launcher",)
     """How the user called the launcher."""
 
@@ -88,7 +93,7 @@ class Invocation:
         return self.flags.get(flag, ())
 
     def number(self, flag: str) -> int | None:
-        """Return the last value of a flag as a number, None when it was not given."""
+        """Return the last value of a flag as a number, None without one."""
         numbers = self.numbers(flag)
         return numbers[-1] if numbers else None
 
@@ -96,22 +101,24 @@ class Invocation:
         """Return all values of a flag as numbers.
 
         Raises:
-            ConfigError: one is no number.
+            ConfigError: one is not a number.
         """
         for value in self.values(flag):
             if not value.isdigit():
-                raise ConfigError(f"`--{flag} {value}`: a number is wanted", hint=f"`--{flag} 0`")
+                raise ConfigError(
+                    f"`--{flag}` expects a number, got `{value}`", hint=f"for example `--{flag} 0`"
+                )
         return tuple(int(value) for value in self.values(flag))
 
 
 def parse(
     argv: Sequence[str], verbs: Iterable[str], program: Sequence[str] = ("launcher",)
 ) -> Invocation:
-    """Take a command line apart.
+    """Split a command line.
 
     Raises:
-        UnknownNameError: the verb is none.
-        ConfigError: a flag is unknown, has no value, or is not one of this verb's.
+        UnknownNameError: the verb or a flag does not exist.
+        ConfigError: a flag has no value, or does not belong to the verb.
     """
     flags: dict[str, tuple[str, ...]] = {}
     words: list[str] = []
@@ -138,9 +145,9 @@ def parse(
 
 
 def typed_program(argv: Sequence[str], original: Sequence[str]) -> tuple[str, ...]:
-    """Return the words that started the launcher, from `sys.argv` and `sys.orig_argv`.
+    """Return how the user called the launcher, from `sys.argv` and `sys.orig_argv`.
 
-    `launcher`, or an interpreter with its options up to `-m launcher`.
+    That is `launcher`, or an interpreter with its options up to `-m launcher`.
     """
     started = argv[0] if argv else ""
     if Path(started).name != "__main__.py" or "-m" not in original:
@@ -150,13 +157,13 @@ def typed_program(argv: Sequence[str], original: Sequence[str]) -> tuple[str, ..
 
 
 def _short(program: str) -> str:
-    """Return the name of a program where the shell finds it under that name, else its path."""
+    """Return the name of a program if the shell finds it by that name, else its path."""
     name = Path(program).name
     return name if shutil.which(name) == program else program
 
 
 def flags_of(verb: str) -> list[Flag]:
-    """Return the flags that a verb knows."""
+    """Return the flags that a verb accepts."""
     return [flag for flag in FLAGS if not flag.verbs or verb in flag.verbs]
 
 
@@ -168,7 +175,7 @@ def _verb(words: Sequence[str], verbs: list[str]) -> str:
     if not words:
         return "run"
     if words[0] not in verbs:
-        hint = "" if nearest(words[0], verbs) else "an override is written `key=value`"
+        hint = "" if nearest(words[0], verbs) else "write an override as `key=value`"
         raise UnknownNameError("verb", words[0], verbs, hint=hint)
     return words[0]
 
@@ -180,12 +187,12 @@ def _flag(word: str, rest: list[str]) -> tuple[Flag, str]:
         known = [each for flag in FLAGS for each in flag.names if each.startswith("--")]
         raise UnknownNameError("flag", name, known)
     if equals and not flag.value:
-        raise ConfigError(f"`{word}`: {name} takes no value", hint=f"just `{name}`")
+        raise ConfigError(f"`{name}` takes no value, got `{word}`", hint=f"write `{name}`")
     if not flag.value:
         return flag, value
     given = value if equals else rest.pop(0) if rest else ""
-    if not given:  # most often a shell variable that is not set
-        raise ConfigError(f"`{name}` needs a value", hint=f"`{name} {flag.value}`")
+    if not given:  # often a shell variable that is not set
+        raise ConfigError(f"`{name}` needs a value", hint=f"write `{name} {flag.value}`")
     return flag, given
 
 
@@ -194,6 +201,6 @@ def _check_flags(verb: str, flags: Mapping[str, object]) -> None:
     for flag in FLAGS:
         if flag.key in flags and flag.key not in known:
             raise ConfigError(
-                f"`{flag.names[0]}` is no flag of `{verb}`",
-                hint=f"it belongs to {', '.join(f'`launcher {each}`' for each in flag.verbs)}",
+                f"`{verb}` does not have the flag `{flag.names[0]}`",
+                hint=f"it belongs to {', '.join(f'`{each}`' for each in flag.verbs)}",
             )

@@ -1,30 +1,31 @@
-"""Batch jobs as people see them: handed in, waiting, running, over."""
+"""Batch jobs as the user sees them: submitted, waiting, running, over."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher import failures, launch, runs, slurm
-from launcher.cli import failure
+from launcher.cli import messages
 from launcher.cli.display import RunDisplay, open_surface
-from launcher.cli.display.status import in_one_line, text
-from launcher.cli.display.ticker import Ticker
+from launcher.cli.display.status import Ticker, in_one_line, text
 from launcher.config import LaunchConfig
 from launcher.errors import ConfigError, Interrupted, PreflightError, SavedForRequeue, TrainingError
 from launcher.runs import RunState, RunStatus
 from launcher.runs.command_line import CommandLine
 from launcher.runs.logs import last_lines
-from launcher.runs.records import newest_attempt
 from launcher.slurm import JobInfo, JobRecord, Submitted
 from launcher.specs import RunLayout
 
-_LAST_WORDS = 12
-"""Lines of a failed job's log."""
+Advice = tuple[str, str]
+"""A name and a sentence."""
+
+_LOG_LINES = 12
+"""Lines to show from the end of the log of a failed job."""
 _NEWEST = 4
-"""So many of a run's jobs are asked for: older ones are over."""
-_BY_STATE = {
+"""Slurm is asked about so many of the jobs of a run: older ones are over."""
+_EXIT_CODES = {
     "COMPLETED": 0,
     "CANCELLED": Interrupted.exit_code,
     "PREEMPTED": SavedForRequeue.exit_code,
@@ -33,164 +34,89 @@ _BY_STATE = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class HandedIn:
-    """What came of handing a job in."""
+class SubmitResult:
+    """What `submit` returns."""
 
     exit_code: int
     run_id: str
     job_id: str
-    """Empty when the run was done already."""
-
-
-def submit(chosen: LaunchConfig, commands: CommandLine) -> HandedIn:
-    """Hand a job in and say what to type next; with `cluster.wait` follow it to its end."""
-    if chosen.cluster.wait and chosen.cluster.slurm.array:
-        raise ConfigError(
-            "cluster.wait=true follows one run, and each task of an array is a run of its own",
-            hint="leave cluster.wait away; `status RUN` shows each task's",
-        )
-    surface = open_surface()
-    display = RunDisplay(surface)
-    try:
-        done = launch.submit(chosen, progress=display, commands=commands)
-    finally:
-        display.close()
-    if not isinstance(done, Submitted):
-        surface.say(f"{done.run_id} is done already; resume=never would start it over", "note")
-        return HandedIn(exit_code=done.exit_code, run_id=done.run_id, job_id="")
-    layout = RunLayout.of(chosen.storage.root, done.run_id)
-    array = f", tasks {done.record.array}" if done.record.array else ""
-    for name, said in (
-        ("run", done.run_id),
-        ("job", f"{done.record.job_id}{array}"),
-        ("script", str(done.script)),
-        ("log", done.record.log),
-        ("watch", commands.of_run(layout, "status")),
-        ("end", commands.of_run(layout, "stop")),
-    ):
-        surface.say(f"{name:<12}{said}", "bold" if name in ("watch", "end") else "")
-    code = _follow(done, layout, commands) if chosen.cluster.wait else 0
-    return HandedIn(exit_code=code, run_id=done.run_id, job_id=done.record.job_id)
+    """Empty if the run was already done."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs:
-    """How the jobs of a run are."""
+    """The batch jobs of a run."""
 
-    going_on: tuple[JobInfo, ...] = ()
-    told: tuple[str, ...] = ()
-    """In words; when all are over, how the newest one ended, and where its log is."""
-    advice: tuple[Row, ...] = ()
-    """Why the newest one came to nothing and what to do, by name."""
+    active: tuple[JobInfo, ...] = ()
+    """Those that wait or run."""
+    lines: tuple[str, ...] = ()
+    """One for each active job. If all are over: how the newest ended, and its log."""
+    advice: tuple[Advice, ...] = ()
+    """Why the newest job ended without a result, and what to do."""
     state: RunState | None = None
-    """What the run is if no attempt tells: the folder cannot know how its job ended."""
+    """The state of a run without any attempt, as its jobs show it."""
 
     def refine(self, status: RunStatus) -> RunStatus:
-        """Return what the folder says of the run, with what only the batch system knows."""
-        if any(job.waiting for job in self.going_on):
+        """Add to a status what only the batch system knows."""
+        if any(job.waiting for job in self.active):
             return replace(status, state=RunState.QUEUED)
         if self.state and status.state is RunState.STAGING:
             return replace(status, state=self.state)
         return status
 
 
+def submit(loaded: LaunchConfig, commands: CommandLine) -> SubmitResult:
+    """Submit a job and print the next commands; with `cluster.wait` follow it to its end."""
+    if loaded.cluster.wait and loaded.cluster.slurm.array:
+        raise ConfigError(
+            "cluster.wait=true follows one run, but each task of an array is a run of its own",
+            hint="omit cluster.wait, and use `status RUN` for each task",
+        )
+    surface = open_surface()
+    display = RunDisplay(surface)
+    try:
+        submitted = launch.submit(loaded, progress=display, commands=commands)
+    finally:
+        display.close()
+    run_id = submitted.run_id
+    if not isinstance(submitted, Submitted):
+        surface.say(f"{run_id} is already done; resume=never starts it over", "note")
+        return SubmitResult(exit_code=submitted.exit_code, run_id=run_id, job_id="")
+    layout, record = RunLayout.of(loaded.storage.root, run_id), submitted.record
+    array = f", tasks {record.array}" if record.array else ""
+    for name, sentence, style in (
+        ("run", run_id, ""),
+        ("job", f"{record.job_id}{array}", ""),
+        ("script", str(submitted.script), ""),
+        ("log", record.log, ""),
+        ("watch", commands.of_run(layout, "status"), "bold"),
+        ("stop", commands.of_run(layout, "stop"), "bold"),
+    ):
+        surface.say(f"{name:<12}{sentence}", style)
+    code = _follow(record, layout, commands) if loaded.cluster.wait else 0
+    return SubmitResult(exit_code=code, run_id=run_id, job_id=record.job_id)
+
+
 def look(layout: RunLayout, commands: CommandLine) -> Jobs:
-    """Return how the jobs of the run are, as Slurm sees them.
+    """Return the jobs of a run as Slurm sees them.
 
     Raises:
-        PreflightError: Slurm's commands are not here, or do not answer.
+        PreflightError: Slurm's commands are missing, or do not answer.
     """
     records = slurm.read(layout)[-_NEWEST:]
-    seen = [(each, slurm.look(each.job_id)) for each in records]
-    going_on = tuple(info for _, infos in seen for info in infos if not info.over)
-    if going_on or not seen:
-        return Jobs(going_on=going_on, told=tuple(str(info) for info in going_on))
-    return _ended(layout, *seen[-1], commands)
-
-
-def _ended(
-    layout: RunLayout, record: JobRecord, infos: tuple[JobInfo, ...], commands: CommandLine
-) -> Jobs:
-    log = log_of(record)
-    if infos:
-        return Jobs(
-            told=(f"{infos[-1]}, {log}" if log else str(infos[-1]),),
-            advice=advice(layout, record, infos[-1], commands),
-            state=state_of(infos),
-        )
-    if record.array or newest_attempt(layout):  # forgotten, but the folder tells
-        return Jobs()
-    words = f"job {record.job_id}: over, Slurm has forgotten how it ended"
-    return Jobs(
-        told=(f"{words}, {log}" if log else words,),
-        advice=advice(layout, record, None, commands),
-        state=RunState.LOST,
-    )
-
-
-def _follow(submitted: Submitted, layout: RunLayout, commands: CommandLine) -> int:
-    ticker = Ticker()
-    record, said, info = submitted.record, "", None
-    try:
-        for info in slurm.follow(record.job_id):
-            if str(info) != said:
-                said = str(info)
-                ticker.say(said)
-            if not info.waiting:
-                jobs = Jobs(going_on=(info,))
-                if info.over:
-                    jobs = _ended(layout, record, (info,), commands)
-                status = jobs.refine(runs.read_status(layout))
-                why = commands.of_run(layout, "why")
-                ticker.show(block=text(status, why=why), line=in_one_line(status))
-    except KeyboardInterrupt:
-        failure.say(f"job {record.job_id} goes on without being watched")
-        raise
-    code = _exit_code(info, layout)
-    for name, value in advice(layout, record, info, commands) if code else ():
-        ticker.say(f"{name:<12}{value}")
-    if code and log_of(record):
-        ticker.say(f"{'log':<12}{record.log}")
-        ticker.say(_last_words(layout, Path(record.log), commands))
-    return code
-
-
-def _last_words(layout: RunLayout, log: Path, commands: CommandLine) -> str:
-    """Return what broke in the run; of a job that came to no run, the end of its log."""
-    if runs.read_status(layout).state is RunState.FAILED:
-        return failures.why(layout, commands=commands)
-    return "\n".join(f"  {each}" for each in last_lines(log, _LAST_WORDS))
-
-
-def _exit_code(info: JobInfo | None, layout: RunLayout) -> int:
-    """The launcher's own exit code is the job's, since it takes the place of the batch shell."""
-    if info is None:  # forgotten between two looks: the run folder has not
-        ended = [
-            each for each in runs.events.history(layout) if isinstance(each, runs.events.RunEnded)
-        ]
-        return ended[-1].exit_code if ended else PreflightError.exit_code
-    return info.exit_code or _BY_STATE.get(info.state, TrainingError.exit_code)
-
-
-# What became of a run by a batch job that is over, and what to do next.
-Row = tuple[str, str]
-
-
-def state_of(jobs: Sequence[JobInfo]) -> RunState | None:
-    """Return the state of a run without any attempt, by its newest job or that one's tasks."""
-    if all(job.state == "CANCELLED" for job in jobs):
-        return RunState.STOPPED
-    if any(job.task or job.state == "COMPLETED" for job in jobs):  # a task is a run of its own
-        return None
-    return RunState.FAILED
+    jobs = [(each, slurm.look(each.job_id)) for each in records]
+    active = tuple(info for _, infos in jobs for info in infos if not info.over)
+    if active or not jobs:
+        return Jobs(active=active, lines=tuple(str(info) for info in active))
+    return _ended(layout, *jobs[-1], commands)
 
 
 def advice(
     layout: RunLayout, record: JobRecord, job: JobInfo | None, commands: CommandLine
-) -> tuple[Row, ...]:
-    """Return why a job came to nothing, and the next command; None is a job Slurm has forgotten.
+) -> tuple[Advice, ...]:
+    """Return why a job ended without a result, and what to do. Slurm has forgotten a job of None.
 
-    Nothing for a job in which the launcher spoke: its log says more.
+    Empty if the launcher ran in the job: then its log says more.
     """
     root = layout.path.parents[1]
     resume = f"`{commands.of_run(layout, 'resume')}`"
@@ -199,7 +125,7 @@ def advice(
         return ()
     if job and job.state == "CANCELLED":
         return (again,)
-    if not record.log or log_of(record) or (job and job.exit_code):
+    if not record.log or _log_of(record) or (job and job.exit_code):
         return ()
     cause = "the job ended before the launcher started in it"
     if job and job.state == "FAILED":
@@ -212,6 +138,81 @@ def advice(
     return (("cause", cause), again)
 
 
-def log_of(record: JobRecord) -> str:
-    """Return the job's log, empty when there is none. That of an array is a pattern."""
+def _ended(
+    layout: RunLayout, record: JobRecord, infos: tuple[JobInfo, ...], commands: CommandLine
+) -> Jobs:
+    """Return the jobs of a run whose newest one is over; without `infos` Slurm has forgotten it."""
+    newest = infos[-1] if infos else None
+    if newest is None and (record.array or runs.newest_attempt(layout)):
+        return Jobs()  # the run folder says how it ended
+    ended = str(newest or f"job {record.job_id}: over, Slurm no longer knows how it ended")
+    log = _log_of(record)
+    return Jobs(
+        lines=(f"{ended}, {log}" if log else ended,),
+        advice=advice(layout, record, newest, commands),
+        state=_state(infos) if infos else RunState.LOST,
+    )
+
+
+def _follow(record: JobRecord, layout: RunLayout, commands: CommandLine) -> int:
+    ticker = Ticker()
+    why = commands.of_run(layout, "why")
+    shown, info = "", None
+    try:
+        for info in slurm.follow(record.job_id):
+            if str(info) != shown:
+                shown = str(info)
+                ticker.say(shown)
+            if not info.waiting:
+                jobs = Jobs(active=(info,))
+                if info.over:
+                    jobs = _ended(layout, record, (info,), commands)
+                status = jobs.refine(runs.read_status(layout))
+                ticker.show(block=text(status, why=why), line=in_one_line(status))
+    except KeyboardInterrupt:
+        messages.say(f"job {record.job_id} continues in the background")
+        raise
+    code = _exit_code(info, layout)
+    if code:
+        for line in _failure(layout, record, info, commands):
+            ticker.say(line)
+    return code
+
+
+def _failure(
+    layout: RunLayout, record: JobRecord, info: JobInfo | None, commands: CommandLine
+) -> Iterator[str]:
+    """Yield what to do, and the failure report, or the end of the job's log if no run failed."""
+    for name, sentence in advice(layout, record, info, commands):
+        yield f"{name:<12}{sentence}"
+    if not _log_of(record):
+        return
+    yield f"{'log':<12}{record.log}"
+    if runs.read_status(layout).state is RunState.FAILED:
+        yield failures.why(layout, commands=commands)
+    else:
+        yield "\n".join(f"  {each}" for each in last_lines(Path(record.log), _LOG_LINES))
+
+
+def _exit_code(info: JobInfo | None, layout: RunLayout) -> int:
+    """Return the exit code of the launcher in the job, which is that of the job."""
+    if info is None:  # Slurm forgot the job between two requests
+        ended = [
+            each for each in runs.events.history(layout) if isinstance(each, runs.events.RunEnded)
+        ]
+        return ended[-1].exit_code if ended else PreflightError.exit_code
+    return info.exit_code or _EXIT_CODES.get(info.state, TrainingError.exit_code)
+
+
+def _state(jobs: Sequence[JobInfo]) -> RunState | None:
+    """Return the state of a run without any attempt, by its newest job or the tasks of that."""
+    if all(job.state == "CANCELLED" for job in jobs):
+        return RunState.STOPPED
+    if any(job.task or job.state == "COMPLETED" for job in jobs):  # a task is a run of its own
+        return None
+    return RunState.FAILED
+
+
+def _log_of(record: JobRecord) -> str:
+    """Return the log of a job, empty if it does not exist. That of an array is a pattern."""
     return record.log if record.array or (record.log and Path(record.log).exists()) else ""

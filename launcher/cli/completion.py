@@ -1,7 +1,7 @@
-"""Shell completion: Hydra's own machinery for keys and choices; verbs, flags and runs are ours.
+"""Shell completion: keys and choices come from Hydra; we add verbs, flags and runs.
 
 `eval "$(launcher -sc install=bash)"` turns it on, as for every Hydra program. Hydra's shell
-functions serve installed commands (`launcher`), not `python -m launcher`.
+functions work for installed commands (`launcher`), not for `python -m launcher`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _RUN_VERBS = ("status", "logs", "why", "stop", "resume", "checkpoints")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Install, uninstall or answer; `argv` is `-sc ACTION=SHELL`, as Hydra's shell code calls us.
+    """Install, uninstall or answer a query. `argv` is `-sc ACTION=SHELL`, as Hydra calls us.
 
     Raises:
-        ConfigError: the action or the shell is not known.
+        ConfigError: the action or the shell is unknown.
     """
-    asked = argv[1] if len(argv) > 1 else argv[0].partition("=")[2]
-    action, _, shell = asked.partition("=")
+    request = argv[1] if len(argv) > 1 else argv[0].partition("=")[2]
+    action, _, shell = request.partition("=")
     if action not in _ACTIONS or not shell:
         raise ConfigError(
-            f"`{' '.join(argv)}`: {' or '.join(_ACTIONS)} is wanted, with a shell",
+            f"expected {' or '.join(_ACTIONS)} with a shell, got `{' '.join(argv)}`",
             hint='eval "$(launcher --shell-completion install=bash)"',
         )
     with hydra(find()):
@@ -50,13 +50,13 @@ def main(argv: Sequence[str]) -> int:
         elif action == "uninstall":
             plugin.uninstall()
         else:
-            found = answer(os.environ.get("COMP_LINE", ""), plugin)
-            print(("\n" if shell == "fish" else " ").join(found))
+            answers = answer(os.environ.get("COMP_LINE", ""), plugin)
+            print(("\n" if shell == "fish" else " ").join(answers))
     return 0
 
 
 def answer(line: str, plugin: CompletionPlugin) -> list[str]:
-    """Return what can stand where the line ends."""
+    """Return the completions of the last word of `line`."""
     *before, word = _words(line)
     verb = next((each for each in before if each in VERBS), "")
     if word.startswith("-"):
@@ -74,13 +74,13 @@ def answer(line: str, plugin: CompletionPlugin) -> list[str]:
 
 
 def _words(line: str) -> list[str]:
-    """The words after the program's name; the last is the one being typed, maybe empty."""
+    """Return the words after the program; the last one is incomplete, or empty."""
     words = line.split()[1:]
     return words if words and not line.endswith(" ") else [*words, ""]
 
 
 def _keys(before: Sequence[str], word: str, plugin: CompletionPlugin) -> list[str]:
-    """Ask Hydra, with the overrides alone: it knows no verbs."""
+    """Ask Hydra, with overrides only: it does not know our verbs."""
     overrides = [each for each in before if "=" in each and not each.startswith("-")]
     os.environ["COMP_LINE"] = " ".join(["launcher", *overrides, word])
     printed = io.StringIO()
@@ -88,7 +88,7 @@ def _keys(before: Sequence[str], word: str, plugin: CompletionPlugin) -> list[st
         with contextlib.redirect_stdout(printed):
             plugin.query("config")
     except FOREIGN:
-        return []  # an earlier word is wrong: running the command will tell
+        return []  # an earlier word is invalid: running the command reports it
     return [each for each in printed.getvalue().split() if not each.startswith("hydra")]
 
 

@@ -1,4 +1,4 @@
-"""One command: parse, call the verb, turn every end into an exit code."""
+"""One command: parse it, call its verb, and turn every result into an exit code."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from launcher.cli import failure
+from launcher.cli import messages
 from launcher.cli.arguments import parse, typed_program
-from launcher.cli.verbs import VERBS, VerbModule, load
+from launcher.cli.verbs import VERBS, VerbFunction, load
 from launcher.errors import ConfigError, LauncherError
 
-BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports for any other program
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it for other programs
 
 
 def entry_point() -> NoReturn:
-    """Run the command that was typed and leave with its exit code."""
-    _mend_streams()
+    """Run the command that the user typed, and exit with its code."""
+    _fix_streams()
     sys.exit(main(sys.argv[1:], program=typed_program(sys.argv, sys.orig_argv)))
 
 
-def _mend_streams() -> None:
-    """Whatever was closed (`>&-`) or knows few letters (LANG=C), saying something must not fail."""
+def _fix_streams() -> None:
+    """Make printing safe if a stream is closed (`>&-`) or has few characters (LANG=C)."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -37,33 +37,33 @@ def main(
     argv: Sequence[str],
     *,
     program: Sequence[str] = ("launcher",),
-    verb: Callable[[str], VerbModule] = load,
+    verb: Callable[[str], VerbFunction] = load,
 ) -> int:
-    """Run one command and return its exit code; nothing is raised. `verb` finds modules."""
+    """Run one command and return its exit code; never raises. `verb` returns a verb by name."""
     try:
         code = _run(argv, program, verb)
         sys.stdout.flush()
     except LauncherError as error:
-        failure.show(error)
+        messages.show(error)
         return error.exit_code
     except KeyboardInterrupt:
-        failure.say("interrupted")
+        messages.say("interrupted")
         return 130
     except BrokenPipeError:
-        # Python would complain once more when it flushes at exit.
+        # Otherwise Python reports the error again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
-        told = failure.of_machine(error)
-        if told is not None:
-            failure.show(told)
-            return told.exit_code
-        failure.show_bug(error, argv)
+        known = messages.of_machine(error)
+        if known is not None:
+            messages.show(known)
+            return known.exit_code
+        messages.show_bug(error, argv)
         return 1
     return code
 
 
-def _run(argv: Sequence[str], program: Sequence[str], verb: Callable[[str], VerbModule]) -> int:
+def _run(argv: Sequence[str], program: Sequence[str], verb: Callable[[str], VerbFunction]) -> int:
     if argv and argv[0].split("=")[0] in ("--shell-completion", "-sc"):
         from launcher.cli.completion import main as complete
 
@@ -72,10 +72,10 @@ def _run(argv: Sequence[str], program: Sequence[str], verb: Callable[[str], Verb
         return _version()
     if "--help" in argv or "-h" in argv:
         return _help(argv, program)
-    failure.log_warnings()
+    messages.log_warnings()
     _require_folder()
     invocation = parse(argv, VERBS, program)
-    return verb(invocation.verb).main(invocation)
+    return verb(invocation.verb)(invocation)
 
 
 def _require_folder() -> None:
@@ -83,7 +83,7 @@ def _require_folder() -> None:
         Path.cwd()
     except FileNotFoundError as error:
         raise ConfigError(
-            "the folder you stand in was removed", hint="`cd` to one that is there, and repeat"
+            "the current folder was removed", hint="`cd` to an existing folder, then try again"
         ) from error
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from launcher import config, launch, units
-from launcher.cli import batch, commands, failure
+from launcher.cli import batch, messages
 from launcher.cli.arguments import Invocation
-from launcher.cli.folders import config_dirs
-from launcher.cli.verbs.run import run
+from launcher.cli.context import command_line, config_dirs, repeat
+from launcher.cli.verbs.run import run_here
 from launcher.config import catalog, paths, sweep
 from launcher.errors import LauncherError
-from launcher.supervise import OutcomeState
+from launcher.supervise import Verdict
 
 _STOPS = (75, 130)
 """Exit codes that end the sweep: the user or the machine stopped the run."""
@@ -24,11 +24,7 @@ def expanded(invocation: Invocation) -> list[tuple[str, ...]]:
 
 
 def main(invocation: Invocation) -> int:
-    """Run them all. A failed run does not stop the others.
-
-    Returns:
-        The exit code of the first that failed, else 0.
-    """
+    """Run them all, also after one has failed. Return the exit code of the first that failed."""
     every = expanded(invocation)
     differing = [_what(texts) for texts in sweep.varying(every)]
     for overrides in every:  # a typo in the last one must not show after hours
@@ -44,29 +40,30 @@ def main(invocation: Invocation) -> int:
 
 
 def _what(texts: tuple[str, ...]) -> str:
-    """The overrides that differ between runs; `run_id` has a column of its own."""
+    """Return the overrides that differ between runs; `run_id` has a column of its own."""
     return " ".join(text for text in texts if not text.startswith("run_id=")) or "-"
 
 
 def _one(invocation: Invocation, overrides: tuple[str, ...], number: int) -> tuple[int, str, str]:
-    repeat = commands.repeat(dataclasses.replace(invocation, overrides=overrides))
-    line = commands.command_line(invocation)
+    again = repeat(dataclasses.replace(invocation, overrides=overrides))
+    commands = command_line(invocation)
     try:
-        chosen = config.load(overrides, config_dirs=config_dirs(invocation))
-        chosen = launch.numbered(chosen, number)
-        if launch.submits(chosen):
-            handed = batch.submit(chosen, line)
-            return handed.exit_code, handed.run_id, f"job {handed.job_id}" if handed.job_id else ""
-        outcome = run(chosen, line, repeat=repeat)
+        loaded = config.load(overrides, config_dirs=config_dirs(invocation))
+        loaded = launch.numbered(loaded, number)
+        if launch.submits(loaded):
+            submitted = batch.submit(loaded, commands)
+            job = f"job {submitted.job_id}" if submitted.job_id else ""
+            return submitted.exit_code, submitted.run_id, job
+        outcome = run_here(loaded, commands, again=again)
     except LauncherError as error:
-        failure.show(error)
+        messages.show(error)
         return error.exit_code, "-", error.message
     shown = ", ".join(
         f"{name} {units.value(each)}"
         for name, each in outcome.result.items()
         if isinstance(each, int | float)
     )
-    if outcome.state is OutcomeState.FAILED and outcome.first_failure:
+    if outcome.state is Verdict.FAILED and outcome.first_failure:
         shown = outcome.first_failure.sentence
     return outcome.exit_code, outcome.run_id, shown
 

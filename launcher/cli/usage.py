@@ -1,4 +1,4 @@
-"""`--help`: teaches by example, at 80 columns. Choices are listed from the folders there are."""
+"""`--help`, for 80 columns. It lists the choices that the configuration folders contain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from launcher.errors import LauncherError
 
 _WIDTH = 80
 _CONFIGURED = ("run", "plan", "doctor", "stage", "resume")
-"""Verbs that take every key; the others take those that say which run is meant."""
+"""Verbs that accept every key; the others accept those that select a run."""
 _GROUPS_FIRST = ("recipe", "model", "data", "cluster", "backend")
 
 _NAMES = (
@@ -27,13 +27,13 @@ _NAMES = (
 _EXIT_CODES = (
     (0, "done"),
     (1, "a bug in the launcher"),
-    (2, "bad configuration"),
-    (3, "a check failed before anything was started"),
-    (4, "model or data could not be staged"),
-    (5, "training failed"),
-    (75, "saved, and wants to be started again (preempted)"),
-    (76, "failed in a way that starting again cannot mend"),
-    (130, "stopped by a person"),
+    (2, "invalid command line or configuration, or a missing engine"),
+    (3, "a check failed; nothing was started"),
+    (4, "the model, the data or the code could not be staged"),
+    (5, "training failed, or a checkpoint is corrupt"),
+    (75, "preempted: checkpoint saved, requeue"),
+    (76, "failed; restarting will not help"),
+    (130, "stopped by you"),
 )
 
 
@@ -41,11 +41,11 @@ def overview(invocation: Invocation) -> str:
     """Return the page of `launcher --help`."""
     me = shlex.join(invocation.program)
     parts = [
-        f"launcher {__version__}: one command from a recipe to a supervised, resumable run",
+        f"launcher {__version__}: start, watch, stop and resume distributed training",
         f"  {me} recipe=bert_finetune nodes=4",
-        _section("Verbs (none means run)", _verbs()),
-        _section("What to choose from", _groups(invocation)),
-        _section("Names that scripts can rely on", _wrap(_NAMES)),
+        _section("Verbs (the default is run)", _verbs()),
+        _section("Choices", _groups(invocation)),
+        _section("Keys that stay stable for scripts", _wrap(_NAMES)),
         _section("Examples", (f"  {me} {example}" for example in _examples())),
         _section("Exit codes", (f"  {code:>3}  {what}" for code, what in _EXIT_CODES)),
         _section("More", _more(me)),
@@ -62,11 +62,11 @@ def of_verb(name: str, invocation: Invocation) -> str:
         _section("Flags", _flags(flags_of(name))),
     ]
     if name in _CONFIGURED:
-        parts.append(_section("What to choose from", _groups(invocation)))
+        parts.append(_section("Choices", _groups(invocation)))
         parts.append(_every_key() if name == "run" else _most_used_keys(me))
     else:
         keys = [all_keys()[key] for key in ("storage.root", "run_id")]
-        text = "RUN is the name of a run or the path of its folder; the newest when left away."
+        text = "RUN is the name of a run or the path of its folder. The default is the newest run."
         parts.append(_section("Which run", [*_wrap(text), *_keys(keys)]))
     return "\n\n".join(parts)
 
@@ -76,10 +76,10 @@ def _every_key() -> str:
 
 
 def _most_used_keys(me: str) -> str:
-    """One page lists every key; the others would repeat it."""
+    """Return the most used keys: only `run --help` lists all."""
     used = [all_keys()[name] for name in _NAMES.replace("=", "").split() if name in all_keys()]
     lines = [line for key in used for line in _row(f"  {key.name + '=':<24}", _in_short(key))]
-    return _section("Keys that are used most", [*lines, "", f"  {me} run --help lists every key"])
+    return _section("Most used keys", [*lines, "", f"  {me} run --help lists every key"])
 
 
 def _in_short(key: Key) -> str:
@@ -110,22 +110,22 @@ def _groups(invocation: Invocation) -> Iterator[str]:
 def _config_paths(invocation: Invocation) -> paths.ConfigPaths:
     try:
         return paths.find([Path(folder) for folder in invocation.values("config-dir")])
-    except LauncherError:  # help must help, whatever else is wrong
+    except LauncherError:  # --help must work, whatever else is wrong
         return paths.find()
 
 
 def _examples() -> Iterator[str]:
-    wanted = (("run", 0), ("run", 1), ("run", 2), ("plan", 0), ("resume", 1), ("why", 0))
-    for name, number in wanted:
+    chosen = (("run", 0), ("run", 1), ("run", 2), ("plan", 0), ("resume", 1), ("why", 0))
+    for name, number in chosen:
         yield VERBS[name].examples[number]
 
 
 def _more(me: str) -> list[str]:
     return [
-        f"  {me} run --help         every key, its default and what it means",
-        f"  {me} VERB --help        flags and examples of a verb",
-        "  --config-dir DIR, or a conf/ where you stand, adds recipes of your own",
-        '  eval "$(launcher -sc install=bash)" completes verbs, keys and choices',
+        f"  {me} run --help         every key, its default and its meaning",
+        f"  {me} VERB --help        the flags and examples of a verb",
+        "  --config-dir DIR, or a folder conf/ here, adds your own recipes",
+        '  eval "$(launcher -sc install=bash)" turns on shell completion',
     ]
 
 

@@ -1,7 +1,7 @@
-"""What exceptions and signals mean, in one table: the sentence to say and the next step.
+"""What exceptions, signals and exit codes mean: one table with a sentence and the next step.
 
-Matched top to bottom, by the class name and the text of an exception. A new row needs a case in
-the failure corpus of the tests.
+Rows are matched from top to bottom, by class name and message of an exception. A new row needs a
+case in the failure corpus of the tests.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from types import MappingProxyType
 
 
 class FailureKind(StrEnum):
-    """Kinds of failure that have a sentence and a next step of their own."""
+    """Kinds of failures, by what to do about them."""
 
     EXCEPTION = "exception"
     OUT_OF_MEMORY = "out_of_memory"
-    """The kernel or somebody else sent SIGKILL, which nearly always is memory."""
+    """SIGKILL from outside, which nearly always means that memory ran out."""
     CUDA_OUT_OF_MEMORY = "cuda_out_of_memory"
     CUDA_UNAVAILABLE = "cuda_unavailable"
     CUDA_ERROR = "cuda_error"
     DISK_FULL = "disk_full"
     SHARED_MEMORY = "shared_memory"
-    """SIGBUS: /dev/shm was full."""
+    """SIGBUS, because /dev/shm was full."""
     SEGFAULT = "segfault"
     TERMINATED = "terminated"
-    """SIGTERM or another signal from outside, without a save."""
+    """SIGTERM or SIGINT from outside, and no checkpoint was saved."""
     SIGNALLED = "signalled"
     MODULE_MISSING = "module_missing"
     FILE_MISSING = "file_missing"
@@ -37,48 +37,48 @@ class FailureKind(StrEnum):
     NOT_FINITE = "not_finite"
     CHECKPOINT = "checkpoint"
     NO_CHECKPOINT = "no_checkpoint"
-    """Some were committed, and none of them can be read."""
+    """Checkpoints were committed, but none can be read."""
     CONFIG = "config"
     CONNECTION = "connection"
-    """Another rank went away; the cause when nobody else says anything better."""
+    """Another rank ended. The root cause only if nothing better is known."""
     HANG = "hang"
     AGENT_LOST = "agent_lost"
     NODE_LOST = "node_lost"
-    """A whole machine went away, or cannot be reached any more."""
+    """A machine went down or cannot be reached."""
     EXIT_CODE = "exit_code"
-    """It left with a code and no exception."""
+    """It exited with a code and without an exception."""
     NEVER_STARTED = "never_started"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FirstFailure:
-    """What broke first, where, and what to do."""
+    """The root cause of a failed attempt: what happened, where, and what to do."""
 
     kind: FailureKind
     at: float
-    """Seconds since the epoch; 0 when nobody knows."""
+    """Seconds since the epoch, 0 if unknown."""
     attempt: int
     rank: int | None
-    """None when a node's agent failed, not a rank."""
+    """None if a node or its agent failed, not a rank."""
     node_rank: int
     node: str
     sentence: str
-    """What happened, in plain words."""
+    """What happened, starting with the rank or node."""
     next_step: str
     """What to do about it."""
     detail: str = ""
-    """Cleaned traceback, stack of the hung rank, or last lines of the log."""
+    """Traceback, stack of the hung rank, or last lines of the log."""
     others: tuple[str, ...] = ()
-    """The other ranks' failures, folded: one line per kind."""
+    """The failures of the other ranks, one line per kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """One row: what it is called, said and done about."""
+    """What a failure means."""
 
     kind: FailureKind
     sentence: str
-    """Goes on from "rank 3 "."""
+    """Continues "rank 3 (host1) "."""
     next_step: str
 
 
@@ -86,9 +86,9 @@ class Cause:
 class _Row:
     cause: Cause
     kinds: str = ""
-    """Pattern that must match in the class name; empty matches all."""
+    """Pattern to find in the class name; empty matches all."""
     text: str = ""
-    """Pattern that must match in the message, ignoring case; empty matches all."""
+    """Pattern to find in the message, ignoring case; empty matches all."""
 
     def matches(self, kind: str, text: str) -> bool:
         return bool(re.search(self.kinds, kind) and re.search(self.text, text, re.IGNORECASE))
@@ -102,44 +102,44 @@ def _row(
 
 
 _FREE_MEMORY = (
-    "`dmesg | grep -i oom` says whether the kernel did it; then use less: a smaller "
-    "train.micro_batch_size=, fewer ranks per machine, fewer data-loader workers"
+    "`dmesg | grep -i oom` shows whether the kernel killed it. Then use less memory: a smaller "
+    "train.micro_batch_size=, fewer ranks per machine, or fewer data-loader workers"
 )
 _SHM = (
-    "shared memory (`df -h /dev/shm`) is full: delete what is left over there, give the "
-    "container more (--shm-size=1g), or use fewer data-loader workers"
+    "delete old files in shared memory (`df -h /dev/shm`), give the container more "
+    "(--shm-size=1g), or use fewer data-loader workers"
 )
 _SEGFAULT = (
-    "the stack in the rank's log shows where; a library built for another version of torch, "
-    "CUDA or the C++ runtime is the usual reason"
+    "the stack in the log of the rank shows where. Usually a library was built for another version "
+    "of torch, CUDA or the C++ runtime"
 )
 _NETWORK = (
-    "check that the nodes reach the head's address and port, and which network interface they use"
+    "check that all nodes can connect to this address and port, and that they use the right "
+    "network interface"
 )
 
 LOST_PEER = Cause(
     kind=FailureKind.CONNECTION,
-    sentence="lost its connection to the other ranks, and none of them says why",
-    next_step="look into the logs of all nodes around that time (`python -m launcher logs`), "
-    "and at the network",
+    sentence="lost its connection to the other ranks, and none of them reported why",
+    next_step="read the logs of all nodes at that time, and check the network",
 )
-"""What a rank says when another one is gone."""
+"""What a rank reports if another one has ended."""
 
 
 START_FAILED = Cause(
     kind=FailureKind.NODE_LOST,
     sentence="could not be started together with the other nodes",
-    next_step="look at the nodes that are named above, and at their network",
+    next_step="check the nodes named above and their network",
 )
 
 
 def lost_node(why: str) -> Cause:
-    """Return what it means that a node went away."""
+    """Return what the loss of a node means."""
     return Cause(
         kind=FailureKind.NODE_LOST,
         sentence=f"was lost: {why}",
-        next_step="look at the machine and its network. A restart goes on without it, on spares "
-        "(cluster.spares=) or on fewer nodes, down to cluster.min_nodes=",
+        next_step="check the machine and its network. A restart continues without it, on spares "
+        "(cluster.spares=) or on fewer nodes, but at least cluster.min_nodes=",
     )
 
 
@@ -147,8 +147,8 @@ _EXCEPTIONS: tuple[_Row, ...] = (
     _row(
         FailureKind.CUDA_OUT_OF_MEMORY,
         "ran out of GPU memory",
-        "a smaller train.micro_batch_size= keeps the result the same; `nvidia-smi` shows who else "
-        "uses the device",
+        "use a smaller train.micro_batch_size=, which does not change the result; `nvidia-smi` "
+        "shows other processes on the GPU",
         kinds=r"OutOfMemoryError|RuntimeError|AcceleratorError",
         text=r"CUDA out of memory|HIP out of memory|CUBLAS_STATUS_ALLOC_FAILED",
     ),
@@ -162,15 +162,15 @@ _EXCEPTIONS: tuple[_Row, ...] = (
     _row(
         FailureKind.CUDA_UNAVAILABLE,
         "was given a GPU but cannot use one",
-        "`nvidia-smi` on that node shows driver and devices; device=cpu runs without",
+        "check driver and GPUs with `nvidia-smi` on that node, or use device=cpu",
         text=r"No CUDA GPUs are available|Found no NVIDIA driver|CUDA driver initialization failed|"
         r"not compiled with CUDA|given a GPU but sees none|CUDA driver version is insufficient|"
         r"CUDA unknown error|cudaErrorNoDevice|no CUDA-capable device",
     ),
     _row(
         FailureKind.EXCEPTION,
-        "hit an assertion on the GPU; usually a label or token id is out of range",
-        "run it with env.CUDA_LAUNCH_BLOCKING=1, or with device=cpu, to see the true line",
+        "failed an assertion on the GPU; usually a label or token id is out of range",
+        "run it with env.CUDA_LAUNCH_BLOCKING=1 or device=cpu to see the line that caused it",
         text=r"device-side assert",
     ),
     _row(
@@ -182,7 +182,7 @@ _EXCEPTIONS: tuple[_Row, ...] = (
     ),
     _row(
         FailureKind.OUT_OF_MEMORY,
-        "lost a data-loader worker to SIGKILL: most probably the machine ran out of memory",
+        "lost a data-loader worker to SIGKILL: probably the machine ran out of memory",
         _FREE_MEMORY,
         text=r"worker.*killed by signal: Killed",
     ),
@@ -195,60 +195,59 @@ _EXCEPTIONS: tuple[_Row, ...] = (
     _row(
         FailureKind.CUDA_ERROR,
         "got an error from its GPU",
-        "look for `Xid` in `dmesg` and at `nvidia-smi -q -d ECC`; if it comes again on the same "
-        "node, leave that node out",
+        "look for `Xid` in `dmesg`, and at `nvidia-smi -q -d ECC`. If it happens again on that "
+        "node, exclude it with cluster.exclude=",
         text=r"CUDA error|cuDNN error|CUBLAS_STATUS|uncorrectable ECC|cudaError",
     ),
     _row(
         FailureKind.MODULE_MISSING,
         "cannot import a module",
-        "install it in the environment that runs the ranks, the same on every node",
+        "install it on every node, in the Python environment that runs the ranks",
         kinds=r"ModuleNotFoundError|ImportError",
     ),
     _row(
         FailureKind.NO_CHECKPOINT,
         "cannot read any of the checkpoints",
-        "bring the files back that are named above; `python -m launcher checkpoints verify` tells "
-        "when they are whole again",
+        "restore the files listed above, then run `checkpoints verify`",
         kinds=r"CheckpointError",
         text=r"none can be read|none of them is left",
     ),
     _row(
         FailureKind.CHECKPOINT,
         "cannot read or write a checkpoint",
-        "`python -m launcher checkpoints verify` says which are whole; resume=<step> picks one",
+        "find an intact checkpoint with `checkpoints verify`, and select it with resume=STEP",
         kinds=r"CheckpointError|GenerationTaken",
     ),
     _row(
         FailureKind.CONFIG,
-        "was told something impossible",
-        "change the setting that the message names",
+        "got an invalid setting",
+        "change the setting named in the message",
         kinds=r"launcher\.errors\.(ConfigError|UnknownNameError|EngineMissingError)",
     ),
     _row(
         FailureKind.FILE_MISSING,
         "did not find a file",
-        "check the path; a relative one starts where the launcher was started, and every node "
-        "must see it",
+        "check the path. A relative path starts in the folder where the launcher was started, and "
+        "every node must see it",
         kinds=r"FileNotFoundError|NotADirectoryError",
     ),
     _row(
         FailureKind.PORT_IN_USE,
-        "could not take its port: somebody else has it",
-        "leave cluster.port= out, so that a free one is taken; `ss -ltnp` shows who listens",
+        "could not open its port: another process uses it",
+        "omit cluster.port= to use a free port; `ss -ltnp` shows the process that uses this one",
         text=r"address already in use|EADDRINUSE",
     ),
     _row(
         FailureKind.NOT_FINITE,
-        "met a loss that is not a number",
-        "lower train.lr=, lengthen train.warmup_ratio=, check train.max_grad_norm=; on a GPU try "
-        "train.precision=fp32; and look at the batch of that step",
+        "stopped because the loss became NaN or infinite",
+        "lower train.lr=, raise train.warmup_ratio=, check train.max_grad_norm= and the batch of "
+        "that step; on a GPU try train.precision=fp32",
         kinds=r"FloatingPointError|ValueError|RuntimeError|AssertionError|ArithmeticError",
         text=r"\bnan\b|\binf\b|non-?finite|not finite|infinite",
     ),
     _row(
         FailureKind.RENDEZVOUS,
-        "could not meet the other ranks",
+        "could not connect to the rendezvous address",
         _NETWORK,
         text=r"connection refused|rendezvous|client socket has timed out|failed to connect to|"
         r"waiting for clients|store.*timed? ?out|Unable to find address|no route to host|"
@@ -277,8 +276,8 @@ _EXCEPTIONS: tuple[_Row, ...] = (
     ),
     _row(
         FailureKind.TERMINATED,
-        "was interrupted from outside",
-        "somebody sent it SIGINT; to end a run in order use `python -m launcher stop`",
+        "received SIGINT from outside",
+        "find out what sent it. To end a run gracefully, use `stop`",
         kinds=r"^KeyboardInterrupt$",
     ),
 )
@@ -286,54 +285,54 @@ _EXCEPTIONS: tuple[_Row, ...] = (
 _PLAIN = Cause(
     kind=FailureKind.EXCEPTION,
     sentence="failed",
-    next_step="the last lines of the traceback name the place in the program",
+    next_step="the end of the traceback shows where in the program",
 )
 
 _SIGNALS: Mapping[int, Cause] = MappingProxyType(
     {
         signal.SIGKILL: Cause(
             kind=FailureKind.OUT_OF_MEMORY,
-            sentence="was killed with SIGKILL from outside the program: "
-            "most probably by the kernel, because memory ran out",
+            sentence="was killed by SIGKILL from outside: probably by the kernel, because memory "
+            "ran out",
             next_step=_FREE_MEMORY,
         ),
         signal.SIGSEGV: Cause(
             kind=FailureKind.SEGFAULT,
-            sentence="died of SIGSEGV: native code touched memory that is not its own",
+            sentence="was ended by SIGSEGV: native code used invalid memory",
             next_step=_SEGFAULT,
         ),
         signal.SIGBUS: Cause(
             kind=FailureKind.SHARED_MEMORY,
-            sentence="died of SIGBUS: most probably shared memory is full",
+            sentence="was ended by SIGBUS: probably shared memory is full",
             next_step=_SHM,
         ),
         signal.SIGABRT: Cause(
             kind=FailureKind.SIGNALLED,
-            sentence="aborted itself (SIGABRT): a native library gave up",
-            next_step="the lines above the stack in the rank's log say which one and why",
+            sentence="was ended by SIGABRT: a native library aborted",
+            next_step="the lines above the stack in the log of the rank say which one and why",
         ),
         signal.SIGFPE: Cause(
             kind=FailureKind.SIGNALLED,
-            sentence="died of SIGFPE: native code divided by zero",
+            sentence="was ended by SIGFPE: native code divided by zero",
             next_step=_SEGFAULT,
         ),
         signal.SIGILL: Cause(
             kind=FailureKind.SIGNALLED,
-            sentence="died of SIGILL: a library was built for another processor",
-            next_step="install builds that fit this machine's processor",
+            sentence="was ended by SIGILL: a library was built for another processor",
+            next_step="install builds for the processor of this machine",
         ),
         signal.SIGTERM: Cause(
             kind=FailureKind.TERMINATED,
-            sentence="was ended with SIGTERM from outside, and the program did not save",
-            next_step="somebody or the batch system ended it: look there; to end a run in order "
-            "use `python -m launcher stop`",
+            sentence="was ended by SIGTERM from outside, and the program did not save",
+            next_step="find out what sent it, for example the batch system. To end a run "
+            "gracefully, use `stop`",
         ),
     }
 )
 
 
 def of_exception(kind: str, message: str, traceback: str = "") -> Cause:
-    """Return what an exception means; the traceback helps where the message is wrapped."""
+    """Return what an exception means. The last line of `traceback` counts too."""
     for text in (message, _last_line(traceback)):
         for row in _EXCEPTIONS:
             if row.matches(kind, f"{kind}: {text}"):
@@ -342,31 +341,32 @@ def of_exception(kind: str, message: str, traceback: str = "") -> Cause:
 
 
 def of_signal(number: int) -> Cause:
-    """Return what dying of a signal means."""
+    """Return what a process that was ended by a signal means."""
     return _SIGNALS.get(number) or Cause(
         kind=FailureKind.SIGNALLED,
         sentence=f"was ended by {signal_name(number)}",
-        next_step="find out who sends that signal; the rank's log may say more",
+        next_step="find out what sent that signal; the log of the rank may say more",
     )
 
 
 def of_exit_code(code: int) -> Cause:
-    """Return what leaving with a code and without an exception means."""
+    """Return what an exit code without an exception means."""
     if code == 2:
         return Cause(
             kind=FailureKind.CONFIG,
-            sentence="left with exit code 2, as programs do that refuse their arguments",
-            next_step="the last lines of its log say which one; args= of the command sets them",
+            sentence="exited with code 2, as programs do for invalid arguments",
+            next_step="the last lines of its log say which argument; args= sets them",
         )
     return Cause(
         kind=FailureKind.EXIT_CODE,
-        sentence=f"left with exit code {code} and no exception",
-        next_step="the last lines of its log are above; the program or a library of it called exit",
+        sentence=f"exited with code {code} and without an exception",
+        next_step="see the last lines of its log above: the program or one of its libraries called "
+        "exit",
     )
 
 
 def signal_name(number: int) -> str:
-    """Return `SIGKILL` for 9, and something readable for numbers without a name."""
+    """Return `SIGKILL` for 9, and `signal 99` for a number without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -1,7 +1,7 @@
-"""Finding what broke first, among everything that an attempt left behind.
+"""Finding the root cause among everything that failed in an attempt.
 
-Time alone does not tell: a rank that is killed says nothing, and its peers' connection errors are
-written down before its agent notices. So causes come before consequences, and time decides among
+Time alone does not decide: a killed rank writes nothing, and the connection errors of its peers are
+written before its agent notices. So causes come before consequences, and time decides between
 equals.
 """
 
@@ -13,23 +13,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from launcher.failures.causes import FailureKind, FirstFailure
-from launcher.failures.collect import Failure, Weight, in_short, testimonies
+from launcher.failures.evidence import Evidence, Weight, collect
+from launcher.failures.excerpts import ranges
 from launcher.runs import events
 from launcher.runs.lock import is_alive, read_supervisor
 from launcher.runs.records import newest_attempt
 from launcher.specs import RunLayout
 
+_LATE = frozenset({FailureKind.TERMINATED, FailureKind.CONNECTION})
+"""How ranks end after their launcher has ended, whatever time the clock of their node shows."""
+
 
 def first_failure(layout: RunLayout, attempt: int = 0) -> FirstFailure | None:
-    """Return what broke first in `attempt` (0: the newest), None if nothing did."""
+    """Return the root cause of a failure of `attempt` (0: the newest), None without a failure."""
     number = attempt or newest_attempt(layout)
     if not number:
         return None
-    found = _weigh(testimonies(layout, number))
-    culprits = [each for each in found if each.weight is not Weight.STOPPED]
-    if not culprits:
+    evidence = _weigh(collect(layout, number))
+    causes = [each for each in evidence if each.weight is not Weight.STOPPED]
+    if not causes:
         return None
-    first = min(culprits, key=_order)
+    first = min(causes, key=_order)
     return FirstFailure(
         kind=first.cause.kind,
         at=first.at,
@@ -40,85 +44,80 @@ def first_failure(layout: RunLayout, attempt: int = 0) -> FirstFailure | None:
         sentence=_sentence(first),
         next_step=first.cause.next_step,
         detail=first.detail,
-        others=tuple(_fold(first, [each for each in found if each is not first])),
+        others=tuple(_group(first, [each for each in evidence if each is not first])),
     )
 
 
-def _weigh(found: list[Failure]) -> list[Failure]:
-    """SIGTERM is a cause only if it came before everything else: agents send it to siblings."""
-    first = min((each.at for each in found if each.weight is not Weight.STOPPED), default=0.0)
+@dataclass(frozen=True, kw_only=True)
+class LostLauncher:
+    """A launcher that ended without writing how."""
+
+    at: float
+    """Its last sign of life."""
+    name: str
+    """`process 123 on host`; empty if a later supervisor has replaced its record."""
+
+    def explains(self, failure: FirstFailure) -> bool:
+        """Return whether the failure is a consequence, and did not happen before."""
+        return failure.kind in _LATE or failure.at > self.at
+
+
+def lost_launcher(layout: RunLayout, number: int) -> LostLauncher | None:
+    """Return how the launcher of an attempt was lost, None if it was not."""
+    history = events.read(layout.attempt(number).events)
+    ends = (events.AttemptEnded, events.RunEnded)
+    if not history or any(isinstance(event, ends) for event in history):
+        return None
+    record = read_supervisor(layout) if number == newest_attempt(layout) else None
+    if record is None:
+        return LostLauncher(at=history[-1].at, name="")
+    return None if is_alive(record) else LostLauncher(at=record.heartbeat_at, name=record.name)
+
+
+def _weigh(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Let SIGTERM count only if it came before all else: agents send it to the other ranks."""
+    first = min((each.at for each in evidence if each.weight is not Weight.STOPPED), default=0.0)
     return [
         each
         if each.weight is not Weight.FROM_OUTSIDE or each.at <= first
         else dataclasses.replace(each, weight=Weight.STOPPED)
-        for each in found
+        for each in evidence
     ]
 
 
-def _order(failure: Failure) -> tuple[int, float, int]:
-    return failure.weight, failure.at, -1 if failure.rank is None else failure.rank
+def _order(evidence: Evidence) -> tuple[int, float, int]:
+    return evidence.weight, evidence.at, -1 if evidence.rank is None else evidence.rank
 
 
-def _sentence(failure: Failure) -> str:
-    who = f"node {failure.node_rank}" if failure.rank is None else f"rank {failure.rank}"
-    said = f": {failure.quote}" if failure.quote else ""
-    return f"{who} ({failure.node}) {failure.cause.sentence}{said}"
+def _sentence(evidence: Evidence) -> str:
+    place = f"node {evidence.node_rank}" if evidence.rank is None else f"rank {evidence.rank}"
+    quote = f": {evidence.quote}" if evidence.quote else ""
+    return f"{place} ({evidence.node}) {evidence.cause.sentence}{quote}"
 
 
-def _fold(first: Failure, others: Sequence[Failure]) -> list[str]:
-    groups: dict[str, list[Failure]] = {}
+def _group(first: Evidence, others: Sequence[Evidence]) -> list[str]:
+    groups: dict[str, list[Evidence]] = {}
     for each in others:
         if each.rank is None and each.weight is Weight.STOPPED:
-            continue  # an agent that was told to end, and did
-        groups.setdefault(_same(each.text), []).append(each)
-    return [_fold_one(first, group) for group in groups.values()]
+            continue  # an agent that ended because it was asked to
+        groups.setdefault(_without_numbers(each.text), []).append(each)
+    return [_group_line(first, group) for group in groups.values()]
 
 
-def _fold_one(first: Failure, group: list[Failure]) -> str:
+def _group_line(first: Evidence, group: Sequence[Evidence]) -> str:
     ranks = [each.rank for each in group if each.rank is not None]
     if ranks:
-        count = f"{len(ranks)} other{'s' if len(ranks) > 1 else ''} (rank {in_short(ranks)})"
+        count = f"{len(ranks)} other{'s' if len(ranks) > 1 else ''} (rank {ranges(ranks)})"
     else:
-        count = f"node {in_short([each.node_rank for each in group])}"
+        count = f"node {ranges(each.node_rank for each in group)}"
     text = group[0].text if len(group[0].text) <= 70 else group[0].text[:67] + "..."
-    if _same(group[0].text) == _same(first.text):
+    if _without_numbers(group[0].text) == _without_numbers(first.text):
         return f"{count}: the same"
     if group[0].weight is Weight.CAUSE:
         return f"{count}: {text}"
     return f"{count}: {text} - a consequence"
 
 
-def _same(text: str) -> str:
-    """Numbers, addresses and ids differ between ranks that say the same."""
+def _without_numbers(text: str) -> str:
+    """Return a text that is equal for ranks that report the same with other addresses and ids."""
     return re.sub(r"0x[0-9a-f]+|\d+", "#", text)
-
-
-# Attempts whose launcher died: nobody wrote down their end, and nobody supervises them.
-_FOLLOWS = frozenset({FailureKind.TERMINATED, FailureKind.CONNECTION})
-"""What happens to ranks whose keepers end them, by clocks that may differ from the launcher's."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Abandoned:
-    """The end of a launcher that could not tell of it."""
-
-    at: float
-    """Its last sign of life."""
-    name: str
-    """`process 123 on host`; empty when a later supervisor took its place."""
-
-    def explains(self, failure: FirstFailure) -> bool:
-        """Return whether that failure came of it, instead of being there before."""
-        return failure.kind in _FOLLOWS or failure.at > self.at
-
-
-def abandoned(layout: RunLayout, number: int) -> Abandoned | None:
-    """Return how the launcher of attempt `number` was lost, None if it was not."""
-    told = events.read(layout.attempt(number).events)
-    ends = (events.AttemptEnded, events.RunEnded)
-    if not told or any(isinstance(event, ends) for event in told):
-        return None
-    found = read_supervisor(layout) if number == newest_attempt(layout) else None
-    if found is None:
-        return Abandoned(at=told[-1].at, name="")
-    return None if is_alive(found) else Abandoned(at=found.heartbeat_at, name=found.name)

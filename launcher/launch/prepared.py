@@ -61,7 +61,7 @@ class Launch:
         """Take the code snapshot, before anything slow happens during which the user may edit."""
         return replace(self, code=self.code.freeze() if self.code else None)
 
-    def finished(self) -> supervise.Outcome | None:
+    def finished(self) -> supervise.RunResult | None:
         """Return the result of a run that is done; None if it is made longer or started over.
 
         Raises:

@@ -42,7 +42,7 @@ def run(
     progress: staging.Progress,
     on_plan: Callable[[Plan], None] = lambda _: None,
     commands: CommandLine = ANYWHERE,
-) -> supervise.Outcome:
+) -> supervise.RunResult:
     """Do everything: resolve, plan, check, stage, supervise. Return the result of the run.
 
     A run that is already done is left as it is: its result is returned without calling `on_plan`.
@@ -70,7 +70,7 @@ def _run(
     observer: supervise.Observer,
     progress: staging.Progress,
     on_plan: Callable[[Plan], None],
-) -> supervise.Outcome:
+) -> supervise.RunResult:
     config = launch.config
     engines.require(config.backend.name, config.cluster.interpreter)
     began = time.monotonic()
@@ -122,7 +122,7 @@ def submission(config: LaunchConfig) -> slurm.Submission:
 
 def submit(
     config: LaunchConfig, *, progress: staging.Progress, commands: CommandLine = ANYWHERE
-) -> slurm.Submitted | supervise.Outcome:
+) -> slurm.Submitted | supervise.RunResult:
     """Stage, save the configuration as it is now, and submit a job to Slurm that runs it.
 
     Return the job, or the result of a run that is already done.

@@ -46,11 +46,13 @@ class SupervisorRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class StopRequest:
-    """What `stop.json` contains."""
+    """A request to save a checkpoint and exit: `stop.json`, or a signal to the supervisor."""
 
     at: float
     by: str
     reason: str
+    preempted: bool = False
+    """The cluster takes the nodes back, so the run should be started again. Never in a file."""
 
 
 def beat(layout: RunLayout, *, attempt: int) -> None:
@@ -130,7 +132,7 @@ def read_stop(layout: RunLayout) -> StopRequest | None:
     return StopRequest(
         at=float(at) if isinstance(at, int | float) else 0.0,
         by=str(request.get("by", "unknown")),
-        reason=str(request.get("reason", "")),
+        reason=str(request.get("reason") or "stop"),
     )
 
 

@@ -1,38 +1,68 @@
-"""Where events go: to `events.jsonl`, and to whoever watches."""
+"""Where the events of a run go: to `events.jsonl`, and to the observer that shows the run."""
 
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from launcher.runs import events
 from launcher.runs.events import Event
-from launcher.specs import Plan, RankRecord
+from launcher.specs import Plan, RankRecord, RunLayout
 
 logger = logging.getLogger(__name__)
 
-HOST = socket.gethostname()
 
+class Observer(Protocol):
+    """Shows a run. The supervisor's own loop calls it, so every method must return immediately.
 
-class Journal:
-    """Writes every event of one attempt down and tells the observer. The only writer of the file.
-
-    Neither a full disk nor an observer that breaks (its terminal is gone) may end a training run:
-    both are logged once and left alone.
+    It cannot influence the run. To stop it, write a stop request or send a signal.
     """
 
-    def __init__(self, path: Path, observer: Observer) -> None:
-        self._path = path
+    def attempt(self, plan: Plan) -> None:
+        """Take note that an attempt with this plan is about to start."""
+
+    def event(self, event: Event) -> None:
+        """Take note of an event; `launcher.runs.events` has all kinds."""
+
+    def ranks(self, records: Sequence[RankRecord]) -> None:
+        """Take the newest record of every rank that wrote one, by rank; about twice a second."""
+
+    def output(self, line: str) -> None:
+        """Take a line that rank 0 printed, without its newline."""
+
+
+class NoObserver:
+    """Shows nothing."""
+
+    def attempt(self, plan: Plan) -> None: ...
+
+    def event(self, event: Event) -> None: ...
+
+    def ranks(self, records: Sequence[RankRecord]) -> None: ...
+
+    def output(self, line: str) -> None: ...
+
+
+class EventLog:
+    """Writes every event of a run and passes it to the observer. The only writer of the files.
+
+    A full disk, or an observer that fails (its terminal is closed), must not end a training run.
+    Each is logged once per attempt, then ignored until the next one.
+    """
+
+    def __init__(self, layout: RunLayout, observer: Observer) -> None:
+        self._layout = layout
         self._observer = observer
         self._broken: set[str] = set()
 
-    def attempt(self, plan: Plan) -> None:
+    def start_attempt(self, plan: Plan) -> None:
+        """Write into the file of this attempt from now on."""
+        self._path = self._layout.attempt(plan.attempt).events
+        self._broken.clear()
         self._guard("observer", lambda: self._observer.attempt(plan))
 
-    def tell(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         self._guard("events.jsonl", lambda: events.append(self._path, event))
         self._guard("observer", lambda: self._observer.event(event))
 
@@ -49,36 +79,4 @@ class Journal:
             action()
         except Exception as error:
             self._broken.add(name)
-            logger.warning("`%s` is not told anything more: %s", name, error, exc_info=True)
-
-
-# Who is told what happens while a run goes on.
-class Observer(Protocol):
-    """Draws a run. Called from the supervisor's own loop, so it must return at once.
-
-    It cannot influence the run: who wants it to stop writes a stop request or sends a signal.
-    """
-
-    def attempt(self, plan: Plan) -> None:
-        """An attempt with this plan is about to start."""
-
-    def event(self, event: Event) -> None:
-        """Something happened; see `launcher.runs.events` for all kinds."""
-
-    def ranks(self, records: Sequence[RankRecord]) -> None:
-        """The newest record of every rank that wrote one, in rank order; about twice a second."""
-
-    def output(self, line: str) -> None:
-        """Rank 0 wrote this line (without its newline)."""
-
-
-class NoObserver:
-    """Watches nothing."""
-
-    def attempt(self, plan: Plan) -> None: ...
-
-    def event(self, event: Event) -> None: ...
-
-    def ranks(self, records: Sequence[RankRecord]) -> None: ...
-
-    def output(self, line: str) -> None: ...
+            logger.warning("`%s` gets no further events: %s", name, error, exc_info=True)

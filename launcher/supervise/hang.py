@@ -1,8 +1,8 @@
-"""Finding ranks that live but do nothing.
+"""Finding ranks that are alive but make no progress.
 
-A rank's heartbeat comes from a thread, so it goes on while the program hangs; its `progress_at`
-does not. How long silence may last depends on the program: its own steps say what is usual, and a
-few phases are allowed much more.
+A thread writes a rank's heartbeat, so it continues while the program hangs; `progress_at` does not.
+How long silence may last depends on the program: on how long its steps usually take, and on its
+phase.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from statistics import median
 from launcher.specs import RankRecord, RankState
 
 USUAL_STEPS = 20.0
-"""Silence of this many usual steps is too long, where that is more than the timeout."""
+"""Silence is too long after this many usual steps, if that is longer than the timeout."""
 WIDER = 3.0
-"""Factor on the limit in the first step, which compiles, and in the phases below."""
+"""Factor on the limit for the first step, which compiles, and for the phases below."""
 SLOW_PHASES = frozenset({"start", "restore", "eval", "save", "compile", "stage"})
 _ALIVE = (RankState.STARTING, RankState.RUNNING)
 _REMEMBERED = 31
@@ -31,7 +31,7 @@ class Suspect:
     silent_s: float
     limit_s: float
     proven: bool
-    """False when no rank ever reported a step or a phase: then silence says nothing."""
+    """False if no rank ever reported a step or a phase: then silence proves nothing."""
 
 
 @dataclass
@@ -42,14 +42,14 @@ class _Pace:
 
 
 class HangDetector:
-    """Watches the records of one attempt. Times are those of the ranks' records."""
+    """Compares the records of one attempt. Times are those in the ranks' records."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._paces: dict[int, _Pace] = {}
 
     def look(self, records: Sequence[RankRecord], now: float) -> Suspect | None:
-        """Return the rank that has been silent longest beyond its limit, None if all is well."""
+        """Return the rank that is silent longest of those beyond their limit, or None."""
         for record in records:
             self._learn(record)
         if not self._timeout_s:
@@ -69,12 +69,12 @@ class HangDetector:
         return max(beyond, key=lambda each: each.silent_s, default=None)
 
     def limit(self, record: RankRecord) -> float:
-        """Return the seconds of silence that this rank is allowed now."""
+        """Return for how many seconds this rank may be silent now."""
         pace = self._paces.get(record.rank)
         usual = median(pace.seconds) if pace and pace.seconds else 0.0
         limit = max(self._timeout_s, USUAL_STEPS * usual)
         first = pace is None or not pace.seconds
-        # A script that names no phases stays in `start` while its steps are counted.
+        # A script that reports no phases stays in `start` while its steps count up.
         slow = record.phase in SLOW_PHASES and not (record.phase == "start" and not first)
         return limit * WIDER if first or slow else limit
 

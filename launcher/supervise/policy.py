@@ -1,4 +1,4 @@
-"""When a failed attempt is started again. Pure: a function of what the attempts so far did."""
+"""Whether to restart after a failed attempt. Pure: it depends only on the attempts so far."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FROM_OUTSIDE = frozenset(
         FailureKind.NODE_LOST,
     }
 )
-"""What happens to a program rather than in it: trying again has a fair chance."""
+"""Failures from outside the program: a restart has a fair chance."""
 
 NEVER_AGAIN = frozenset(
     {
@@ -34,7 +34,7 @@ NEVER_AGAIN = frozenset(
         FailureKind.MODULE_MISSING,
     }
 )
-"""What somebody has to mend first, however far the attempt came."""
+"""Failures that a person must fix first, however far the attempt came."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,46 +43,50 @@ class Failed:
 
     kind: FailureKind
     new_commit: bool
-    """Whether it committed a checkpoint of its own before."""
+    """Whether it committed a checkpoint before it failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Whether to start again, and the sentence that says why."""
+    """Whether to restart, and why, in one sentence."""
 
     restart: bool
     why: str
     exit_code: int = TrainingError.exit_code
-    """What the command ends with if it is not started again."""
+    """Exit code of the command if there is no restart."""
 
 
 def decide(failed: Sequence[Failed], *, max_restarts: int) -> Decision:
     """Decide after the last of `failed`, all attempts of this supervisor in order.
 
-    The budget counts progress, not attempts: a run that commits between two failures may fail any
-    number of times; one that gets nowhere is not tried for ever.
+    The limit counts restarts without progress, not attempts: a run that commits a checkpoint
+    between any two failures may fail any number of times.
     """
     last = failed[-1]
     if max_restarts == 0:
-        return Decision(restart=False, why="restarts are switched off (supervise.max_restarts=0)")
+        return Decision(restart=False, why="restarts are disabled (supervise.max_restarts=0)")
     if last.kind in NEVER_AGAIN:
-        return Decision(restart=False, why="it would fail the same way again until it is mended")
+        return Decision(
+            restart=False, why="it would fail the same way again until its cause is fixed"
+        )
     if last.kind not in FROM_OUTSIDE and not last.new_commit:
         return Decision(
             restart=False,
-            why="the program failed by itself before it committed anything new: "
+            why="the program itself failed before any new checkpoint: "
             "it would fail at the same place again",
         )
     used = _restarts_without_commit(failed)
     if used >= max_restarts:
         return Decision(
             restart=False,
-            why=f"{used} restarts brought no new commit (supervise.max_restarts={max_restarts})",
+            why=f"{used} restarts made no new checkpoint (supervise.max_restarts={max_restarts})",
             exit_code=NotRequeueable.exit_code,
         )
     if last.new_commit:
-        return Decision(restart=True, why="it committed since its last start, so it may go on")
-    return Decision(restart=True, why=f"restart {used + 1} of {max_restarts} without a new commit")
+        return Decision(restart=True, why="it made a new checkpoint since its last start")
+    return Decision(
+        restart=True, why=f"restart {used + 1} of {max_restarts} without a new checkpoint"
+    )
 
 
 def _restarts_without_commit(failed: Sequence[Failed]) -> int:
@@ -91,4 +95,4 @@ def _restarts_without_commit(failed: Sequence[Failed]) -> int:
         if each.new_commit:
             break
         attempts += 1
-    return min(attempts, len(failed) - 1)  # the very first start is no restart
+    return min(attempts, len(failed) - 1)  # the first start is not a restart

@@ -1,6 +1,5 @@
 """How commands reach a node and how a node answers questions: local, ssh, srun."""
 
-from launcher.transports.run_processes import end_run, send_signal
 from launcher.transports.transport import (
     TRANSPORTS,
     Answer,
@@ -19,6 +18,4 @@ __all__ = [
     "Transport",
     "TransportRow",
     "create",
-    "end_run",
-    "send_signal",
 ]

@@ -1,4 +1,4 @@
-"""Processes that ask something and come back: each is given all it needs, and runs to its end."""
+"""One-shot calls: a process gets all its input at its start, and runs to its end."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-__all__ = ["Errand", "Errands"]
+__all__ = ["CallResult", "Calls"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
-    """What came back."""
+class CallResult:
+    """What one call returned."""
 
     code: int | None
-    """None when it was not back in time."""
+    """None if it did not end in time."""
     output: bytes
-    words: str
-    """What it complained of."""
+    stderr: str
 
 
-class Errands:
-    """Runs such processes, and ends those that are still on their way when it is closed."""
+class Calls:
+    """Makes calls, and kills those that still run when it is closed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,17 +33,17 @@ class Errands:
     def run(
         self,
         argv: Sequence[str],
-        first: bytes,
+        data: bytes,
         *,
         timeout_s: float,
         env: Mapping[str, str] | None = None,
-    ) -> Errand:
-        """Run `argv` with `first` as its input; it is killed after `timeout_s`.
+    ) -> CallResult:
+        """Run `argv` with `data` as its input; it is killed after `timeout_s`.
 
         Raises:
-            FileNotFoundError: there is no such program.
+            FileNotFoundError: the program does not exist.
         """
-        with tempfile.TemporaryFile() as errors:  # see `Link`
+        with tempfile.TemporaryFile() as errors:  # see `Channel`
             with self._lock:
                 process = subprocess.Popen(
                     argv,
@@ -58,26 +57,26 @@ class Errands:
                 if self._closed:
                     process.kill()
             try:
-                return self._wait(process, first, timeout_s, errors)
+                return self._wait(process, data, timeout_s, errors)
             finally:
                 with self._lock:
                     self._running.discard(process)
 
     def _wait(
-        self, process: subprocess.Popen[bytes], first: bytes, timeout_s: float, errors: IO[bytes]
-    ) -> Errand:
+        self, process: subprocess.Popen[bytes], data: bytes, timeout_s: float, errors: IO[bytes]
+    ) -> CallResult:
         with process:
             try:
-                output, _ = process.communicate(first, timeout_s)
+                output, _ = process.communicate(data, timeout_s)
                 code = process.returncode
             except subprocess.TimeoutExpired as late:
                 process.kill()
                 output, code = late.output or b"", None
         errors.seek(0)
-        return Errand(code=code, output=output, words=errors.read().decode(errors="replace"))
+        return CallResult(code=code, output=output, stderr=errors.read().decode(errors="replace"))
 
     def close(self) -> None:
-        """End what is still running; what is started from now on ends at once."""
+        """Kill the calls that still run, and every later one right after its start."""
         with self._lock:
             self._closed = True
             running = list(self._running)

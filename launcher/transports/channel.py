@@ -1,4 +1,8 @@
-"""A line to keepers: one process of ours whose stdin and stdout carry messages."""
+"""A channel to node agents, and the processes that they run for us.
+
+A channel is a local process (ssh, srun, or the node agent itself) whose stdin and stdout carry
+messages, each a line of JSON. Over one channel, one or many agents each run one `RemoteProcess`.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +19,24 @@ from typing import Any
 
 from launcher.specs import Command, Node
 
-__all__ = ["Link", "last_messages", "last_words"]
+__all__ = ["Channel", "Reassembler", "RemoteProcess", "StartError", "last_line", "last_messages"]
 
 Message = Mapping[str, Any]
-_READ_AT_ONCE = 1 << 16
+_READ_BYTES = 1 << 16
 _END_WITHIN_S = 2.0
 
 
-class Parts:
-    """Puts messages together again; whatever else stands between them is noise.
+class Reassembler:
+    """Joins the parts of messages; skips everything else that a login prints between them.
 
-    A message of which a part did not arrive whole never arrives: better than one with a hole.
+    A message is dropped if one of its parts did not arrive whole.
     """
 
     def __init__(self) -> None:
         self._parts: dict[str, list[str]] = {}
 
     def add(self, line: bytes) -> tuple[str, Message] | None:
-        """Return (node, message) when `line` completes one."""
+        """Return (node, message) if `line` completes a message."""
         try:
             value = json.loads(line)
             node, number, of = str(value["node"]), int(value["number"]), int(value["of"])
@@ -48,14 +52,15 @@ class Parts:
             return None
 
 
-class Link:
-    """A process that leads to one keeper or to many, with what goes to and fro."""
+class Channel:
+    """A local process that leads to one node agent or to many."""
 
     def __init__(
-        self, argv: Sequence[str], first: bytes, env: Mapping[str, str] | None = None
+        self, argv: Sequence[str], data: bytes, env: Mapping[str, str] | None = None
     ) -> None:
-        # A file, because nobody has to read it while it grows; a background process that ssh
-        # leaves behind may keep it open.
+        """Start `argv`, and send `data` first."""
+        # A file, not a pipe: it may grow unread, and a background process that ssh leaves behind
+        # may keep it open.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         self.process = subprocess.Popen(
             argv,
@@ -63,7 +68,7 @@ class Link:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=env,
-            start_new_session=True,  # a terminal's Ctrl-C is the supervisor's to handle
+            start_new_session=True,  # only the supervisor handles the Ctrl-C of the terminal
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -72,70 +77,70 @@ class Link:
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
         self._lock = threading.Lock()
-        self._waiting = bytearray(first)
+        self._unsent = bytearray(data)
         self._line = b""
-        self._parts = Parts()
-        self._words = ""
+        self._reassembler = Reassembler()
+        self._stderr = ""
         self._closed = False
 
     def fileno(self) -> int:
-        """Where something arrives."""
+        """Return the file that messages arrive at, for a selector."""
         return self._out
 
     def send(self, message: Message) -> None:
-        """Pass a message on; nothing happens when nobody is there any more."""
+        """Send a message; does nothing if the other side has closed the channel."""
         with self._lock:
-            self._waiting += f"{json.dumps(message)}\n".encode()
+            self._unsent += f"{json.dumps(message)}\n".encode()
         self.flush()
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether not everything has been passed on yet."""
-        return bool(self._waiting) and not self._closed
+    def has_unsent(self) -> bool:
+        """Whether `flush` has more to write."""
+        return bool(self._unsent) and not self._closed
 
     def flush(self) -> None:
-        """Write what the pipe takes of what still waits."""
-        with self._lock, contextlib.suppress(OSError):  # full for now, or nobody reads it any more
-            while self._waiting and not self._closed:
-                del self._waiting[: os.write(self._in, self._waiting)]
+        """Write as much of what is unsent as the pipe takes."""
+        with self._lock, contextlib.suppress(OSError):  # the pipe is full, or its reader has gone
+            while self._unsent and not self._closed:
+                del self._unsent[: os.write(self._in, self._unsent)]
 
     def receive(self) -> Iterator[tuple[str, Message]]:
-        """Yield the messages that have arrived.
+        """Yield the messages that have arrived, each with the name of its node.
 
         Raises:
-            EOFError: nothing can arrive any more.
+            EOFError: no more messages can arrive.
         """
         try:
-            data = os.read(self._out, _READ_AT_ONCE)
+            data = os.read(self._out, _READ_BYTES)
         except BlockingIOError:
             return
         if not data:
             raise EOFError
         *lines, self._line = (self._line + data).split(b"\n")
         for line in lines:
-            if (found := self._parts.add(line)) is not None:
-                yield found
+            if (message := self._reassembler.add(line)) is not None:
+                yield message
 
-    def words(self) -> str:
-        """Return what the process has complained about so far."""
+    def stderr(self) -> str:
+        """Return what the process wrote to stderr so far."""
         with self._lock:
             if not self._closed:
-                self._read_words()
-            return self._words
+                self._read_stderr()
+            return self._stderr
 
-    def _read_words(self) -> None:
+    def _read_stderr(self) -> None:
         self._errors.seek(0)
-        self._words = self._errors.read().decode(errors="replace")
+        self._stderr = self._errors.read().decode(errors="replace")
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
         self._end()
         with self._lock:
-            self._read_words()
+            self._read_stderr()
             for file in (self.process.stdin, self.process.stdout, self._errors):
                 with contextlib.suppress(OSError):
                     assert file is not None
@@ -150,45 +155,34 @@ class Link:
             self.process.wait()
 
 
-def last_messages(output: bytes) -> dict[str, Message]:
-    """Return the last message of each node in `output`, but not the word that it is there."""
-    parts = Parts()
-    found = (parts.add(line) for line in output.split(b"\n"))
-    return {node: message for node, message in filter(None, found) if "here" not in message}
-
-
-def last_words(text: str) -> str:
-    """Return the last line of `text` that says something."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
-
-
-# A command that a keeper holds for us on another node.
-class Refusal(Exception):
+class StartError(Exception):
     """Why a node did not start its command."""
 
     def __init__(self, kind: str, why: str) -> None:
         super().__init__(why)
         self.kind = kind
-        """`log`, `folder` or `program`, as the keeper tells it, or `connection`."""
+        """`log`, `folder` or `program`, as the node agent reports it, or `connection`."""
         self.why = why
 
 
-class Kept:
-    """What is known of one command. A background thread writes it, whoever watches reads it."""
+class RemoteProcess:
+    """One command that a node agent runs for us: a `Process` of the transports.
 
-    def __init__(self, node: Node, command: Command, link: Link) -> None:
+    The poller's thread updates it, the supervisor reads it.
+    """
+
+    def __init__(self, node: Node, command: Command, channel: Channel) -> None:
         self.node = node
         self.command = command
-        self.link = link
-        self.heard_at = time.monotonic()
+        self.channel = channel
+        self.last_message_at = time.monotonic()
         self._changed = threading.Condition()
         self._pid: int | None = None
         self._code: int | None = None
         self._lost = ""
-        self._refusal: Refusal | None = None
+        self._start_error: StartError | None = None
         self.is_over = False
-        """Nothing is left of it, or nothing can be known of it any more."""
+        """No process of it is left on the node, or the node is lost."""
 
     @property
     def pid(self) -> int:
@@ -207,10 +201,10 @@ class Kept:
 
     def signal(self, number: int) -> None:
         if self._code is None:
-            self.link.send({"to": self.node.name, "signal": number})
+            self.channel.send({"to": self.node.name, "signal": number})
 
     def kill(self) -> None:
-        self.link.send({"to": self.node.name, "kill": True})
+        self.channel.send({"to": self.node.name, "kill": True})
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         with self._changed:
@@ -221,26 +215,31 @@ class Kept:
         """Return once it runs.
 
         Raises:
-            Refusal: it does not run, and never will.
-            TimeoutError: nobody knows.
+            StartError: the node did not start it.
+            TimeoutError: the node did not answer in time.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self.started or self._refusal, timeout_s)
-        if self._refusal is not None:
-            raise self._refusal
+            self._changed.wait_for(lambda: self.started or self._start_error, timeout_s)
+        if self._start_error is not None:
+            raise self._start_error
         if not self.started:
             raise TimeoutError
 
-    # --- what the background thread tells
+    def wait_until_over(self, timeout_s: float) -> None:
+        """Wait until every process that it started has ended as well, or `timeout_s` passed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.is_over, timeout_s)
 
-    def hear(self, message: Mapping[str, Any]) -> None:
-        """Take note of a message from its keeper."""
-        self.heard_at = time.monotonic()
+    # --- called by the poller
+
+    def note(self, message: Message) -> None:
+        """Take note of a message of its node agent."""
+        self.last_message_at = time.monotonic()
         with self._changed:
             if "started" in message:
                 self._pid = message["started"]
             elif "failed" in message:
-                self._refusal = Refusal(message["failed"], message["why"])
+                self._start_error = StartError(message["failed"], message["why"])
             elif "exit" in message and self._code is None:
                 self._code = message["exit"]
             elif "left" in message:
@@ -248,12 +247,25 @@ class Kept:
             self._changed.notify_all()
 
     def lose(self, why: str) -> None:
-        """Nothing can be learned of it any more."""
-        self.is_over = True
+        """Count its node as lost, unless its end is known already."""
         with self._changed:
-            if not self.started and self._refusal is None:
-                self._refusal = Refusal("connection", why)
+            self.is_over = True
+            if not self.started and self._start_error is None:
+                self._start_error = StartError("connection", why)
             elif self._code is None:
                 self._lost = why
                 self._code = -signal.SIGKILL
             self._changed.notify_all()
+
+
+def last_messages(output: bytes) -> dict[str, Message]:
+    """Return the last message of each node in `output`; the message that it is ready counts not."""
+    reassembler = Reassembler()
+    messages = (reassembler.add(line) for line in output.split(b"\n"))
+    return {node: message for node, message in filter(None, messages) if "ready" not in message}
+
+
+def last_line(text: str) -> str:
+    """Return the last line of `text` that is not blank."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -18,14 +18,14 @@ from launcher.specs import Command
 from launcher.transports.remote import bootstrap
 from launcher.transports.transport import Answer, Process, Reach
 
-_MOST_AT_ONCE = 8
+_MOST_TOGETHER = 8
 _PYTHON_HINT = "set another interpreter: cluster.python=/path/to/python"
 
 
 class LocalTransport:
     """Starts each command as a child of this process, in a session of its own.
 
-    The session keeps the terminal's Ctrl-C from the ranks: only the supervisor gets it, and decides
+    Because of the session, the Ctrl-C of the terminal reaches only the supervisor, which decides
     what it means. `LAUNCHER_PARENT_PID` lets the started agent notice that this process died.
     """
 
@@ -47,7 +47,7 @@ class LocalTransport:
     def ask(
         self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
     ) -> dict[int, Answer]:
-        with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_MOST_TOGETHER) as pool:
             asked = {
                 node_rank: pool.submit(self._ask, node_rank, source, request, timeout_s)
                 for node_rank, request in requests.items()
@@ -80,7 +80,7 @@ class LocalTransport:
         return Answer(node_rank=node_rank, value=value, seconds=time.monotonic() - began)
 
     def close(self) -> None:
-        """Nothing stays connected to the machine one is on."""
+        """Do nothing: there are no connections."""
 
 
 def _start(command: Command, log: Path) -> LocalProcess:
@@ -125,12 +125,12 @@ class LocalProcess:
         return self._child.poll()
 
     def signal(self, number: int) -> None:
-        # Popen looks whether the child has been waited for, so a reused process id is never hit.
+        # Popen knows whether the child was waited for, so it never signals a reused process id.
         self._child.send_signal(number)
 
     def kill(self) -> None:
-        # The group is named after the child's id, which stays taken while any process of the group
-        # lives. Once the child was waited for and its group killed, the id may become a stranger's.
+        # The group has the id of the child, which is not reused while a process of the group lives.
+        # After the child was waited for and its group was killed, it may be reused.
         if self._group_ended:
             return
         self._group_ended = self._child.poll() is not None
@@ -146,5 +146,5 @@ class LocalProcess:
 
 def _hint(command: Command) -> str:
     if not Path(command.cwd).is_dir():
-        return f"create the folder, or start from another one: mkdir -p {command.cwd}"
-    return "check that the program exists and may be executed: `python -m launcher plan` shows it"
+        return f"create the folder (mkdir -p {command.cwd}), or start from another one"
+    return "check that the program exists and is executable: `python -m launcher plan` prints it"

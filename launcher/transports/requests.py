@@ -1,4 +1,8 @@
-"""What keepers are asked for, and what their answers to questions mean."""
+"""What goes to a node agent, and how its answers are read.
+
+An agent gets its own program, then one request with a job for each node. A job is a command to
+run or a question. The environment of the launcher goes along only as far as `forwarded` allows.
+"""
 
 from __future__ import annotations
 
@@ -10,54 +14,87 @@ from typing import Any
 from launcher.specs import Command
 from launcher.specs.secrets import names_a_secret
 from launcher.transports import remote
+from launcher.transports.channel import last_line
 from launcher.transports.transport import Answer
 
 __all__ = [
     "START_WITHIN_S",
+    "agent_argv",
+    "agent_input",
     "command_job",
-    "common_job",
-    "first_words",
-    "keeper_words",
-    "question",
+    "command_settings",
+    "forwarded",
+    "question_settings",
     "read_answer",
 ]
 
-_KEEPER = remote.source("node_agent").encode()
 START_WITHIN_S = 60.0
-"""From the first try to a running command: logins may come in crowds, and storage may be slow."""
+"""From the first try to a running command: there may be many logins, and storage may be slow."""
+_AGENT = remote.source("node_agent").encode()
 _LEASE_OVERTIME_S = 10.0
-"""A keeper gives up later than we do, so that a node which we still count on is never ended."""
+"""An agent gives up later than we do, so it never ends a node that we still count on."""
 _GRACE_S = 30.0
-"""When the command's environment names none."""
+"""If the command's environment sets none."""
+
+_FORWARDED = frozenset(
+    (
+        # These belong to the interpreter, which is at the same path on every node.
+        "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX",
+        # How to reach other networks, and which certificates to trust.
+        "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+        "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+        "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    )
+)  # fmt: skip
+_FORWARDED_PREFIXES = (
+    "LAUNCHER_", "PYTHON",
+    # Collectives and the networks below them.
+    "NCCL_", "GLOO_", "UCX_", "UCC_", "FI_", "RDMAV_", "MLX5_",
+    "HOROVOD_", "OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_",
+    # Computing.
+    "TORCH", "PYTORCH_", "TRITON_", "XLA_", "CUDA_", "CUDNN_", "CUBLAS_", "NVIDIA_",
+    "ROCM_", "HIP_", "HSA_", "MIOPEN_",
+    "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_",
+    # Models, data, and experiment tracking.
+    "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "TOKENIZERS_",
+    "AWS_", "S3_", "FSSPEC_", "GOOGLE_", "GCS_", "AZURE_",
+    "WANDB_", "MLFLOW_", "NEPTUNE_", "COMET_", "CLEARML_",
+)  # fmt: skip
+_KEPT_PREFIXES = ("SSH_", "XDG_", "SLURM_", "DBUS_")
+_KEPT_SUFFIXES = ("_VISIBLE_DEVICES",)
+"""The plan decides which GPUs of a node are used, not the shell of another machine."""
 
 
-def keeper_words(python: str) -> tuple[str, ...]:
-    """Return the command line of a keeper.
+def agent_argv(python: str) -> tuple[str, ...]:
+    """Return the command line of a node agent.
 
-    It runs isolated (-I, -S): neither a `json.py` in somebody's home folder nor a broken
-    site-packages can keep it from starting.
+    Python runs isolated (-I, -S), so neither a `json.py` in the home folder nor a broken
+    site-packages can keep the agent from starting.
     """
-    return (python, "-I", "-S", "-c", remote.bootstrap(_KEEPER))
+    return (python, "-I", "-S", "-c", remote.bootstrap(_AGENT))
 
 
-def first_words(
-    name: str, common: Mapping[str, Any], jobs: Mapping[str, Mapping[str, Any]]
+def agent_input(
+    name: str, settings: Mapping[str, Any], jobs: Mapping[str, Mapping[str, Any]]
 ) -> bytes:
-    """Return what a keeper reads first: itself, then its request.
+    """Return what a node agent reads first: its program, then its request.
 
-    An empty `name` leaves it to the keeper to find out which of the nodes it is on.
+    With an empty `name` the agent finds out by itself which of the nodes it is on.
     """
-    request = {"name": name, "common": common, "jobs": jobs}
-    return _KEEPER + f"{json.dumps(request)}\n".encode()
+    request = {"name": name, "common": settings, "jobs": jobs}
+    return _AGENT + f"{json.dumps(request)}\n".encode()
 
 
-def common_job(*, without: Sequence[str] = (), lost_after_s: float) -> dict[str, Any]:
-    """Return what all nodes are told: which of their own variables go, and how long they wait."""
+def command_settings(*, without: Sequence[str] = (), lost_after_s: float) -> dict[str, Any]:
+    """Return the part of a job that is the same for the commands of all nodes.
+
+    A node removes those of its own variables that begin with one of `without`.
+    """
     return {"without": without, "lease_s": lost_after_s + _LEASE_OVERTIME_S}
 
 
 def command_job(command: Command, log: Path, env: Mapping[str, str]) -> dict[str, Any]:
-    """Return the request to start `command`; `env` lies below its own variables."""
+    """Return the job to run `command`; its own variables override those of `env`."""
     return {
         "argv": command.argv,
         "cwd": command.cwd,
@@ -67,10 +104,10 @@ def command_job(command: Command, log: Path, env: Mapping[str, str]) -> dict[str
     }
 
 
-def question(
+def question_settings(
     source: str, timeout_s: float, *, env: Mapping[str, str], without: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return what all nodes are told that have to run `source`."""
+    """Return the part of a job that is the same for a question to all nodes."""
     return {
         "source": source,
         "bootstrap": remote.bootstrap(source.encode()),
@@ -83,48 +120,18 @@ def question(
 def read_answer(
     node_rank: int, message: Mapping[str, Any], *, timeout_s: float, seconds: float
 ) -> Answer:
-    """Return what a node's last message says."""
-    if "said" not in message:
+    """Return the answer in the last message of a node."""
+    if "stdout" not in message:
         return Answer(node_rank=node_rank, problem=f"no answer within {timeout_s:g} s")
     try:
-        value = json.loads(message["said"])
+        value = json.loads(message["stdout"])
         if message["code"] == 0 and isinstance(value, dict):
             return Answer(node_rank=node_rank, value=value, seconds=seconds)
     except ValueError:
         pass
-    words = message["complained"].strip().splitlines()
-    last = words[-1] if words else f"what it printed is no JSON object: {message['said'][:100]!r}"
-    return Answer(node_rank=node_rank, problem=f"exit code {message['code']}: {last}")
-
-
-# Which of our environment variables go along to another machine.
-_NAMES = frozenset(
-    (
-        # They belong to the interpreter, and that is at the same place everywhere.
-        "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX",
-        # The way out of a cluster, and whom to trust there.
-        "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
-        "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-        "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
-    )
-)  # fmt: skip
-_PREFIXES = (
-    "LAUNCHER_", "PYTHON",
-    # Collectives and the networks below them.
-    "NCCL_", "GLOO_", "UCX_", "UCC_", "FI_", "RDMAV_", "MLX5_",
-    "HOROVOD_", "OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_",
-    # Computing.
-    "TORCH", "PYTORCH_", "TRITON_", "XLA_", "CUDA_", "CUDNN_", "CUBLAS_", "NVIDIA_",
-    "ROCM_", "HIP_", "HSA_", "MIOPEN_",
-    "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_",
-    # Models, data, and where runs are reported.
-    "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "TOKENIZERS_",
-    "AWS_", "S3_", "FSSPEC_", "GOOGLE_", "GCS_", "AZURE_",
-    "WANDB_", "MLFLOW_", "NEPTUNE_", "COMET_", "CLEARML_",
-)  # fmt: skip
-_PREFIXES_NOT = ("SSH_", "XDG_", "SLURM_", "DBUS_")
-_ENDS_NOT = ("_VISIBLE_DEVICES",)
-"""Which GPUs a node gives is decided by the plan, not by the shell of another machine."""
+    printed = message["stdout"][:100]
+    why = last_line(message["stderr"]) or f"expected a JSON object, it printed {printed!r}"
+    return Answer(node_rank=node_rank, problem=f"exit code {message['code']}: {why}")
 
 
 def forwarded(environ: Mapping[str, str]) -> dict[str, str]:
@@ -132,10 +139,10 @@ def forwarded(environ: Mapping[str, str]) -> dict[str, str]:
 
     The rest describes this machine and this session: search paths, the home folder, the terminal.
     """
-    return {name: value for name, value in environ.items() if _goes_along(name)}
+    return {name: value for name, value in environ.items() if _is_forwarded(name)}
 
 
-def _goes_along(name: str) -> bool:
-    if name.startswith(_PREFIXES_NOT) or name.endswith(_ENDS_NOT):
+def _is_forwarded(name: str) -> bool:
+    if name.startswith(_KEPT_PREFIXES) or name.endswith(_KEPT_SUFFIXES):
         return False
-    return name in _NAMES or name.startswith(_PREFIXES) or names_a_secret(name)
+    return name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES) or names_a_secret(name)

@@ -1,4 +1,4 @@
-"""Starts commands on the nodes of a Slurm job, each through a keeper in a step of the job."""
+"""Starts commands on the nodes of a Slurm job, each through a node agent in a step of the job."""
 
 from __future__ import annotations
 
@@ -15,22 +15,28 @@ from typing import Any
 
 from launcher.errors import PreflightError
 from launcher.specs import Command, Node
-from launcher.transports.calls import Errands
-from launcher.transports.channel import Kept, Link, Refusal, last_messages, last_words
-from launcher.transports.poller import Switchboard
+from launcher.transports.calls import Calls
+from launcher.transports.channel import (
+    Channel,
+    RemoteProcess,
+    StartError,
+    last_line,
+    last_messages,
+)
+from launcher.transports.poller import Poller
 from launcher.transports.requests import (
     START_WITHIN_S,
+    agent_argv,
+    agent_input,
     command_job,
-    common_job,
-    first_words,
-    keeper_words,
-    question,
+    command_settings,
+    question_settings,
     read_answer,
 )
 from launcher.transports.start_errors import (
     OTHER_PYTHON,
     TOO_OLD,
-    Failure,
+    Explanation,
     all_of,
     end_all,
     late,
@@ -38,150 +44,169 @@ from launcher.transports.start_errors import (
 )
 from launcher.transports.transport import Answer, Process, Reach
 
-_MOST_STEPS_AT_ONCE = 8
+_MOST_STEPS_TOGETHER = 8
 _STEP_WITHIN_S = 15.0
-"""To start a step, on top of what a question may take."""
+"""To start a step, on top of the time for a question."""
+_SCONTROL_WITHIN_S = 30.0
+
+_STEP_PREFIXES = ("SLURM_", "PMI")
+"""Variables of a step. Commands get those of the job instead."""
+_STEP_ONLY = (
+    "SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_GTIDS", "SLURM_TASK_PID",
+    "SLURM_SRUN_", "SLURM_LAUNCH_", "SLURM_CPU_BIND", "SLURM_DISTRIBUTION", "SLURM_UMASK",
+)  # fmt: skip
+"""We have these if the launcher itself was started by srun or by a batch script."""
+_FOR_SRUN = (
+    "SLURM_CONF", "SLURM_CLUSTER", "SLURM_WORKING_CLUSTER", "SLURM_JWT", "SLURM_HET_SIZE",
+    "SLURM_JOB",
+)  # fmt: skip
+_GPUS_OF_THE_JOB = ("SLURM_GPUS", "SLURM_JOB_GPUS")
+
+_ERROR_LINE = re.compile(r"^(?:srun|slurmstepd)[^:]*: (?:error: |fatal: )+(.*)$", re.MULTILINE)
+_CANNOT_EXECUTE = "execve()"
+_SHOW_NODES = "`sinfo -N -l` shows which node is down"
+_SAME_GPUS = "request the same number of GPUs on each node: sbatch --gpus-per-node=8"
+_HINTS = (
+    ("nvalid job id", "the allocation has ended: `squeue --me`"),
+    ("already completing", "the allocation is about to end"),
+    ("GRES", _SAME_GPUS),
+    ("gres", _SAME_GPUS),
+    ("Node failure", _SHOW_NODES),
+    ("not available", _SHOW_NODES),
+    ("Communication connection failure", _SHOW_NODES),
+    ("overlap", "use Slurm 20.11 or newer"),
+)
+"""Words in the messages of srun -> what to do."""
 
 
 class SrunTransport:
-    """Reaches the nodes of the allocation that it runs in; all that are alike by one `srun`.
+    """Reaches the nodes of the allocation that it runs in, with one `srun` for all that are alike.
 
-    A step's own variables do not reach the commands: they see the job as the batch script does,
-    so that nothing takes itself for a task of Slurm's.
+    Commands do not get the variables of their step. They see the job as the batch script does, so
+    no program mistakes itself for a task of Slurm's.
     """
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
         self._nodes = {node.node_rank: node for node in reach.nodes}
-        self._switchboard = Switchboard(reach.lost_after_s)
-        self._errands = Errands()
+        self._poller = Poller(reach.lost_after_s)
+        self._calls = Calls()
 
     def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
         for log in logs.values():
             log.parent.mkdir(parents=True, exist_ok=True)
         by_node = {self._nodes[each.node_rank]: each for each in commands}
-        kept: list[Kept] = []
+        processes: list[RemoteProcess] = []
         for step in steps(by_node, os.environ):
-            kept += self._start_step(step, by_node, logs)
+            processes += self._start_step(step, by_node, logs)
         deadline = time.monotonic() + START_WITHIN_S
-        failed: dict[str, PreflightError] = {}
-        for each in kept:
+        failed: dict[str, PreflightError] = {}  # by message: Slurm refuses a step for all its nodes
+        for each in processes:
+            log = logs[each.node.node_rank]
             try:
                 each.wait_for_start(max(0.0, deadline - time.monotonic()))
             except TimeoutError:
-                error = late(each.node, logs[each.node.node_rank], START_WITHIN_S)
+                error = late(each.node, log, START_WITHIN_S)
                 failed[error.message] = error
-            except Refusal as refusal:
-                error = self._refused(each, refusal, logs[each.node.node_rank])
-                failed[error.message] = error  # what Slurm refuses, it refuses for all nodes
+            except StartError as why:
+                error = self._refused(each, why, log)
+                failed[error.message] = error
         if failed:
-            end_all(kept)
+            end_all(processes)
             raise all_of(list(failed.values()))
-        return {each.node.node_rank: each for each in kept}
+        return {each.node.node_rank: each for each in processes}
 
     def ask(
         self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
     ) -> dict[int, Answer]:
         asked = {self._nodes[node_rank]: request for node_rank, request in requests.items()}
-        common = question(source, timeout_s, env=job_variables(os.environ), without=OF_A_STEP)
+        env = job_variables(os.environ)
+        settings = question_settings(source, timeout_s, env=env, without=_STEP_PREFIXES)
         together = steps(asked, os.environ)
-        answers = self._ask_all(together, common, asked)
-        # A node that is down keeps Slurm from starting a step on the others as well.
+        answers = self._ask_all(together, settings, asked)
+        # A node that is down keeps Slurm from starting the step on the other nodes as well.
         alone = [
             replace(step, nodes=(node,))
             for step in together
             for node in step.nodes
             if len(step.nodes) > 1 and answers[node.node_rank].hint
         ]
-        return answers | self._ask_all(alone, common, asked)
+        return answers | self._ask_all(alone, settings, asked)
+
+    def close(self) -> None:
+        self._poller.close()
+        self._calls.close()
 
     def _ask_all(
         self,
         asking: Sequence[Step],
-        common: Mapping[str, Any],
+        settings: Mapping[str, Any],
         requests: Mapping[Node, Mapping[str, Any]],
     ) -> dict[int, Answer]:
-        with ThreadPoolExecutor(_MOST_STEPS_AT_ONCE) as pool:
-            found = list(pool.map(lambda step: self._ask_step(step, common, requests), asking))
-        return {answer.node_rank: answer for answers in found for answer in answers}
+        with ThreadPoolExecutor(_MOST_STEPS_TOGETHER) as pool:
+            of_steps = list(pool.map(lambda step: self._ask_step(step, settings, requests), asking))
+        return {answer.node_rank: answer for answers in of_steps for answer in answers}
 
     def _ask_step(
-        self, step: Step, common: Mapping[str, Any], requests: Mapping[Node, Mapping[str, Any]]
+        self, step: Step, settings: Mapping[str, Any], requests: Mapping[Node, Mapping[str, Any]]
     ) -> list[Answer]:
         jobs = {node.name: {"request": requests[node]} for node in step.nodes}
-        timeout_s = common["timeout_s"]
+        timeout_s = settings["timeout_s"]
         began = time.monotonic()
-        errand = self._errands.run(
-            step.argv(keeper_words(self._reach.python)),
-            first_words("", common, jobs),
+        call = self._calls.run(
+            step.argv(agent_argv(self._reach.python)),
+            agent_input("", settings, jobs),
             timeout_s=timeout_s + _STEP_WITHIN_S,
             env=srun_variables(os.environ),
         )
         seconds = time.monotonic() - began
-        messages = last_messages(errand.output)
-        late = errand.code is None
-        failure = silent(timeout_s) if late else explain(self._reach.python, errand.words)
+        messages = last_messages(call.output)
+        late = call.code is None
+        explanation = silent(timeout_s) if late else explain(self._reach.python, call.stderr)
         return [
             read_answer(node.node_rank, messages[node.name], timeout_s=timeout_s, seconds=seconds)
             if node.name in messages
-            else Answer(node_rank=node.node_rank, problem=failure.problem, hint=failure.hint)
+            else Answer(
+                node_rank=node.node_rank, problem=explanation.problem, hint=explanation.hint
+            )
             for node in step.nodes
         ]
 
-    def close(self) -> None:
-        self._switchboard.close()
-        self._errands.close()
-
     def _start_step(
         self, step: Step, commands: Mapping[Node, Command], logs: Mapping[int, Path]
-    ) -> list[Kept]:
-        common = common_job(without=OF_A_STEP, lost_after_s=self._reach.lost_after_s)
+    ) -> list[RemoteProcess]:
+        settings = command_settings(without=_STEP_PREFIXES, lost_after_s=self._reach.lost_after_s)
         env = job_variables(os.environ)
         jobs = {
             node.name: command_job(commands[node], logs[node.node_rank], env) for node in step.nodes
         }
-        link = Link(
-            step.argv(keeper_words(self._reach.python)),
-            first_words("", common, jobs),
+        channel = Channel(
+            step.argv(agent_argv(self._reach.python)),
+            agent_input("", settings, jobs),
             srun_variables(os.environ),
         )
-        kept = [Kept(node, commands[node], link) for node in step.nodes]
-        self._switchboard.add(link, kept)
-        return kept
+        processes = [RemoteProcess(node, commands[node], channel) for node in step.nodes]
+        self._poller.add(channel, processes)
+        return processes
 
-    def _refused(self, kept: Kept, refusal: Refusal, log: Path) -> PreflightError:
-        if refusal.kind != "connection":
-            return refused(kept, refusal, log)
-        failure = explain(self._reach.python, kept.link.words())
-        return PreflightError(f"srun: {failure.problem}", hint=failure.hint)
-
-
-# Which steps it takes to reach nodes of a Slurm job, and the command line of each.
-OF_A_STEP = ("SLURM_", "PMI")
-"""What a step sets begins with these. Commands get the job's own variables instead."""
-
-_STEP_ONLY = (
-    "SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_GTIDS", "SLURM_TASK_PID",
-    "SLURM_SRUN_", "SLURM_LAUNCH_", "SLURM_CPU_BIND", "SLURM_DISTRIBUTION", "SLURM_UMASK",
-)  # fmt: skip
-"""Among ours they are there when the launcher itself was started by srun or by a batch script."""
-_FOR_SRUN = ("SLURM_CONF", "SLURM_CLUSTER", "SLURM_WORKING_CLUSTER", "SLURM_JWT", "SLURM_HET_SIZE")
-_FOR_SRUN_PREFIX = "SLURM_JOB"
-_GPUS_OF_THE_JOB = ("SLURM_GPUS", "SLURM_JOB_GPUS")
-_WITHIN_S = 30.0
+    def _refused(self, process: RemoteProcess, error: StartError, log: Path) -> PreflightError:
+        if error.kind != "connection":
+            return refused(process, error, log)
+        explanation = explain(self._reach.python, process.channel.stderr())
+        return PreflightError(f"srun: {explanation.problem}", hint=explanation.hint)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Nodes that one srun can reach: Slurm takes one number of GPUs, and one part of the job."""
+    """Nodes that one srun can reach: Slurm takes one number of GPUs and one part of the job."""
 
     nodes: tuple[Node, ...]
     gpus: int = 0
     """Per node; 0 leaves it to Slurm."""
     het_group: str = ""
 
-    def argv(self, words: Sequence[str]) -> tuple[str, ...]:
-        """Return what runs `words` once on each node."""
+    def argv(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """Return the command that runs `argv` once on each node."""
         count = len(self.nodes)
         return (
             "srun",
@@ -192,21 +217,21 @@ class Step:
             *((f"--het-group={self.het_group}",) if self.het_group else ()),
             *self._gpu_options(),
             "--job-name=launcher",
-            "--overlap",  # the job is ours, and mpirun starts steps of its own
-            "--export=ALL",  # whatever sbatch --export= said
+            "--overlap",  # the whole job is ours, and mpirun starts steps of its own
+            "--export=ALL",  # whatever `sbatch --export` was
             "--chdir=/",
             "--cpu-bind=none",
             "--mpi=none",
-            # One task more or less is for the supervisor to judge.
+            # The supervisor decides what the end of one task means.
             "--kill-on-bad-exit=0",
             "--no-kill",
             "--wait=0",
-            *words,
+            *argv,
         )
 
     def _gpu_options(self) -> tuple[str, ...]:
-        # Left to itself, a step of a job that asked for a total or for GPUs per task gets one GPU
-        # on all nodes but one. For a single node only the total works, however the job asked.
+        # By default, a step of a job that requested a total, or GPUs per task, gets one GPU on all
+        # nodes but one. For a single node only the total works, whatever the job requested.
         if not self.gpus:
             return ()
         name = "gpus" if len(self.nodes) == 1 else "gpus-per-node"
@@ -217,23 +242,23 @@ def steps(nodes: Iterable[Node], environ: Mapping[str, str]) -> list[Step]:
     """Return the fewest steps that reach all `nodes`.
 
     Raises:
-        PreflightError: we are not in a job of Slurm's, or its commands are not here.
+        PreflightError: we are not in a Slurm job, or this machine has no srun.
     """
     if shutil.which("srun") is None:
         raise PreflightError(
-            "there is no `srun` on this machine",
-            hint="load Slurm's commands, or use cluster=hostfile",
+            "this machine has no `srun`",
+            hint="put Slurm's commands on PATH, or use cluster=hostfile",
         )
     if not environ.get("SLURM_JOB_ID"):
         raise PreflightError(
-            "this is not inside an allocation of Slurm: SLURM_JOB_ID is not set",
+            "this is not inside a Slurm allocation: SLURM_JOB_ID is not set",
             hint="call the launcher in a batch script, or inside `salloc -N2`",
         )
-    tells_gpus = any(name.startswith(_GPUS_OF_THE_JOB) for name in environ)
+    job_has_gpus = any(name.startswith(_GPUS_OF_THE_JOB) for name in environ)
     groups = _het_groups(environ)
     alike: dict[tuple[int, str], list[Node]] = {}
     for node in nodes:
-        gpus = len(node.gpus) if tells_gpus else 0
+        gpus = len(node.gpus) if job_has_gpus else 0
         alike.setdefault((gpus, groups.get(node.name, "")), []).append(node)
     return [
         Step(nodes=tuple(members), gpus=gpus, het_group=group)
@@ -242,7 +267,7 @@ def steps(nodes: Iterable[Node], environ: Mapping[str, str]) -> list[Step]:
 
 
 def _het_groups(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the part that each node of a heterogeneous job belongs to."""
+    """Return node name -> its part of a heterogeneous job."""
     groups = {}
     for number in range(int(environ.get("SLURM_HET_SIZE") or 0)):
         listed = subprocess.run(
@@ -250,7 +275,7 @@ def _het_groups(environ: Mapping[str, str]) -> dict[str, str]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_WITHIN_S,
+            timeout=_SCONTROL_WITHIN_S,
             check=True,
         )
         groups.update(dict.fromkeys(listed.stdout.split(), str(number)))
@@ -258,7 +283,7 @@ def _het_groups(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def job_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what the job, rather than a step of it, has told this process."""
+    """Return the variables of the job, without those of a step."""
     return {
         name: value
         for name, value in environ.items()
@@ -269,49 +294,32 @@ def job_variables(environ: Mapping[str, str]) -> dict[str, str]:
 def srun_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of srun itself.
 
-    What the job was asked for, srun would take for wishes about our step: tasks per node, cores
-    and GPUs per task, exclusive use.
+    It would apply what the job requested to our step: tasks per node, cores and GPUs per task,
+    exclusive use.
     """
     return {
         name: value
         for name, value in environ.items()
-        if not name.startswith(("SLURM_", "SRUN_"))
-        or name.startswith((*_FOR_SRUN, _FOR_SRUN_PREFIX))
+        if not name.startswith(("SLURM_", "SRUN_")) or name.startswith(_FOR_SRUN)
     }
 
 
-# What srun says when it fails, and what a person can do about it.
-_COMPLAINT = re.compile(r"^(?:srun|slurmstepd)[^:]*: (?:error: |fatal: )+(.*)$", re.MULTILINE)
-_LEAVES_NOTHING_TO_ASK = "execve()"
-_WHO_IS_DOWN = "`sinfo -N -l` shows which node is down"
-_HINTS = (
-    ("nvalid job id", "the allocation has ended: `squeue --me`"),
-    ("already completing", "the allocation is about to end"),
-    ("GRES", "ask for the same number of GPUs on each node: sbatch --gpus-per-node=8"),
-    ("gres", "ask for the same number of GPUs on each node: sbatch --gpus-per-node=8"),
-    ("Node failure", _WHO_IS_DOWN),
-    ("not available", _WHO_IS_DOWN),
-    ("Communication connection failure", _WHO_IS_DOWN),
-    ("overlap", "Slurm 20.11 or newer is needed"),
-)
-
-
-def explain(python: str, words: str) -> Failure:
-    """Read what srun wrote when a keeper did not answer."""
-    complaints = _COMPLAINT.findall(words)
-    problem = complaints[0] if complaints else last_words(words) or "the step ended at once"
-    if _LEAVES_NOTHING_TO_ASK in words:
-        return Failure(
+def explain(python: str, stderr: str) -> Explanation:
+    """Explain what srun wrote when a node agent did not answer."""
+    if _CANNOT_EXECUTE in stderr:
+        return Explanation(
             problem=f"it has no `{python}`",
             hint=f"install the same environment on all nodes, at the same path, or {OTHER_PYTHON}",
         )
-    if TOO_OLD in words:
-        told = next(line for line in words.splitlines() if TOO_OLD in line)
-        return Failure(problem=told, hint=OTHER_PYTHON)
-    hints = (hint for needle, hint in _HINTS if needle in words)
-    return Failure(problem=problem, hint=next(hints, "try it by hand: srun --overlap hostname"))
+    if TOO_OLD in stderr:
+        line = next(line for line in stderr.splitlines() if TOO_OLD in line)
+        return Explanation(problem=line, hint=OTHER_PYTHON)
+    errors = _ERROR_LINE.findall(stderr)
+    problem = errors[0] if errors else last_line(stderr) or "the step ended without a message"
+    hints = (hint for words, hint in _HINTS if words in stderr)
+    return Explanation(problem=problem, hint=next(hints, "try it by hand: srun --overlap hostname"))
 
 
-def silent(timeout_s: float) -> Failure:
-    """Nobody said anything, neither a keeper nor srun."""
-    return Failure(problem=f"no answer within {timeout_s:g} s", hint=_WHO_IS_DOWN)
+def silent(timeout_s: float) -> Explanation:
+    """Explain that neither a node agent nor srun reported anything."""
+    return Explanation(problem=f"no answer within {timeout_s:g} s", hint=_SHOW_NODES)

@@ -1,4 +1,4 @@
-"""How to get to a node: the ssh command line, one connection per node, or no ssh at all."""
+"""How to reach a node: the ssh command line, one connection per node, or no ssh at all."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["Routes"]
 _CONNECT_WITHIN_S = 10
 _MISSES = 3
 _PERSIST_S = 60
-"""How long an idle connection outlives us, should we be killed before `close`."""
+"""How long an idle connection outlives this process if it is killed before `close`."""
 _LONGEST_FOLDER = 60
-"""A socket's path takes 104 bytes, and ssh adds 17 of its own while it connects."""
+"""The path of a socket may have 104 bytes, and ssh adds 17 while it connects."""
 _END_WITHIN_S = 5.0
 _SSH_PORT = "22"
 
 
 class Routes:
-    """Command lines to nodes; all that go to one node share one connection."""
+    """Command lines to nodes; all to one node share one connection."""
 
     def __init__(self, lost_after_s: float) -> None:
         self._alive_s = max(1, int(lost_after_s / _MISSES))
@@ -43,18 +43,18 @@ class Routes:
         self._routes: dict[Node, tuple[str, ...]] = {}
         self._sockets: dict[Path, Node] = {}
 
-    def argv(self, node: Node, words: Sequence[str]) -> tuple[str, ...]:
-        """Return what runs `words` on `node`; over ssh they are quoted here, and only here.
+    def argv(self, node: Node, argv: Sequence[str]) -> tuple[str, ...]:
+        """Return what runs `argv` on `node`; only here is a command quoted for ssh.
 
         Raises:
-            PreflightError: there is no ssh on this machine, or `close` was called.
+            PreflightError: this machine has no ssh, or `close` was called.
         """
         if self._closed:
             raise PreflightError("the connections were closed", hint="")
         route = self._routes.get(node)
         if route is None:
             route = self._routes[node] = self._find(node)
-        return (*route, f"exec {shlex.join(words)}") if route else tuple(words)
+        return (*route, f"exec {shlex.join(argv)}") if route else tuple(argv)
 
     def close(self) -> None:
         """End the connections."""
@@ -80,13 +80,13 @@ class Routes:
             "ConnectTimeout": str(_CONNECT_WITHIN_S),
             "ServerAliveInterval": str(self._alive_s),
             "ServerAliveCountMax": str(_MISSES),
-            # What the configuration asks of a person's own session makes ours fail or fall silent.
+            # Settings that suit a person's own session would make ours fail or hang.
             "ClearAllForwardings": "yes",
             "RemoteCommand": "none",
             "LogLevel": "INFO",
         }
         if settings.get("controlpath", "none") == "none":
-            # Else the user shares connections already, perhaps since a login takes a second factor.
+            # Otherwise the user shares connections already, perhaps because of a second factor.
             options |= {
                 "ControlMaster": "auto",
                 "ControlPath": str(self._socket(node)),
@@ -115,7 +115,7 @@ def _port(node: Node) -> tuple[str, ...]:
 
 
 def _settings(node: Node) -> dict[str, str]:
-    """Return what ssh makes of the destination and the user's configuration."""
+    """Return the settings of ssh for this destination, with the user's configuration."""
     try:
         done = subprocess.run(
             ("ssh", "-G", *_port(node), "--", node.ssh),
@@ -126,7 +126,7 @@ def _settings(node: Node) -> dict[str, str]:
         )
     except FileNotFoundError:
         raise PreflightError(
-            "there is no `ssh` on this machine",
+            "this machine has no `ssh`",
             hint="install it (Debian: apt install openssh-client), or use cluster=local",
         ) from None
     lines = (line.partition(" ") for line in done.stdout.splitlines())
@@ -134,7 +134,7 @@ def _settings(node: Node) -> dict[str, str]:
 
 
 def _is_here(settings: Mapping[str, str]) -> bool:
-    """Tell whether a login would lead to where we are, as who we are."""
+    """Return whether a login would lead to this machine, as this user."""
     if settings.get("port") != _SSH_PORT or settings.get("user") != _own_name():
         return False
     if {"proxyjump", "proxycommand"} & {n for n, v in settings.items() if v != "none"}:
@@ -146,7 +146,7 @@ def _is_here(settings: Mapping[str, str]) -> bool:
 
 
 def _own_name() -> str | None:
-    """Return who we are to ssh, which does not look at `USER` either."""
+    """Return our user name as ssh finds it: it does not read `USER` either."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

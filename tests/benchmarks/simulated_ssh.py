@@ -2,7 +2,7 @@
 
 The client is a real process per connection (perl, no modules; about 5 MB and 2 ms). It computes for
 as long as a real client does at a login, then carries bytes to and fro. The far side, an asyncio
-loop, knows what a keeper says, and says it after the delays of a network.
+loop, sends what a node agent sends, after the delays of a network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROUND_TRIPS_OF_LOGIN = 5
 """TCP, the two versions, the exchange of keys, the user's key, the session."""
 ROUND_TRIPS_OF_SESSION = 1
 """Over a connection that is there already."""
-KEEPER_STARTS_IN_S = 0.05
+AGENT_STARTS_IN_S = 0.05
 _BACKLOG = 4096
 _TICK_S = 1e-5
 """Tells apart what happens in order at one time."""
@@ -93,7 +93,7 @@ class FarSide:
 
 
 class _Session(asyncio.Protocol):
-    """One client: its login, its keeper, and what that keeper keeps."""
+    """One client: its login, its node agent, and the command of that agent."""
 
     def __init__(self, far: FarSide) -> None:
         self._far = far
@@ -145,11 +145,11 @@ class _Session(asyncio.Protocol):
             return False
         self._log_in(master)
         program = re.search(r"buffer\.read\((\d+)\)", argv[-1])
-        if program is None:  # no keeper: a command that has nothing to say, and is over at once
+        if program is None:  # not a node agent: a command that prints nothing and ends immediately
             self._after(self._far.latency_s, self._transport.close)
             return False
         self._program = int(program[1])
-        self._open_at += KEEPER_STARTS_IN_S
+        self._open_at += AGENT_STARTS_IN_S
         self._take = self._take_request
         return True
 
@@ -171,10 +171,10 @@ class _Session(asyncio.Protocol):
         request = json.loads(self._line() or b"")
         self._name = request["name"]
         self._take = self._take_message
-        self._tell(here=1)
+        self._tell(ready=1)
         if "source" in request["common"]:
-            said = json.dumps(request["jobs"][self._name]["request"])
-            self._tell(said=said, complained="", code=0)
+            answer = json.dumps(request["jobs"][self._name]["request"])
+            self._tell(stdout=answer, stderr="", code=0)
             self._after(self._far.latency_s, self._transport.close)
         else:
             self._tell(started=1)
@@ -189,7 +189,7 @@ class _Session(asyncio.Protocol):
 
     def _obey(self, message: Mapping[str, Any]) -> None:
         if "ping" in message:
-            self._tell(beat=True)
+            self._tell(heartbeat=True)
         if "signal" in message or "kill" in message:
             self._tell(exit=0)
             self._tell(left=[])

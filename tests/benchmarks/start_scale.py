@@ -4,14 +4,15 @@
 
 The far side is SIMULATED (see simulated_ssh.py): a login takes 5 round trips and, on this machine,
 60 ms of a core, as OpenSSH 9.2 does with its usual exchange of keys; a further session over it
-1 round trip; a keeper's start 50 ms. Nothing is computed over there. Real are the transport,
-`ssh -G`, a process per client, its pipes, and every byte that passes.
+1 round trip; the start of a node agent 50 ms. The far side computes nothing. Real are the
+transport, `ssh -G`, a process per client, its pipes, and every byte that passes.
 
 Each size runs in a process of its own: `ask` logs in and puts a question to all nodes, `again` one
 more over the connections that are there then. As in a run, the start has a transport of its own and
-logs in anew: `start` ends when all keepers have said that their commands run, `end` lasts from
-SIGTERM until all have ended, `close` ends the connections, `idle` is the CPU that holding all nodes
-takes. Beside it the peers, which only start: the shell's `for` loop, and 32 at once, as pdsh does.
+logs in anew: `start` ends when all node agents have reported that their commands run, `end` lasts
+from SIGTERM until all have ended, `close` ends the connections, `idle` is the CPU that holding all
+nodes takes. Beside it the peers, which only start: the shell's `for` loop, and 32 together, as pdsh
+does.
 """
 
 from __future__ import annotations

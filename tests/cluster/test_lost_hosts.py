@@ -80,7 +80,7 @@ def test_too_few_hosts_are_the_end_with_their_names(run: Training) -> None:
     _, why = run.types("head", "why", run.run_id)
     assert "node 2 (host3) was lost" in why
     assert "cluster.min_nodes=3" in why
-    assert "host3" in why.partition("IT CANNOT GO ON")[2]
+    assert "host3" in why.partition("NOT RESTARTED")[2]
     run.wait_until_gone()
 
 
@@ -91,7 +91,7 @@ def test_a_run_whose_head_is_lost_is_resumed_from_another_host(run: Training) ->
     supervisor.wait(WITHIN_S)
     code, said = run.types("host2", "resume", run.run_id)
     assert code == 3, said
-    assert "if host1 is down, repeat this in" in said
+    assert "if host1 is down, repeat the command in" in said
 
     def resumed() -> int:
         while True:

@@ -181,7 +181,7 @@ def test_a_preempted_run_is_saved_and_goes_on_in_the_same_job(person: SlurmUser)
 def test_a_run_goes_on_when_its_time_is_over(person: SlurmUser) -> None:
     job = person.submit("t", "cluster.slurm.time=1", steps="100000,0.2,100000")
     person.until_training("t", attempt=2)
-    assert "SIGUSR1: the time is nearly over" in person.log("t")
+    assert "SIGUSR1: the time limit is near" in person.log("t")
     assert person.starts("t")[1].resumes_step
     person.hurry("t")
     person.launch("stop", "t")
@@ -198,7 +198,7 @@ def test_a_signal_to_every_process_of_the_step_saves_as_well(person: SlurmUser) 
     person.until_training("s", attempt=2)
     told = events.history(person.layout("s"))
     ended = next(each for each in told if isinstance(each, events.AttemptEnded))
-    assert ended.cause == "saved and left"
+    assert ended.cause == "checkpoint saved"
     assert not any(isinstance(each, events.RankFailed) for each in told)
     assert person.starts("s")[1].resumes_step
     person.hurry("s")
@@ -323,7 +323,7 @@ def test_an_incarnation_that_was_cut_off_publishes_nothing_and_ends_itself(
         for each in told
     )
     assert not any(isinstance(each, events.RunEnded) for each in told)
-    assert "run `cut` was taken over: somebody else started attempt 2" in person.log("cut")
+    assert "run `cut` was taken over: another supervisor started attempt 2" in person.log("cut")
     second = person.starts("cut")[1]
     for commit in list_commits(person.layout("cut").checkpoints):
         counts = commit.generation == 2 or commit.step <= (second.resumes_step or 0)

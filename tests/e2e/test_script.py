@@ -130,9 +130,9 @@ def test_the_same_command_again_leaves_a_finished_run_as_it_is(person: Any) -> N
     before = person.result("once")
     again = person.types(*command)
     assert again.returncode == 0
-    assert "done already" in again.stdout
+    assert "already done" in again.stdout
     assert person.result("once") == before
-    assert person.types("resume", "once").stdout.count("done already") == 1
+    assert person.types("resume", "once").stdout.count("already done") == 1
     assert person.types(*command, "resume=never").returncode == 0
     assert person.result("once")["attempts"] == 2
 
@@ -145,7 +145,7 @@ def test_a_finished_run_goes_on_when_it_is_made_longer(person: Any) -> None:
     assert again.returncode == 0, again.stdout + again.stderr
     assert "train.epochs from 1 to 3" in again.stdout
     assert person.result("once")["attempts"] == 2
-    assert "done already" in person.types("resume", "once").stdout
+    assert "already done" in person.types("resume", "once").stdout
     shorter = person.types(*command, "train.epochs=1")
     assert shorter.returncode == 2
     assert "train.epochs: 3 then, 1 now" in shorter.stderr

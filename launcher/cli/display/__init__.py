@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: live on a terminal, rarely repeated lines elsewhere."""
+"""What the user sees of a run: drawn live on a terminal, printed as lines elsewhere."""
 
 from launcher.cli.display.run import RunDisplay
 from launcher.cli.display.surface import Surface, open_surface

@@ -1,4 +1,4 @@
-"""Plain lines for files, pipes and batch systems: a line of progress every few seconds."""
+"""Plain lines for files, pipes and batch systems."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from launcher.runs import RunStatus
 
 
 class LineSurface:
-    """Prints; repeats itself at most every `every_s`, and never without something new."""
+    """Prints lines; progress at most every `every_s`, and only if it changed."""
 
     def __init__(
         self,

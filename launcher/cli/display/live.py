@@ -1,4 +1,4 @@
-"""A terminal: bars while staging, a table while training, lines above."""
+"""A terminal: bars while staging, a table while training, and lines above."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _PARTS = {"step": "bold", "left": "", "rate": "cyan", "saved": "green"}
 """Parts of the progress below the table, and their styles; the table shows the loss."""
 _STATES = {"failed": "bold red", "done": "green", "saved": "green", "waiting": "dim"}
 _MAX_NODES = 16
-"""More rows than that would push the lines above off the screen."""
+"""More rows would leave no room for the lines above."""
 
 
 class LiveSurface:
-    """Draws with rich, at most a few times a second, in its own thread."""
+    """Draws with rich, in a thread, a few times a second."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
         self._live: Live | None = None
 
     def say(self, text: str, style: str = "") -> None:
-        # Text, not markup: what programs print may contain brackets.
+        # Text, not markup: the output of programs may contain brackets.
         self._console.print(Text(text, style=_STYLES.get(style, "")), soft_wrap=True)
 
     def staging(self, items: Sequence[StagingProgress]) -> None:
@@ -45,12 +45,12 @@ class LiveSurface:
             self._live.stop()
             self._live = None
 
-    def _draw(self, what: RenderableType) -> None:
+    def _draw(self, content: RenderableType) -> None:
         if self._live is None:
-            self._live = Live(what, console=self._console, refresh_per_second=4, transient=True)
+            self._live = Live(content, console=self._console, refresh_per_second=4, transient=True)
             self._live.start(refresh=True)
         else:
-            self._live.update(what)
+            self._live.update(content)
 
 
 def _bars(items: list[StagingProgress], width: int) -> RenderableType:

@@ -1,4 +1,4 @@
-"""Listens to staging and to the supervisor, and tells a surface what to show."""
+"""Receives what staging and the supervisor report, and passes it to a surface."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RunDisplay:
         self._unchecked = False
 
     def planned(self, plan: Plan) -> None:
-        """Show in a few lines what is about to happen."""
+        """Show the plan in a few lines."""
         for name, text in _summary(plan):
             self._surface.say(f"{name:<12}{text}")
         for note in plan.notes:
@@ -75,12 +75,12 @@ class RunDisplay:
         self._checked()
         drawn = self._items.pop(item.name, None)
         amount = f"{units.size(item.size_bytes)} in {units.count(item.files, 'file')}"
-        # What is built here transfers nothing, but counts.
+        # A build program transfers nothing, but reports progress.
         if item.transferred_bytes or (drawn is not None and drawn.done):
             took = units.duration(item.seconds)
             self._surface.say(f"{'staged':<12}{item.name}: {amount}, {took}")
         else:
-            self._surface.say(f"{'staged':<12}{item.name}: {amount}, there already", "dim")
+            self._surface.say(f"{'staged':<12}{item.name}: {amount}, already staged", "dim")
         if self._items:
             self._draw_items()
         else:
@@ -106,16 +106,17 @@ class RunDisplay:
     def event(self, event: Event) -> None:
         if self._plan is not None:
             self._history[self._plan.attempt].append(event)
-        told = _tell(event)
-        if told is not None:
-            text, style = told
-            self._surface.say(text, style)
+        show = _SHOWN.get(type(event))
+        shown = show(event) if show else None
+        if shown is not None:
+            name, text, style = shown
+            self._surface.say(f"{name:<12}{text}", style)
 
     def close(self) -> None:
         self._surface.close()
 
     def _checked(self) -> None:
-        """The first sign of life after the plan means that every check passed."""
+        """Report that all checks passed: nothing is staged or started before."""
         if self._unchecked:
             self._unchecked = False
             self._surface.say(f"{'checks':<12}all passed")
@@ -156,69 +157,63 @@ def _source(item: StageItem) -> str:
     return redact(item.uri)
 
 
-_Told = tuple[str, str] | None
-"""Text and style; None for what the table shows anyway."""
+_Shown = tuple[str, str, str] | None
+"""Name, text and style; None for what the table of nodes shows anyway."""
 
 
-def _tell(event: Event) -> _Told:
-    """What a person wants to read of an event."""
-    for kind, tell in _TELLERS.items():
-        if isinstance(event, kind):
-            return tell(event)
-    return None
-
-
-def _started(event: events.AttemptStarted) -> _Told:
+def _started(event: events.AttemptStarted) -> _Shown:
     if event.resumes_step is None:
         return None
-    return f"{'resume':<12}attempt {event.attempt} goes on from step {event.resumes_step}", "good"
+    return "resume", f"attempt {event.attempt} continues from step {event.resumes_step}", "good"
 
 
-def _committed(event: events.Committed) -> _Told:
-    return f"{'saved':<12}checkpoint of step {event.step}", "dim"
+def _committed(event: events.Committed) -> _Shown:
+    return "saved", f"checkpoint of step {event.step}", "dim"
 
 
-def _failed(event: events.RankFailed) -> _Told:
-    return f"{'failed':<12}rank {event.rank} on {event.node}: {event.what}", "bad"
+def _failed(event: events.RankFailed) -> _Shown:
+    return "failed", f"rank {event.rank} on {event.node}: {event.what}", "bad"
 
 
-def _lost(event: events.NodeLost) -> _Told:
-    return f"{'lost':<12}node {event.node}: {event.why}", "bad"
+def _lost(event: events.NodeLost) -> _Shown:
+    return "lost", f"node {event.node}: {event.why}", "bad"
 
 
-def _changed(event: events.NodesChanged) -> _Told:
-    return f"{'nodes':<12}{event.sentence}", "note"
+def _changed(event: events.NodesChanged) -> _Shown:
+    return "nodes", event.sentence, "note"
 
 
-def _start_failed(event: events.StartFailed) -> _Told:
-    return f"{'failed':<12}{event.why.splitlines()[0]}", "bad"
+def _start_failed(event: events.StartFailed) -> _Shown:
+    return "failed", event.why.splitlines()[0], "bad"
 
 
-def _run_ended(event: events.RunEnded) -> _Told:
-    return (f"{'give up':<12}{event.why}", "bad") if event.why else None
+def _run_ended(event: events.RunEnded) -> _Shown:
+    return ("no restart", event.why, "bad") if event.why else None
 
 
-def _hangs(event: events.HangSuspected) -> _Told:
-    silent = f"did nothing for {units.duration(event.silent_s)} in {event.phase}"
-    return f"{'hang?':<12}rank {event.rank} on {event.node} {silent}", "note"
+def _hangs(event: events.HangSuspected) -> _Shown:
+    silent = units.duration(event.silent_s)
+    text = f"rank {event.rank} on {event.node}: no progress for {silent} in phase {event.phase}"
+    return "hang?", text, "note"
 
 
-def _stopping(event: events.StopRequested) -> _Told:
-    # With a rank gone the others can rarely save: nobody should be told that they do.
-    doing = "the others leave" if event.by == "the supervisor" else "saving and leaving"
-    text = f"{event.reason}: {doing}, {units.duration(event.grace_s)} at most"
-    return f"{'stopping':<12}{text}; Ctrl-C stops it at once", "note"
+def _stopping(event: events.StopRequested) -> _Shown:
+    # After a rank has failed the others can rarely save.
+    saves = event.by != "the supervisor"
+    doing = "saving a checkpoint" if saves else "stopping the other ranks"
+    limit = units.duration(event.grace_s)
+    return "stopping", f"{event.reason}: {doing}, at most {limit}; Ctrl-C kills them now", "note"
 
 
-def _killed(event: events.Killed) -> _Told:
-    return f"{'killed':<12}what was left: {event.reason}", "bad"
+def _killed(event: events.Killed) -> _Shown:
+    return "killed", f"the remaining processes: {event.reason}", "bad"
 
 
-def _ended(event: events.AttemptEnded) -> _Told:
-    return (f"{'restart':<12}{event.why}", "note") if event.restarting else None
+def _ended(event: events.AttemptEnded) -> _Shown:
+    return ("restart", event.why, "note") if event.restarting else None
 
 
-_TELLERS: Mapping[type[Event], Callable[[Any], _Told]] = MappingProxyType(
+_SHOWN: Mapping[type[Event], Callable[[Any], _Shown]] = MappingProxyType(
     {
         events.AttemptStarted: _started,
         events.Committed: _committed,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TextIO
 
 from launcher import units
 from launcher.runs import NodeStatus, RunState, RunStatus
@@ -10,6 +13,34 @@ from launcher.runs.records import PROGRAM
 from launcher.specs import RankState
 
 _OVER = (RunState.QUEUED, RunState.DONE, RunState.SAVED, RunState.STOPPED, RunState.FAILED)
+
+
+@dataclass
+class Ticker:
+    """Shows a text that changes: a block on a terminal, lines elsewhere."""
+
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    _on_screen: int = 0
+    _last: str = ""
+
+    def show(self, *, block: str, line: str) -> None:
+        """Show `block` on a terminal, elsewhere `line` if it is new."""
+        if self.out.isatty():
+            # Move to the start of the last block, and clear from there.
+            up = f"\033[{self._on_screen}F\033[J" if self._on_screen else ""
+            self._print(up + block)
+            self._on_screen = block.count("\n") + 1
+        elif line != self._last:
+            self._print(line)
+            self._last = line
+
+    def say(self, text: str) -> None:
+        """Show a line that stays; the next block is drawn below it."""
+        self._on_screen = 0
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        print(text, file=self.out, flush=True)
 
 
 def text(
@@ -36,12 +67,8 @@ def text(
         alive = "alive" if status.supervisor_alive else "gone"
         rows.append(("supervisor", f"{status.supervisor}, {alive}"))
     if status.result:
-        rows.append(
-            (
-                "result",
-                ", ".join(f"{key} {units.value(each)}" for key, each in status.result.items()),
-            )
-        )
+        values = (f"{key} {units.value(each)}" for key, each in status.result.items())
+        rows.append(("result", ", ".join(values)))
     if status.state is RunState.FAILED and status.attempt:
         rows.append(("why", f"root cause: `{why}`"))
     lines = [f"{name:<12}{value}" for name, value in rows]

@@ -1,49 +1,39 @@
-"""The verbs: each is a module with a `main`, imported when it is used."""
+"""The verbs. Each is a function with the name of the verb, in a module that is imported on use."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol, cast
 
 from launcher.cli.arguments import Invocation
+
+VerbFunction = Callable[[Invocation], int]
+"""Does its work and returns the exit code; raises LauncherError for what failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """What the help says about a verb, and where it is."""
+    """What the help says about a verb, and where its function is."""
 
     module: str
     summary: str
     usage: str
     examples: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
 
 
-class VerbModule(Protocol):
-    """A verb is one function, because it has no state between two commands."""
-
-    def main(self, invocation: Invocation) -> int:
-        """Do it and return the exit code.
-
-        Raises:
-            LauncherError: the person made a mistake, or what they asked for failed.
-        """
-        ...
-
-
-def _verb(name: str, summary: str, usage: str, *examples: str) -> Verb:
-    module = f"launcher.cli.verbs.{name}"
-    return Verb(module=module, summary=summary, usage=usage, examples=examples)
+def _verb(module: str, summary: str, usage: str, *examples: str) -> Verb:
+    return Verb(
+        module=f"launcher.cli.verbs.{module}", summary=summary, usage=usage, examples=examples
+    )
 
 
 VERBS: Mapping[str, Verb] = MappingProxyType(
     {
         "run": _verb(
             "run",
-            "plan, check, stage, train; goes on with a run that is there",
+            "plan, check, stage, train; resumes the run if it already exists",
             "[run] KEY=VALUE ...",
             "recipe=bert_finetune nodes=4",
             "recipe=script script=train.py 'args=[--epochs,3]' nodes=2",
@@ -51,54 +41,54 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             "cluster=slurm recipe=bert_finetune nodes=4 cluster.wait=true",
         ),
         "plan": _verb(
-            "plan",
-            "print everything that would be run, and stop",
+            "prepare",
+            "print every command and variable that would be used, and exit",
             "plan [--json] KEY=VALUE ...",
             "plan recipe=bert_finetune nodes=4",
             "plan recipe=bert_finetune nodes=4 --json | jq .commands[0].argv",
         ),
         "doctor": _verb(
             "doctor",
-            "find out what is wrong with the nodes, without training on them",
+            "find problems with the nodes, without training",
             "doctor [--json] KEY=VALUE ...",
             "doctor cluster=hostfile cluster.hostfile=hosts.txt",
             "doctor",
         ),
         "stage": _verb(
-            "stage",
-            "bring model and data in place, and stop",
+            "prepare",
+            "download or build the model and the data, and exit",
             "stage KEY=VALUE ...",
             "stage recipe=bert_finetune model=hf://google-bert/bert-base-uncased",
         ),
         "status": _verb(
-            "status",
-            "how a run stands, one line per node",
+            "runs",
+            "the state of a run, one line per node",
             "status [RUN] [--follow] [--json]",
             "status",
             "status my-run --follow",
         ),
         "logs": _verb(
-            "logs",
-            "what the ranks printed",
+            "runs",
+            "the output of the ranks",
             "logs [RUN] [--rank N] [--node N] [--tail N] [--follow]",
             "logs --rank 0 --follow",
             "logs my-run --node 1 --tail 50",
         ),
         "why": _verb(
-            "why",
-            "what broke first in a run, where, and what to do",
+            "runs",
+            "the root cause of a failure, where it happened, and what to do",
             "why [RUN]",
             "why my-run",
         ),
         "stop": _verb(
-            "stop",
-            "let a run save and leave, from anywhere",
+            "runs",
+            "stop a run gracefully, from any machine; saves a checkpoint",
             "stop [RUN]",
             "stop my-run",
         ),
         "resume": _verb(
-            "resume",
-            "go on with a run from its newest checkpoint",
+            "run",
+            "continue a run from its newest checkpoint",
             "resume [RUN] KEY=VALUE ...",
             "resume my-run",
             "resume my-run nodes=2",
@@ -113,9 +103,10 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         ),
     }
 )
-"""Name -> what it is; in the order of the help."""
+"""Name -> verb, in the order of the help."""
 
 
-def load(name: str) -> VerbModule:
-    """Import the module of a verb."""
-    return cast(VerbModule, importlib.import_module(VERBS[name].module))
+def load(name: str) -> VerbFunction:
+    """Import and return the function of a verb."""
+    function: VerbFunction = getattr(importlib.import_module(VERBS[name].module), name)
+    return function

@@ -9,14 +9,13 @@ from types import MappingProxyType
 
 from launcher import checkpoint, units
 from launcher.cli.arguments import Invocation
-from launcher.cli.commands import command_line
-from launcher.cli.folders import run_folder
+from launcher.cli.context import command_line, run_folder
 from launcher.errors import ConfigError, UnknownNameError
 from launcher.runs.records import read_object
 from launcher.specs import RunLayout
 
 
-def main(invocation: Invocation) -> int:
+def checkpoints(invocation: Invocation) -> int:
     """Run the command named by the first word, on the run named by the second."""
     what, *rest = invocation.words or ("ls",)
     if what not in _ACTIONS:
@@ -80,10 +79,7 @@ def _export(layout: RunLayout, invocation: Invocation) -> int:
     if not where:
         line = command_line(invocation)
         command = line.of_run(layout, "checkpoints", "export", options=["--to", "./model"])
-        raise ConfigError(
-            "`checkpoints export` needs a folder to write to",
-            hint=f"`{command}`",
-        )
+        raise ConfigError("`checkpoints export` needs a folder to write to", hint=f"`{command}`")
     destination = Path(where).expanduser().absolute()
     step = invocation.number("step")
     checkpoint.export(layout.checkpoints, step, destination, template=_staged_model(layout))

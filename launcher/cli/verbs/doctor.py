@@ -1,4 +1,4 @@
-"""`doctor`: find out what is wrong with the nodes, without training on them."""
+"""`doctor`: find problems with the nodes, without training."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 
 from launcher import config, launch, units
-from launcher.cli import commands, failure
+from launcher.cli import messages
 from launcher.cli.arguments import Invocation
-from launcher.cli.folders import config_dirs
+from launcher.cli.context import config_dirs, no_words
 from launcher.errors import PreflightError
 from launcher.nodes import Diagnosis, HealthRow, Mark
 from launcher.nodes.bandwidth import Connections
@@ -16,13 +16,13 @@ from launcher.nodes.bandwidth import Connections
 _STYLES = {Mark.GOOD: "", Mark.ODD: "yellow", Mark.BAD: "bold red"}
 
 
-def main(invocation: Invocation) -> int:
+def doctor(invocation: Invocation) -> int:
     """Print the findings. Return 0 if every node can be used, else 3."""
-    commands.no_words(invocation)
-    chosen = config.load(
+    no_words(invocation)
+    loaded = config.load(
         invocation.overrides, config_dirs=config_dirs(invocation), require_recipe=False
     )
-    found = launch.doctor(chosen, tell=failure.say)
+    found = launch.doctor(loaded, tell=messages.say)
     if invocation.has("json"):
         print(json.dumps(found.to_json(), indent=2))
     else:

@@ -1,87 +1,103 @@
-"""`run`: everything, from the configuration to the result."""
+"""`run` and `resume`: from the configuration to the result."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
-from launcher import config, failures, launch
-from launcher.cli import batch, commands, failure
+from launcher import checkpoint, config, failures, launch
+from launcher.cli import batch, messages
 from launcher.cli.arguments import Invocation
+from launcher.cli.context import command_line, config_dirs, no_words, repeat, run_folder
 from launcher.cli.display import RunDisplay, open_surface
 from launcher.cli.display.summary import summary
-from launcher.cli.folders import config_dirs
 from launcher.config import LaunchConfig
 from launcher.runs.command_line import CommandLine
 from launcher.specs import Plan, RunLayout
-from launcher.supervise import Outcome, OutcomeState
+from launcher.supervise import RunResult, Verdict
 
 
-def main(invocation: Invocation) -> int:
+def run(invocation: Invocation) -> int:
     """Run once, or with `-m` every combination."""
-    commands.no_words(invocation)
+    no_words(invocation)
     if invocation.has("multirun"):
         from launcher.cli import multirun
 
         return multirun.main(invocation)
-    line = commands.command_line(invocation)
-    return start(_load(invocation), line, repeat=commands.repeat(invocation))
-
-
-def _load(invocation: Invocation) -> LaunchConfig:
-    dirs = config_dirs(invocation)
-    saved = invocation.values("config")
+    dirs, saved = config_dirs(invocation), invocation.values("config")
     if saved:
-        return config.load_saved(Path(saved[-1]), invocation.overrides, config_dirs=dirs)
-    return config.load(invocation.overrides, config_dirs=dirs)
+        loaded = config.load_saved(Path(saved[-1]), invocation.overrides, config_dirs=dirs)
+    else:
+        loaded = config.load(invocation.overrides, config_dirs=dirs)
+    return start(loaded, command_line(invocation), again=repeat(invocation))
 
 
-def start(chosen: LaunchConfig, commands: CommandLine, *, repeat: str = "") -> int:
-    """Run what `chosen` says here, or hand it to the batch system; return the exit code.
+def resume(invocation: Invocation) -> int:
+    """Run with the saved configuration of a run, and the overrides on top of it."""
+    layout = run_folder(invocation)
+    loaded = config.load_saved(
+        layout.config,
+        [text for text in invocation.overrides if not text.startswith(("run_id=", "storage."))],
+        config_dirs=config_dirs(invocation),
+    )
+    root = str(layout.path.absolute().parent.parent)
+    loaded = dataclasses.replace(
+        loaded, run_id=layout.run_id, storage=dataclasses.replace(loaded.storage, root=root)
+    )
+    if not any(text.startswith("resume=") for text in invocation.overrides):
+        # Without any checkpoint it starts at step 0. With checkpoints it never does so silently.
+        commits = checkpoint.list_commits(layout.checkpoints)
+        loaded = dataclasses.replace(loaded, resume="required" if commits else "auto")
+    return start(loaded, command_line(invocation))
+
+
+def start(loaded: LaunchConfig, commands: CommandLine, *, again: str = "") -> int:
+    """Run here, or submit a batch job; return the exit code.
 
     Raises:
-        LauncherError: something kept it from starting.
+        LauncherError: the run cannot start.
     """
-    if launch.submits(chosen):
-        return batch.submit(chosen, commands).exit_code
-    return run(chosen, commands, repeat=repeat).exit_code
+    if launch.submits(loaded):
+        return batch.submit(loaded, commands).exit_code
+    return run_here(loaded, commands, again=again).exit_code
 
 
-def run(chosen: LaunchConfig, commands: CommandLine, *, repeat: str = "") -> Outcome:
-    """Run what `chosen` says, with a display, and show how it ended.
+def run_here(loaded: LaunchConfig, commands: CommandLine, *, again: str = "") -> RunResult:
+    """Run with a display, and show the result. `again` is the command that repeats the run.
 
     Raises:
-        LauncherError: something kept it from starting.
+        LauncherError: the run cannot start.
     """
     plans: list[Plan] = []
     surface = open_surface()
-    display = RunDisplay(surface, echo=chosen.supervise.echo)
+    display = RunDisplay(surface, echo=loaded.supervise.echo)
 
     def planned(plan: Plan) -> None:
         plans.append(plan)
         display.planned(plan)
 
     try:
-        outcome = launch.run(
-            chosen, observer=display, progress=display, on_plan=planned, commands=commands
+        result = launch.run(
+            loaded, observer=display, progress=display, on_plan=planned, commands=commands
         )
     except KeyboardInterrupt:
         display.close()
         if plans:
-            layout = RunLayout.of(chosen.storage.root, plans[0].run_id)
+            layout = RunLayout.of(loaded.storage.root, plans[0].run_id)
             surface.say(f"{'resume':<12}{commands.of_run(layout, 'resume')}", "bold")
         raise
     finally:
         display.close()
-    layout = RunLayout.of(chosen.storage.root, outcome.run_id)
+    layout = RunLayout.of(loaded.storage.root, result.run_id)
     if not plans:
-        surface.say(f"{outcome.run_id} is done already; resume=never would start it over", "note")
-    failed = outcome.state is OutcomeState.FAILED
-    report = failures.why(layout, outcome.attempts, commands=commands) if failed else ""
-    lines = summary(outcome, layout, commands, repeat=repeat, report=report, cwd=Path.cwd())
+        surface.say(f"{result.run_id} is already done; resume=never starts it over", "note")
+    failed = result.state is Verdict.FAILED
+    report = failures.why(layout, result.attempts, commands=commands) if failed else ""
+    lines = summary(result, layout, commands, again=again, report=report, cwd=Path.cwd())
     if failed and not sys.stdout.isatty():
-        failure.say("\n".join(text for text, _ in lines))
-        return outcome
+        messages.say("\n".join(text for text, _ in lines))
+        return result
     for text, style in lines:
         surface.say(text, style)
-    return outcome
+    return result

@@ -1,7 +1,7 @@
-"""Programs that run on the nodes: each is one file that needs the standard library alone.
+"""Programs for the nodes: each is one file that needs only the standard library.
 
-They travel as text over stdin, so nothing of ours has to be installed over there, and no version
-of it can be the wrong one. They must not import the package.
+They are sent as text, so nothing of ours must be installed on a node, and versions cannot differ.
+They must not import the package.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from importlib import resources
 
 __all__ = ["bootstrap", "source"]
 
+_NEW_ENOUGH = "sys.version_info >= (3, 11)"
+_TOO_OLD = 'sys.exit("Python " + sys.version.split()[0] + " is too old: 3.11 or newer is required")'
+
 
 @cache
 def source(name: str) -> str:
@@ -19,12 +22,8 @@ def source(name: str) -> str:
 
 
 def bootstrap(program: bytes) -> str:
-    """Return what `python -c` has to run, so that it takes `program` from its stdin and runs it.
+    """Return code for `python -c` that reads `program` from stdin and runs it.
 
-    It holds nothing that a login shell, even csh, stumbles over once it stands in single quotes.
+    In single quotes, it has no character that a login shell would interpret, not even csh.
     """
-    return f"import sys; {_NEW_ENOUGH} or {_TELL_AGE}; exec(sys.stdin.buffer.read({len(program)}))"
-
-
-_NEW_ENOUGH = "sys.version_info >= (3, 11)"
-_TELL_AGE = 'sys.exit("Python " + sys.version.split()[0] + " is too old: it takes 3.11 or newer")'
+    return f"import sys; {_NEW_ENOUGH} or {_TOO_OLD}; exec(sys.stdin.buffer.read({len(program)}))"

@@ -1,15 +1,15 @@
-"""The keeper: starts one command on its node, watches it, and never leaves anything behind.
+"""The node agent: runs one command on its node, and never leaves anything of it behind.
 
-It reads one request from stdin, then messages, each a line of JSON; what it has to say are lines
-of JSON on stdout. It ends everything that it started, whoever became its parent meanwhile:
+It reads one request from stdin, then messages, each a line of JSON; it writes lines of JSON to
+stdout. It ends everything that the command started, whatever became of the parents:
 
-* when it is told to;
-* when nothing was heard for `lease_s`, at once: by then the other side has given this node up,
-  and may have started the run elsewhere. A node that was frozen finds that out when it thaws;
-* when stdin ends, because then the supervisor is gone: the command is asked to leave (SIGTERM),
-  and what is left after `grace_s` is killed.
+* when a message asks for it;
+* when it has received nothing for `lease_s`, immediately: by then the supervisor counts this node
+  as lost, and may have started the run elsewhere. A frozen node notices that when it thaws;
+* when stdin ends, because then the supervisor is gone: the command gets SIGTERM, and what is left
+  after `grace_s` is killed.
 
-Instead of a command, a request may hold a question: a program whose output is sent back.
+Instead of a command, a request may have a question: a program whose output is sent back.
 """
 
 from __future__ import annotations
@@ -29,45 +29,45 @@ from pathlib import Path
 from typing import Any
 
 _PR_SET_CHILD_SUBREAPER = 36
-_LOOK_S = 1.0
-"""Between two looks at the clock when nothing else happens."""
+_POLL_S = 1.0
+"""Between two looks at the clock if nothing else happens."""
 _OVERTIME_S = 5.0
-"""The command ends its own processes when their grace is over; this much later all are killed."""
+"""The command ends its own processes when their grace period is over; this much later, we do."""
 _END_WITHIN_S = 10.0
-"""A killed process is gone long before, unless it hangs in the kernel."""
+"""A killed process ends long before, unless it hangs in the kernel."""
 _LONGEST_PART = 400
-"""Slurm merges the output of all nodes and keeps only lines of 1024 bytes whole; quoting doubles
-the length of a part at worst."""
+"""Slurm merges the output of all nodes, and keeps only lines up to 1024 bytes whole. Quoting can
+double the length of a part."""
 
 Message = Mapping[str, Any]
 _CHILD_ENDED: Message = {"happened": "a child ended"}
 _STDIN_ENDED: Message = {"happened": "stdin ended"}
-_WE_WERE_ASKED: Message = {"happened": "SIGTERM"}
+_SIGTERM: Message = {"happened": "SIGTERM"}
 
 
-class Voice:
-    """Tells the other side, in the name of this node."""
+class MessageWriter:
+    """Sends messages in the name of this node."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def tell(self, **message: object) -> None:
-        """Send one message, in as many lines as it takes."""
+    def send(self, **message: object) -> None:
+        """Send one message, in as many lines as it needs."""
         text = json.dumps(message)
         parts = [text[at : at + _LONGEST_PART] for at in range(0, len(text), _LONGEST_PART)]
         for number, part in enumerate(parts):
-            told = {"node": self.name, "part": part, "number": number, "of": len(parts)}
+            line = {"node": self.name, "part": part, "number": number, "of": len(parts)}
             # The first newline ends whatever a login script has printed.
-            _write(f"\n{json.dumps(told)}\n".encode())
+            _write(f"\n{json.dumps(line)}\n".encode())
 
 
 def _write(data: bytes) -> None:
-    with contextlib.suppress(OSError):  # nobody listens any more: the end of stdin tells that too
+    with contextlib.suppress(OSError):  # the reader has gone; stdin ends then, too
         while data:
             data = data[os.write(1, data) :]
 
 
-class Refused(Exception):
+class CannotStart(Exception):
     """The command cannot be started; nothing runs."""
 
     def __init__(self, kind: str, why: str) -> None:
@@ -76,22 +76,22 @@ class Refused(Exception):
         self.why = why
 
 
-class Keeper:
-    """One command, from its start to the end of the last process it left."""
+class NodeAgent:
+    """Runs one command, and ends every process that it leaves."""
 
     def __init__(
-        self, job: Mapping[str, Any], voice: Voice, inbox: queue.SimpleQueue[Message]
+        self, job: Mapping[str, Any], writer: MessageWriter, inbox: queue.SimpleQueue[Message]
     ) -> None:
         self._job = job
-        self._voice = voice
+        self._writer = writer
         self._inbox = inbox
         self._child = start(job)
-        self._heard = _now()
-        self._leave_at: float | None = None
+        self._last_message = _now()
+        self._kill_at: float | None = None
 
     def run(self) -> None:
-        """Return when nothing is left of the command."""
-        self._voice.tell(started=self._child.pid)
+        """Return when no process of the command is left."""
+        self._writer.send(started=self._child.pid)
         while True:
             message = self._next()
             self._reap()
@@ -105,42 +105,42 @@ class Keeper:
 
     def _next(self) -> Message | None:
         try:
-            return self._inbox.get(timeout=_LOOK_S)
+            return self._inbox.get(timeout=_POLL_S)
         except queue.Empty:
             return None
 
     def _is_over(self, message: Message | None) -> bool:
         now = _now()
-        if self._leave_at is not None:
-            return self._has_ended or now > self._leave_at
-        # Before the message is looked at: after a freeze, it may be one from before the freeze.
-        if now - self._heard > self._job["lease_s"]:
+        if self._kill_at is not None:
+            return self._has_ended or now > self._kill_at
+        # Checked before the message: after a freeze, that may be an old one.
+        if now - self._last_message > self._job["lease_s"]:
             return True
         if message is _STDIN_ENDED:
-            self._leave_at = now + self._job["grace_s"] + _OVERTIME_S
+            self._kill_at = now + self._job["grace_s"] + _OVERTIME_S
             self._signal(signal.SIGTERM)
             return self._has_ended
-        if message is _WE_WERE_ASKED:
+        if message is _SIGTERM:
             self._signal(signal.SIGTERM)
         elif message is not None and message is not _CHILD_ENDED:
-            self._heard = now
-            return message["to"] in (None, self._voice.name) and self._obey(message)
+            self._last_message = now
+            return message["to"] in (None, self._writer.name) and self._obey(message)
         return False
 
     def _obey(self, message: Message) -> bool:
         if "signal" in message:
             self._signal(message["signal"])
         if "ping" in message:
-            self._voice.tell(beat=True)
+            self._writer.send(heartbeat=True)
         return "kill" in message
 
     def _signal(self, number: int) -> None:
-        # Until we have waited for it, its id cannot become another's.
+        # Its id cannot be reused before we have waited for it.
         if not self._has_ended:
             os.kill(self._child.pid, number)
 
     def _reap(self) -> None:
-        """Collect whatever has ended: the command, and orphans that became our children."""
+        """Wait for whatever has ended: the command, and orphans that became our children."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -148,7 +148,7 @@ class Keeper:
                     return
                 if pid == self._child.pid:
                     self._child.returncode = os.waitstatus_to_exitcode(status)
-                    self._voice.tell(exit=self._child.returncode)
+                    self._writer.send(exit=self._child.returncode)
 
     def _end_all(self) -> None:
         deadline = _now() + _END_WITHIN_S
@@ -158,18 +158,18 @@ class Keeper:
             time.sleep(0.01)
             self._reap()
         self._reap()
-        self._voice.tell(left=list(left))
+        self._writer.send(left=list(left))
 
 
 def start(job: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-    """Start the command in a session of its own, with its output appended to the log."""
+    """Start the command in a session of its own; its output is appended to the log."""
     try:
         log = os.open(job["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     except OSError as error:
-        raise Refused("log", str(error.strerror)) from None
+        raise CannotStart("log", str(error.strerror)) from None
     try:
         if not Path(job["cwd"]).is_dir():
-            raise Refused("folder", "no such folder")
+            raise CannotStart("folder", "no such folder")
         return subprocess.Popen(
             job["argv"],
             cwd=job["cwd"],
@@ -180,23 +180,23 @@ def start(job: Mapping[str, Any]) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     except OSError as error:
-        raise Refused("program", str(error.strerror)) from None
+        raise CannotStart("program", str(error.strerror)) from None
     finally:
         os.close(log)
 
 
 def environment(job: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment of this login, with what came along on top.
+    """Return the environment of this login, with that of the job on top.
 
-    A bare login knows nothing of the programs that belong to the interpreter.
+    The search path of a login does not have the programs that belong to the interpreter.
     """
-    unwanted = tuple(job["without"])
-    own = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    removed = tuple(job["without"])
+    own = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     own["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), own.get("PATH", os.defpath)))
     return {**own, **job["env"]}
 
 
-def answer(job: Mapping[str, Any], voice: Voice) -> None:
+def answer(job: Mapping[str, Any], writer: MessageWriter) -> None:
     """Run the program of a question and send what it prints."""
     child = subprocess.Popen(
         (sys.executable, "-c", job["bootstrap"]),
@@ -206,15 +206,15 @@ def answer(job: Mapping[str, Any], voice: Voice) -> None:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    asked = job["source"].encode() + json.dumps(job["request"]).encode()
+    data = job["source"].encode() + json.dumps(job["request"]).encode()
     try:
-        said, complained = child.communicate(asked, timeout=job["timeout_s"])
+        stdout, stderr = child.communicate(data, timeout=job["timeout_s"])
     except subprocess.TimeoutExpired:
-        voice.tell(late=True)
+        writer.send(late=True)
     else:
-        voice.tell(
-            said=said.decode(errors="replace"),
-            complained=complained.decode(errors="replace"),
+        writer.send(
+            stdout=stdout.decode(errors="replace"),
+            stderr=stderr.decode(errors="replace"),
             code=child.returncode,
         )
     with contextlib.suppress(ProcessLookupError):
@@ -222,7 +222,7 @@ def answer(job: Mapping[str, Any], voice: Voice) -> None:
 
 
 def descendants(root: int) -> dict[int, str]:
-    """Return all living processes below `root`, each with the time of its birth."""
+    """Return all live processes below `root`: id -> start time."""
     born: dict[int, str] = {}
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all that is needed, and fast
@@ -231,17 +231,17 @@ def descendants(root: int) -> dict[int, str]:
             children.setdefault(int(stat[1]), []).append(int(entry))
             if stat[0] not in "ZX":
                 born[int(entry)] = stat[19]
-    found: list[int] = []
-    below = [root]
-    while below:
-        next_ones = children.get(below.pop(), [])
+    below: list[int] = []
+    parents = [root]
+    while parents:
+        next_ones = children.get(parents.pop(), [])
+        parents += next_ones
         below += next_ones
-        found += next_ones
-    return {pid: born[pid] for pid in found if pid in born}
+    return {pid: born[pid] for pid in below if pid in born}
 
 
 def kill(pid: int, born: str) -> None:
-    """Kill `pid` if it still is the process that was born then."""
+    """Kill `pid` if it still is the process with this start time."""
     stat = _stat(pid)
     if stat is not None and stat[19] == born:
         with contextlib.suppress(ProcessLookupError):
@@ -249,17 +249,17 @@ def kill(pid: int, born: str) -> None:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """Return the fields of a process from its state on, or None when it has ended."""
+    """Return the fields of /proc/PID/stat from the state on, or None if it has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    # The command's name may hold spaces and parentheses: count from its end.
+    # The name of the command may contain spaces and parentheses: count from its end.
     return text.rpartition(")")[2].split()
 
 
 def _now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)  # goes on while the machine sleeps
+    return time.clock_gettime(time.CLOCK_BOOTTIME)  # it also counts while the machine sleeps
 
 
 def _listen(inbox: queue.SimpleQueue[Message]) -> None:
@@ -268,45 +268,45 @@ def _listen(inbox: queue.SimpleQueue[Message]) -> None:
     inbox.put(_STDIN_ENDED)
 
 
-def _keep(job: Mapping[str, Any], voice: Voice) -> None:
+def _run_command(job: Mapping[str, Any], writer: MessageWriter) -> None:
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    # Handlers, not SIG_IGN: that the command would inherit.
+    # Handlers, not SIG_IGN, which the command would inherit.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-        # Slurm sends a signal to every process of a step: the command has got it too.
+        # Slurm signals every process of a step, so the command gets it as well.
         signal.signal(number, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: inbox.put(_WE_WERE_ASKED))
+    signal.signal(signal.SIGTERM, lambda *_: inbox.put(_SIGTERM))
     signal.signal(signal.SIGCHLD, lambda *_: inbox.put(_CHILD_ENDED))
-    # Orphans become our children: so nothing that the command starts can leave its tree.
+    # Orphans become our children, so no process of the command can leave our tree.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        keeper = Keeper(job, voice, inbox)
-    except Refused as refused:
-        voice.tell(failed=refused.kind, why=refused.why)
+        agent = NodeAgent(job, writer, inbox)
+    except CannotStart as error:
+        writer.send(failed=error.kind, why=error.why)
         return
     threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
-    keeper.run()
+    agent.run()
 
 
 def main() -> None:
-    """Do what the request asks for."""
+    """Do the job of the request."""
     os.chdir("/")
     line = sys.stdin.buffer.readline()
     if not line.endswith(b"\n"):
-        return  # whoever wanted something has gone
+        return  # the other side has gone
     request = json.loads(line)
     name = request["name"] or os.environ.get("SLURMD_NODENAME", "")
-    voice = Voice(name)
-    voice.tell(here=os.getpid())
+    writer = MessageWriter(name)
+    writer.send(ready=os.getpid())
     job = {**request["common"], **request["jobs"].get(name, {})}
     if name not in request["jobs"]:
-        voice.tell(failed="name", why=f"it calls itself `{name}`")
+        writer.send(failed="name", why=f"this node is called `{name}`")
     elif "source" in job:
-        answer(job, voice)
+        answer(job, writer)
     else:
-        _keep(job, voice)
+        _run_command(job, writer)
 
 
 if __name__ == "__main__":
     main()
-    # The thread that listens holds stdin's lock, at which an ordinary end would stumble.
+    # A normal exit would wait for the lock of stdin, which the listening thread holds.
     os._exit(0)

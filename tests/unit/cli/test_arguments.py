@@ -52,20 +52,20 @@ def test_flags_take_their_values_in_both_forms() -> None:
         (["plan", "--config-dir"], "`--config-dir` needs a value", "--config-dir DIR"),
         (["plan", "--config-dir", ""], "`--config-dir` needs a value", "--config-dir DIR"),
         (["plan", "--config-dir="], "`--config-dir` needs a value", "--config-dir DIR"),
-        (["plan", "--json=yes"], "--json takes no value", "--json"),
-        (["why", "--json"], "`--json` is no flag of `why`", "launcher plan"),
-        (["status", "-m"], "`--multirun` is no flag of `status`", "launcher run"),
+        (["plan", "--json=yes"], "`--json` takes no value", "--json"),
+        (["why", "--json"], "`why` does not have the flag `--json`", "`plan`"),
+        (["status", "-m"], "`status` does not have the flag `--multirun`", "`run`"),
     ],
 )
-def test_a_wrong_flag_is_told(typed: list[str], says: str, offers: str) -> None:
+def test_a_wrong_flag_is_an_error_with_a_hint(typed: list[str], says: str, offers: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(typed, VERBS)
     assert says in caught.value.message
     assert offers in caught.value.hint
 
 
-def test_a_flag_that_counts_wants_a_number() -> None:
-    with pytest.raises(ConfigError, match="a number is wanted"):
+def test_a_flag_that_counts_expects_a_number() -> None:
+    with pytest.raises(ConfigError, match="`--rank` expects a number, got `zero`"):
         parse(["logs", "--rank", "zero"], VERBS).numbers("rank")
 
 

@@ -65,7 +65,7 @@ def test_outside_of_an_allocation_a_job_is_submitted_and_the_next_commands_are_t
     assert rows["job"] == "41"
     assert rows["log"] == str(run.jobs / "submitted-0001" / "slurm-41.log")
     assert rows["watch"] == "launcher status r"
-    assert rows["end"] == "launcher stop r"
+    assert rows["stop"] == "launcher stop r"
     assert "--nodes=4" in (run.jobs / "submitted-0001" / "job.sbatch").read_text()
 
 
@@ -126,7 +126,7 @@ def test_a_run_that_is_done_is_not_submitted_again(
     make_run("r", "cluster=slurm", "device=cpu")
     said = types(*SCRIPT)
     assert (said.code, called.exists()) == (0, False)
-    assert "done already" in said.out
+    assert "already done" in said.out
 
 
 def test_resume_submits_a_job_that_goes_on_as_the_run_was_configured(
@@ -260,7 +260,7 @@ def test_a_run_whose_job_slurm_has_forgotten_is_not_staging_for_ever(
     command("scontrol", err="slurm_load_jobs error: Invalid job id specified\n", code=1)
     assert types("status", "r").out.splitlines() == [
         "run         r: lost",
-        "job         41: over, Slurm has forgotten how it ended",
+        "job         41: over, Slurm no longer knows how it ended",
         "cause       the job ended before the launcher started in it",
         "next        `launcher resume r` submits it again",
     ]
@@ -300,7 +300,7 @@ def test_stop_asks_a_run_that_is_supervised_and_cancels_only_what_waits(
     types(*SCRIPT)
     supervised(run)
     said = types("stop", "r")
-    assert "asked r to save and leave" in said.out
+    assert "requested a stop of r (" in said.out
     assert not called.exists()
     assert runs.read_stop(run) is not None
 
@@ -315,7 +315,7 @@ def test_a_run_that_trains_is_stopped_from_a_machine_without_slurm(
     said = types("stop", "r")
     assert said.code == 0
     assert runs.read_stop(run) is not None
-    assert "whether other jobs of it wait is not known" in said.err
+    assert "cannot look for waiting jobs of this run" in said.err
 
 
 def test_the_tasks_of_an_array_are_stopped_each_in_its_way(
@@ -339,7 +339,7 @@ def test_the_tasks_of_an_array_are_stopped_each_in_its_way(
     first.path.mkdir()
     supervised(first)
     said = types("stop", "r")
-    assert "asked r-0 to save and leave" in said.out
+    assert "requested a stop of r-0:" in said.out
     assert runs.read_stop(first) is not None
     assert [json.loads(line)[0] for line in called.read_text().splitlines()] == [["13_[2-4]"]]
 

@@ -81,10 +81,10 @@ def test_doctor_shows_nodes_and_pairs_and_explains_the_bad_ones(
 
 
 def test_a_sweep_ends_with_a_row_for_every_run(types: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(chosen: Any, commands: Any, *, repeat: str) -> Any:
+    def fails(chosen: Any, commands: Any, *, again: str) -> Any:
         raise TrainingError(f"rank 0 failed: {LONG}", hint="")
 
-    monkeypatch.setattr(multirun, "run", fails)
+    monkeypatch.setattr(multirun, "run_here", fails)
     said = types("run", "-m", "recipe=script", "script=train.py", "nodes=1,2", "run_id=r")
     assert said.code == TrainingError.exit_code
     assert said.out.splitlines()[-3:] == [

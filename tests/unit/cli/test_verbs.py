@@ -41,7 +41,7 @@ def test_plan_of_a_sweep_prints_them_all(types: Any) -> None:
 def test_plan_warns_of_a_program_that_is_not_there(types: Any) -> None:
     said = types("plan", "recipe=script", "script=nope.py")
     assert said.code == 0
-    assert "nope.py is not there" in said.err
+    assert "nope.py does not exist" in said.err
 
 
 @pytest.mark.process
@@ -120,7 +120,7 @@ def test_logs_of_a_rank_that_is_not_there_name_those_that_are(types: Any, make_r
 @pytest.mark.process
 def test_resume_of_a_finished_run_says_so(types: Any, make_run: Any) -> None:
     make_run("r")
-    assert "done already" in types("resume", "r").out
+    assert "already done" in types("resume", "r").out
 
 
 @pytest.mark.process

@@ -28,7 +28,7 @@ def test_a_long_traceback_is_cut_in_the_middle_and_the_screen_is_not_exceeded(
     lines = why(folder.layout, 6).splitlines()
     assert len(lines) <= 40
     assert "RecursionError: too deep" in "\n".join(lines)
-    assert "left out" in "\n".join(lines)
+    assert "omitted" in "\n".join(lines)
 
 
 def test_the_last_exception_of_a_chain_is_shown(folder: RunFolder) -> None:
@@ -48,7 +48,7 @@ def test_the_command_that_goes_on_is_offered_with_the_storage_root(folder: RunFo
     folder.begin().rank(1, committed_step=5).raised(0, "ValueError", "x").ended()
     text = why(folder.layout)
     root = folder.layout.path.parent.parent
-    assert "Go on from step 5 with:" in text
+    assert "Resume from step 5:" in text
     assert f"python -m launcher resume r1 storage.root={root}" in text
 
 
@@ -59,7 +59,7 @@ def test_the_log_of_the_first_failure_is_named(folder: RunFolder) -> None:
 
 def test_a_run_whose_supervisor_is_gone_says_so(folder: RunFolder) -> None:
     folder.begin()
-    assert "supervisor is gone" in why(folder.layout)
+    assert "the launcher is gone" in why(folder.layout)
 
 
 def killed_launcher(folder: RunFolder) -> RunFolder:
@@ -82,8 +82,8 @@ def test_a_launcher_that_was_killed_is_blamed_for_the_ranks_that_its_keepers_end
     text = why(killed_launcher(folder).layout)
     assert "FIRST FAILURE  the launcher" in text
     assert "process 2341 on" in text
-    assert "rank 0 (local0) was ended with SIGTERM" in " ".join(text.split())
-    assert "Go on from step 5 with:" in text
+    assert "rank 0 (local0) was ended by SIGTERM" in " ".join(text.split())
+    assert "Resume from step 5:" in text
     assert "resume r1" in text
 
 
@@ -112,7 +112,7 @@ def test_a_lost_node_is_named_after_the_run_went_on_without_it(
     lines = why(folder.layout).splitlines()
     assert lines[0].startswith(f"run r1, attempt 2: {state}")
     assert lines[1] == "attempt 2 has not failed"
-    assert lines[2] == "attempt 1 failed, the run went on with 2 of 3 nodes: without local2"
+    assert lines[2] == "attempt 1 failed, the run continued with 2 of 3 nodes: without local2"
     assert lines[4].startswith("FIRST FAILURE  node 2 (local2)")
     assert ("resume r1" in "\n".join(lines)) == (state == "stopped")
 

@@ -229,7 +229,7 @@ CORPUS = [
         lambda f: f.raised(0, "FloatingPointError", "loss is nan at step 12"),
         Kind.NOT_FINITE,
         0,
-        "not a number",
+        "NaN or infinite",
         "train.lr=",
     ),
     Case(
@@ -265,7 +265,7 @@ CORPUS = [
         ),
         Kind.RENDEZVOUS,
         1,
-        "could not meet",
+        "could not connect to the rendezvous address",
     ),
     Case(
         "a timed out rendezvous because a rank never got there",
@@ -331,7 +331,7 @@ CORPUS = [
         ],
         Kind.CONFIG,
         0,
-        "refuse their arguments",
+        "invalid arguments",
         others=1,
     ),
     Case(
@@ -339,7 +339,7 @@ CORPUS = [
         lambda f: f.rank(1, state=RankState.FAILED, exit_code=3).log(1, "cannot go on\n"),
         Kind.EXIT_CODE,
         1,
-        "exit code 3",
+        "exited with code 3",
     ),
     Case(
         "no GPU where one was promised",
@@ -406,7 +406,7 @@ CORPUS = [
         lambda f: peers_lose(f, 1, 2).raised(3, "ConnectionResetError", RESET, at=9.5),
         Kind.CONNECTION,
         3,
-        "none of them says why",
+        "none of them reported why",
         others=1,
     ),
     Case(
@@ -414,7 +414,7 @@ CORPUS = [
         lambda f: f.raised(0, "launcher.errors.ConfigError", "batch 3 cannot be shared by 4"),
         Kind.CONFIG,
         0,
-        "told something impossible",
+        "got an invalid setting",
     ),
     Case(
         "a rank of which nothing was ever heard",
@@ -490,4 +490,4 @@ def test_the_attempt_can_be_chosen(folder: RunFolder) -> None:
         failure = first_failure(folder.layout, attempt)
         assert failure is not None
         assert failure.rank == rank
-    assert "BEFORE THAT" in why(folder.layout)
+    assert "EARLIER ATTEMPTS" in why(folder.layout)

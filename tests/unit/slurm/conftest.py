@@ -74,7 +74,7 @@ def attempt(layout: RunLayout) -> Callable[..., None]:
             events.AttemptEnded(
                 at=2.0,
                 attempt=number,
-                cause="saved and left",
+                cause="checkpoint saved",
                 step=committed or 0,
                 committed_step=committed,
                 seconds=1.0,

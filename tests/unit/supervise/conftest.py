@@ -24,8 +24,8 @@ from launcher.specs import (
     Rendezvous,
     RunLayout,
 )
-from launcher.supervise import Outcome, SuperviseConfig, run
-from launcher.supervise.reap import processes_of
+from launcher.supervise import RunResult, SuperviseConfig, run
+from launcher.supervise.run_processes import processes_of
 
 AGENT = Path(__file__).parent / "fake_agent.py"
 
@@ -133,7 +133,7 @@ class Scene:
             commands=commands,
         )
 
-    def run(self, *behaviours: str) -> Outcome:
+    def run(self, *behaviours: str) -> RunResult:
         self.behaviours = behaviours
         self.layout.path.mkdir(parents=True, exist_ok=True)
         self.generations = self.generations or FakeGenerations(self.layout)

@@ -96,7 +96,7 @@ def commit_then(rank: Rank, then: str) -> int:
 
 
 def killed(rank: Rank) -> int:
-    """The agent writes the obituary of a rank that SIGKILL took."""
+    """The agent writes the exit record of a rank that SIGKILL ended."""
     rank.step()
     rank.tell(state=RankState.FAILED, signal=9)
     return 137
@@ -117,7 +117,7 @@ def train_until_stopped(rank: Rank) -> int:
 
 
 def peer(rank: Rank) -> int:
-    """One that cannot go on without the others: it notices when it is asked to leave."""
+    """A rank that cannot continue without the others: it notices when it is asked to exit."""
     while not rank.stop:
         rank.step()
     return error(
@@ -167,7 +167,7 @@ def hang(rank: Rank) -> int:
 
 
 def late(rank: Rank) -> int:
-    """One that goes on while it is asked for its stack."""
+    """A rank that continues while it is asked for its stack."""
     for _ in range(5):
         rank.step()
     asked = []
@@ -179,7 +179,7 @@ def late(rank: Rank) -> int:
 
 
 def silent(rank: Rank) -> int:
-    """A script of which nobody knows any step."""
+    """A script that reports no steps."""
     rank.tell(phase="start")
     until = time.time() + 1.5
     while time.time() < until:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -22,3 +24,12 @@ def test_an_impossible_value_is_refused_with_its_key(
 ) -> None:
     with pytest.raises(ConfigError, match=f"supervise.{key}"):
         make()
+
+
+@pytest.mark.process
+def test_reading_the_configuration_imports_nothing_else_of_the_supervisor() -> None:
+    code = (
+        "import launcher.supervise.config, sys;"
+        "sys.exit('launcher.supervise.supervisor' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

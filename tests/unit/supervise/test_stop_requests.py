@@ -10,7 +10,7 @@ from launcher.errors import Interrupted, SavedForRequeue
 from launcher.runs import request_stop
 from launcher.specs import RunLayout
 from launcher.supervise import preemptible
-from launcher.supervise.stop_requests import Wishes
+from launcher.supervise.stop_requests import StopRequests
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def layout(tmp_path: Path) -> RunLayout:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "preempted", "insists"),
+    ("numbers", "preempted", "forced"),
     [
         ([signal.SIGINT], False, False),
         ([signal.SIGINT, signal.SIGINT], False, True),
@@ -33,48 +33,48 @@ def layout(tmp_path: Path) -> RunLayout:
     ],
 )
 def test_what_signals_mean(
-    layout: RunLayout, numbers: list[signal.Signals], preempted: bool, insists: bool
+    layout: RunLayout, numbers: list[signal.Signals], preempted: bool, forced: bool
 ) -> None:
-    with Wishes(layout) as wishes:
+    with StopRequests(layout) as requests:
         for number in numbers:
             os.kill(os.getpid(), number)
-        first = wishes.first
+        first = requests.first
         assert first is not None
         assert first.preempted is preempted
-        assert wishes.insists is insists
+        assert requests.forced is forced
 
 
-def test_ctrl_c_after_a_stop_request_insists(layout: RunLayout) -> None:
-    with Wishes(layout) as wishes:
+def test_ctrl_c_after_a_stop_request_forces_the_end(layout: RunLayout) -> None:
+    with StopRequests(layout) as requests:
         request_stop(layout, reason="enough")
-        wishes.look()
-        assert wishes.first is not None
-        assert wishes.first.reason == "enough"
-        assert not wishes.insists
+        requests.check_folder()
+        assert requests.first is not None
+        assert requests.first.reason == "enough"
+        assert not requests.forced
         os.kill(os.getpid(), signal.SIGINT)
-        assert wishes.insists
+        assert requests.forced
 
 
-def test_a_broken_stop_file_is_no_wish(layout: RunLayout) -> None:
+def test_a_broken_stop_file_is_not_a_request(layout: RunLayout) -> None:
     layout.stop.write_text("{")
-    with Wishes(layout) as wishes:
-        wishes.look()
-        assert wishes.first is None
+    with StopRequests(layout) as requests:
+        requests.check_folder()
+        assert requests.first is None
 
 
-def test_under_nohup_a_closed_terminal_is_no_wish(layout: RunLayout) -> None:
+def test_under_nohup_a_closed_terminal_is_not_a_request(layout: RunLayout) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with Wishes(layout) as wishes:
+        with StopRequests(layout) as requests:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert wishes.first is None
+            assert requests.first is None
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
 def test_handlers_are_given_back(layout: RunLayout) -> None:
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
-    with Wishes(layout):
+    with StopRequests(layout):
         pass
     after = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
     assert after == before
@@ -104,7 +104,7 @@ def is_preempted_while_staging() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_preemption_before_training_wants_to_be_started_again(number: signal.Signals) -> None:
+def test_a_preemption_before_training_asks_for_a_requeue(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with pytest.raises(SavedForRequeue, match=number.name):
         is_hit_by(number)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from launcher import failures, plan, runs
+from launcher import failures, plan, processes, runs
 from launcher.failures import FailureKind
 from launcher.specs import CheckpointPolicy, Plan, Program, RankRecord, RunLayout
-from launcher.supervise import NoObserver, Outcome, OutcomeState, SuperviseConfig, run
-from launcher.supervise.reap import processes_of
+from launcher.supervise import NoObserver, RunResult, SuperviseConfig, Verdict, run
+from launcher.supervise.run_processes import processes_of
 from tests.nodes_request import cluster_for, nodes_request
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.process]
 
 PROGRAM = """
 import os, sys, time, torch
@@ -59,14 +59,15 @@ class Watcher(NoObserver):
 
 @pytest.fixture
 def layout(tmp_path: Path) -> RunLayout:
-    made = RunLayout.of(tmp_path / "outputs", "r1")
+    # The rendezvous port depends on the run id, and other tests may run beside this one.
+    made = RunLayout.of(tmp_path / "outputs", f"r-{os.getpid()}-{time.time_ns()}")
     made.path.mkdir(parents=True)
     return made
 
 
 def supervise(
     layout: RunLayout, mode: str, act: Callable[[Sequence[RankRecord]], None] = lambda _: None
-) -> Outcome:
+) -> RunResult:
     program = layout.path / "program.py"
     program.write_text(PROGRAM)
 
@@ -97,7 +98,7 @@ def supervise(
 
 def test_a_run_is_done_with_its_result_metrics_and_report(layout: RunLayout) -> None:
     outcome = supervise(layout, "short")
-    assert (outcome.state, outcome.exit_code, outcome.steps) == (OutcomeState.DONE, 0, 10)
+    assert (outcome.state, outcome.exit_code, outcome.steps) == (Verdict.DONE, 0, 10)
     assert outcome.result == {"sum": 2.0}
     assert len(layout.metrics.read_text().splitlines()) == 10
     assert "samples/s" in layout.report.read_text()
@@ -106,15 +107,15 @@ def test_a_run_is_done_with_its_result_metrics_and_report(layout: RunLayout) -> 
 
 def test_ctrl_c_lets_all_ranks_leave_at_the_same_step(layout: RunLayout) -> None:
     outcome = supervise(layout, "long", lambda _: os.kill(os.getpid(), signal.SIGINT))
-    assert (outcome.state, outcome.exit_code) == (OutcomeState.STOPPED, 130)
+    assert (outcome.state, outcome.exit_code) == (Verdict.STOPPED, 130)
     records = runs.read_ranks(layout, 1)
     assert len({record.step for record in records}) == 1
     assert {record.state for record in records} == {"saved"}
 
 
-def test_the_exception_of_one_rank_is_told_and_its_peer_is_folded(layout: RunLayout) -> None:
+def test_the_exception_of_one_rank_is_reported_and_its_peer_is_folded(layout: RunLayout) -> None:
     outcome = supervise(layout, "raise")
-    assert (outcome.state, outcome.exit_code) == (OutcomeState.FAILED, 5)
+    assert (outcome.state, outcome.exit_code) == (Verdict.FAILED, 5)
     assert outcome.first_failure is not None
     assert outcome.first_failure.rank == 1
     assert "KeyError: 'label'" in outcome.first_failure.sentence
@@ -122,18 +123,19 @@ def test_the_exception_of_one_rank_is_told_and_its_peer_is_folded(layout: RunLay
     assert len(outcome.first_failure.others) == 1
 
 
-def test_a_killed_rank_is_found_and_the_run_goes_on(layout: RunLayout) -> None:
+def test_a_killed_rank_is_found_and_the_run_restarts(layout: RunLayout) -> None:
     outcome = supervise(layout, "kill")
-    assert (outcome.state, outcome.attempts) == (OutcomeState.DONE, 2)
+    assert (outcome.state, outcome.attempts) == (Verdict.DONE, 2)
     failure = failures.first_failure(layout, 1)
     assert failure is not None
     assert (failure.kind, failure.rank) == (FailureKind.OUT_OF_MEMORY, 1)
 
 
-def test_a_killed_agent_takes_its_ranks_along_and_is_told(layout: RunLayout) -> None:
+def test_a_killed_agent_takes_its_ranks_along_and_is_reported(layout: RunLayout) -> None:
     def kill_agent(records: Sequence[RankRecord]) -> None:
-        parent = Path(f"/proc/{records[1].pid}/stat").read_text().rpartition(")")[2].split()[1]
-        os.kill(int(parent), signal.SIGKILL)
+        rank = processes.find(records[1].pid)
+        assert rank is not None
+        os.kill(rank.parent, signal.SIGKILL)
         time.sleep(1)
         runs.request_stop(layout)  # one attempt is enough
 

@@ -17,9 +17,13 @@ WITHIN_S = 60
 
 
 @pytest.fixture(scope="session")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackSshd]:
+def _openssh() -> None:
     if reason := why_not():
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def _server(_openssh: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackSshd]:
     with LoopbackSshd(tmp_path_factory.mktemp("sshd"), NAMES) as server:
         yield server
 
@@ -32,7 +36,7 @@ def sshd(_server: LoopbackSshd, monkeypatch: pytest.MonkeyPatch) -> LoopbackSshd
 
 @pytest.fixture
 def mark() -> Iterator[str]:
-    """A word for the environment of what a test starts; what still has it in the end is killed."""
+    """A mark for the environment of what a test starts; what still has it at the end is killed."""
     word = f"TORCH_LT_MARK={os.getpid()}.{time.monotonic_ns()}"
     yield word
     for pid in marked(word):
@@ -40,7 +44,7 @@ def mark() -> Iterator[str]:
 
 
 def marked(word: str) -> list[int]:
-    """Return the living processes that were started with `word` in their environment."""
+    """Return the live processes that were started with `word` in their environment."""
     return [
         int(entry.name)
         for entry in Path("/proc").iterdir()

@@ -55,9 +55,9 @@ def test_outside_of_a_job_there_is_nothing_to_reach() -> None:
         steps([node(0)], {})
 
 
-def test_a_machine_without_slurm_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_slurm_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(PreflightError, match="no `srun`"):
+    with pytest.raises(PreflightError, match="has no `srun`"):
         steps([node(0)], JOB)
 
 
@@ -69,8 +69,8 @@ def test_commands_see_the_job_and_no_step() -> None:
     assert job_variables(environ) == {**JOB, "SLURM_NTASKS": "4"}
 
 
-def test_srun_takes_no_wish_about_the_job_for_one_about_the_step() -> None:
-    wishes = {
+def test_srun_does_not_apply_the_requests_of_the_job_to_the_step() -> None:
+    of_the_job = {
         "SLURM_NTASKS_PER_NODE": "8", "SLURM_CPUS_PER_TASK": "4", "SRUN_CPUS_PER_TASK": "4",
         "SLURM_GPUS_PER_TASK": "1", "SLURM_EXACT": "1", "SLURM_EXPORT_ENV": "NONE",
     }  # fmt: skip
@@ -78,7 +78,7 @@ def test_srun_takes_no_wish_about_the_job_for_one_about_the_step() -> None:
         **JOB, "SLURM_CONF": "/etc/slurm.conf", "SLURM_JOB_ID_HET_GROUP_1": "8",
         "SLURM_HET_SIZE": "2", "PATH": "/bin", "HF_TOKEN": "x",
     }  # fmt: skip
-    assert srun_variables({**wishes, **kept}) == kept
+    assert srun_variables({**of_the_job, **kept}) == kept
 
 
 NO_GPUS = """\
@@ -96,26 +96,26 @@ srun: error: host1: task 0: Exited with exit code 2
 
 
 TOO_OLD = """\
-Python 3.8.18 is too old: it takes 3.10 or newer
+Python 3.8.18 is too old: 3.11 or newer is required
 srun: error: host1: task 0: Exited with exit code 1
 """
 
 
 @pytest.mark.parametrize(
-    ("words", "problem", "hint"),
+    ("stderr", "problem", "hint"),
     [
         (NO_GPUS, "Unable to create step for job 7: Insufficient GRES", "--gpus-per-node=8"),
         (NODE_IS_DOWN, "failed on node host2: Communication connection failure", "sinfo -N -l"),
         (NO_PYTHON, "it has no `/no/python`", "cluster.python="),
-        (TOO_OLD, "Python 3.8.18 is too old: it takes 3.10 or newer", "cluster.python="),
-        ("", "the step ended at once", "srun --overlap hostname"),
+        (TOO_OLD, "Python 3.8.18 is too old: 3.11 or newer is required", "cluster.python="),
+        ("", "the step ended without a message", "srun --overlap hostname"),
     ],
 )
-def test_every_failure_of_srun_says_what_to_do(words: str, problem: str, hint: str) -> None:
-    failure = explain("/no/python", words)
+def test_every_failure_of_srun_says_what_to_do(stderr: str, problem: str, hint: str) -> None:
+    failure = explain("/no/python", stderr)
     assert problem in failure.problem
     assert hint in failure.hint
 
 
-def test_silence_is_told_with_its_length() -> None:
+def test_silence_is_reported_with_its_length() -> None:
     assert silent(5).problem == "no answer within 5 s"

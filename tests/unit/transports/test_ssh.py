@@ -15,11 +15,15 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import PreflightError
+from launcher.processes import find as find_process
 from launcher.specs import Command, Node, RunLayout
-from launcher.transports import Process, Reach, end_run, send_signal
+from launcher.supervise.run_processes import end_on_nodes, signal_on_nodes
+from launcher.transports import Process, Reach
 from launcher.transports.ssh import SshTransport
 from tests.contract.loopback import LoopbackSshd
 from tests.unit.transports.conftest import command_lines, marked, wait_until
+
+pytestmark = pytest.mark.process
 
 ECHO = "import json, sys; print(json.dumps({'got': json.load(sys.stdin)}))"
 SECRET = "do-not-show-this-8f2a"
@@ -90,7 +94,7 @@ def output(folder: Path, number: int = 0) -> str:
     return (folder / "logs" / f"{number}.log").read_text()
 
 
-def test_secrets_go_along_and_stand_on_no_command_line(
+def test_secrets_are_sent_but_never_on_a_command_line(
     reaching: Reaching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", SECRET)
@@ -140,6 +144,7 @@ def test_an_interpreter_whose_path_has_spaces_is_found(reaching: Reaching, tmp_p
     assert answer.problem == ""
 
 
+@pytest.mark.usefixtures("_openssh")
 def test_all_questions_to_a_node_share_one_login(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,11 +229,11 @@ def test_a_node_that_is_this_machine_is_reached_without_ssh(
         assert process.wait(30) == 7
 
 
-# --- what cannot work, in words
+# --- what cannot work
 
 
 def problem_and_hint(transport: SshTransport, folder: Path) -> tuple[str, str]:
-    """Both ways to meet a node tell the same."""
+    """Both ways to reach a node report the same."""
     answer = transport.ask(ECHO, {0: {}}, timeout_s=30)[0]
     with pytest.raises(PreflightError) as caught:
         start(transport, folder, "pass")
@@ -237,7 +242,7 @@ def problem_and_hint(transport: SshTransport, folder: Path) -> tuple[str, str]:
     return caught.value.message, answer.hint
 
 
-def test_a_missing_interpreter_is_told(reaching: Reaching, tmp_path: Path) -> None:
+def test_a_missing_interpreter_is_reported(reaching: Reaching, tmp_path: Path) -> None:
     message, hint = problem_and_hint(reaching(node(0), python="/no/such/python"), tmp_path)
     assert message == "cannot reach node 0 (n0): it has no `/no/such/python`"
     assert "cluster.python=" in hint
@@ -257,27 +262,27 @@ print(answer.problem, answer.hint, sep="\\n")
 """
 
 
-def test_a_machine_that_can_start_nothing_more_is_told(sshd: LoopbackSshd) -> None:
+def test_a_machine_that_cannot_start_another_process_is_reported(sshd: LoopbackSshd) -> None:
     words = (sys.executable, "-c", ASK_WITHOUT_FILES)
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     problem, hint = done.stdout.splitlines()
-    assert problem.endswith("cannot start the process that leads there: Too many open files")
+    assert problem.endswith("cannot start the process that connects to it: Too many open files")
     assert "ulimit -u" in hint
 
 
-def test_a_host_that_nobody_knows_is_told(reaching: Reaching, tmp_path: Path) -> None:
+def test_an_unknown_host_name_is_reported(reaching: Reaching, tmp_path: Path) -> None:
     message, hint = problem_and_hint(reaching(node(0, ssh="no-such-host.invalid")), tmp_path)
     assert "Could not resolve hostname no-such-host.invalid" in message
     assert "spelling" in hint
 
 
-def test_a_port_without_a_server_is_told(reaching: Reaching, tmp_path: Path) -> None:
+def test_a_port_without_a_server_is_reported(reaching: Reaching, tmp_path: Path) -> None:
     message, hint = problem_and_hint(reaching(node(0, port=1)), tmp_path)
     assert "port 1: Connection refused" in message
     assert "is the machine up" in hint
 
 
-def test_a_host_whose_key_is_unknown_is_told(reaching: Reaching, tmp_path: Path) -> None:
+def test_a_host_whose_key_is_unknown_is_reported(reaching: Reaching, tmp_path: Path) -> None:
     server = reaching(node(0, ssh="127.0.0.1", port=_port_of(tmp_path)))
     message, hint = problem_and_hint(server, tmp_path)
     assert message.endswith("Host key verification failed.")
@@ -292,7 +297,7 @@ def _port_of(folder: Path) -> int:
     )
 
 
-def test_a_host_that_refuses_our_key_is_told(
+def test_a_host_that_refuses_our_key_is_reported(
     reaching: Reaching, sshd: LoopbackSshd, tmp_path: Path
 ) -> None:
     config = sshd.config.read_text()
@@ -305,7 +310,7 @@ def test_a_host_that_refuses_our_key_is_told(
     assert "ssh-copy-id node0" in hint
 
 
-def test_a_log_that_the_node_cannot_write_is_told(reaching: Reaching, tmp_path: Path) -> None:
+def test_a_log_that_the_node_cannot_write_is_reported(reaching: Reaching, tmp_path: Path) -> None:
     (tmp_path / "logs" / "0.log").mkdir(parents=True)
     with pytest.raises(
         PreflightError, match=r"node 0 \(n0\) cannot write to `.*logs`: Is a dir"
@@ -314,7 +319,7 @@ def test_a_log_that_the_node_cannot_write_is_told(reaching: Reaching, tmp_path: 
     assert "storage.root=" in caught.value.hint
 
 
-def test_all_nodes_that_fail_are_told_at_once_and_the_others_have_ended(
+def test_all_nodes_that_fail_are_reported_together_and_the_others_have_ended(
     reaching: Reaching, tmp_path: Path, mark: str
 ) -> None:
     nodes = [node(0), node(1, ssh="nowhere.invalid"), node(2), node(3, port=1)]
@@ -327,7 +332,8 @@ def test_all_nodes_that_fail_are_told_at_once_and_the_others_have_ended(
     assert not marked(mark)
 
 
-def test_what_a_login_script_prints_is_no_answer(
+@pytest.mark.usefixtures("_openssh")
+def test_what_a_login_script_prints_is_not_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chatty = 'ForceCommand printf \'Welcome!\\n{"node"\'; eval "$SSH_ORIGINAL_COMMAND"\n'
@@ -357,13 +363,13 @@ def test_forty_nodes_behind_one_server_with_default_limits(
 # --- what ends when
 
 
-def test_when_the_ssh_client_is_killed_the_node_is_lost_and_nothing_goes_on_there(
+def test_when_the_ssh_client_is_killed_the_node_is_lost_and_nothing_keeps_running_there(
     reaching: Reaching, tmp_path: Path, mark: str
 ) -> None:
     transport = reaching(node(0))
     process = start(transport, tmp_path, DEAF_TREE, mark=mark, LAUNCHER_GRACE_S="0")[0]
     wait_until("the tree", lambda: len(marked(mark)) == 2)
-    process.link.process.kill()  # type: ignore[attr-defined]
+    process.channel.process.kill()  # type: ignore[attr-defined]
     assert process.wait(30) == -signal.SIGKILL
     assert process.lost == "the connection to n0 (node0) ended"
     process.kill()
@@ -394,7 +400,7 @@ def test_a_supervisor_that_was_stopped_for_a_moment_blames_no_node(
     with _supervisor(tmp_path, mark, lost_after_s=4) as supervisor:
         wait_until("the tree", lambda: len(marked(mark)) == 2)
         supervisor.send_signal(signal.SIGSTOP)
-        time.sleep(6)  # longer than `lost_after_s`; the keepers have patience for fourteen
+        time.sleep(6)  # longer than `lost_after_s`; the agents wait fourteen seconds
         supervisor.send_signal(signal.SIGCONT)
         looks = _looks(tmp_path)
         wait_until("more looks", lambda: len(_looks(tmp_path)) > len(looks) + 30)
@@ -442,11 +448,11 @@ def test_a_frozen_node_is_lost_and_ends_everything_when_it_thaws(
     transport = reaching(node(0), node(1), lost_after_s=5)
     processes = start(transport, tmp_path, DEAF_TREE, 0, 1, mark=mark)
     wait_until("the trees", lambda: len(marked(mark)) == 4)
-    keeper = _parent_of(processes[0].pid)
-    os.kill(keeper, signal.SIGSTOP)
+    agent = _parent_of(processes[0].pid)
+    os.kill(agent, signal.SIGSTOP)
     try:
         wait_until("the loss", lambda: processes[0].lost)
-        assert processes[0].lost.startswith("no sign of life for ")
+        assert processes[0].lost.startswith("no heartbeat for ")
         assert processes[0].lost.endswith(" s from n0 (node0)")
         assert processes[0].poll() == -signal.SIGKILL
         assert processes[1].lost == ""
@@ -454,13 +460,15 @@ def test_a_frozen_node_is_lost_and_ends_everything_when_it_thaws(
         processes[0].kill()
         assert len(marked(mark)) == 4
     finally:
-        os.kill(keeper, signal.SIGCONT)
+        os.kill(agent, signal.SIGCONT)
     wait_until("the tree to end", lambda: len(marked(mark)) == 2)
     assert processes[1].poll() is None
 
 
 def _parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    process = find_process(pid)
+    assert process is not None
+    return process.parent
 
 
 def test_what_a_run_left_on_a_node_is_ended_by_its_folder(
@@ -472,8 +480,8 @@ def test_what_a_run_left_on_a_node_is_ended_by_its_folder(
     process = start(transport, tmp_path, DEAF_TREE, **env)[0]
     wait_until("the tree", lambda: output(tmp_path).count("up") == 2)
     stranger = RunLayout(tmp_path / "other" / "it")
-    assert end_run(transport, stranger, [0])[0].value == {"pids": []}
-    answer = end_run(transport, layout, [0])[0]
+    assert end_on_nodes(transport, stranger, [0])[0].value == {"pids": []}
+    answer = end_on_nodes(transport, layout, [0])[0]
     assert answer.value is not None
     assert process.pid in answer.value["pids"]
     assert len(answer.value["pids"]) == 2
@@ -494,7 +502,7 @@ time.sleep(600)
     process = start(transport, tmp_path, code, **env)[0]
     wait_until("the command", lambda: "up" in output(tmp_path))
     pids = {0: [process.pid, os.getpid()]}
-    answer = send_signal(transport, layout, pids, signal.SIGUSR2)[0]
+    answer = signal_on_nodes(transport, layout, pids, signal.SIGUSR2)[0]
     assert answer.value == {"pids": [process.pid]}
     wait_until("the dump", lambda: "dumped" in output(tmp_path))
 
@@ -503,11 +511,11 @@ time.sleep(600)
 LIMITED = """
 import resource, sys
 from launcher.errors import PreflightError
-from launcher.transports.ssh import make_room
+from launcher.transports.ssh import raise_file_limit
 soft, hard, links = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 try:
-    make_room(links)
+    raise_file_limit(links)
 except PreflightError as error:
     sys.exit(f"{error.message}; {error.hint}")
 print(resource.getrlimit(resource.RLIMIT_NOFILE))
@@ -529,7 +537,7 @@ def test_the_limit_is_raised_as_far_as_needed(
     assert limited(soft, hard, links).stdout.strip() == str(after)
 
 
-def test_a_limit_that_cannot_be_raised_is_told_before_anything_starts() -> None:
+def test_a_limit_that_cannot_be_raised_is_reported_before_anything_starts() -> None:
     done = limited(300, 300, 64)
-    assert "64 nodes take 448 open files, and this process may have 300" in done.stderr
+    assert "64 nodes need 448 open files, but this process is limited to 300" in done.stderr
     assert "ulimit -Hn" in done.stderr

@@ -1,11 +1,16 @@
-"""Texts that OpenSSH 9.2 wrote."""
+"""Messages of OpenSSH 9.2."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
+from typing import Any, cast
+
 import pytest
 
-from launcher.specs import Node
-from launcher.transports.start_errors import explain
+from launcher.specs import Command, Node
+from launcher.transports.channel import Channel, RemoteProcess
+from launcher.transports.start_errors import end_all, explain
 
 NODE = Node(node_rank=1, name="gpu1", address="gpu1", ssh="alice@gpu1", ssh_port=2222, slots=1)
 
@@ -27,15 +32,15 @@ Host key verification failed.
         ("ssh: Could not resolve hostname gpu1: Name or service not known", "check the spelling"),
         ("ssh: connect to host gpu1 port 2222: Connection refused", "is the machine up"),
         ("ssh: connect to host gpu1 port 2222: No route to host", "is the machine up"),
-        ("Python 3.8.18 is too old: it takes 3.10 or newer", "cluster.python="),
+        ("Python 3.8.18 is too old: 3.11 or newer is required", "cluster.python="),
         ("Connection timed out during banner exchange", "is the machine up"),
     ],
 )
 def test_every_failure_says_what_to_do(words: str, hint: str) -> None:
-    failure = explain(NODE, "/python", code=255, words=words)
+    failure = explain(NODE, "/python", code=255, stderr=words)
     assert hint in failure.hint
     assert failure.problem == words.strip().splitlines()[-1]
-    assert not failure.passing
+    assert not failure.temporary
 
 
 @pytest.mark.parametrize(
@@ -46,15 +51,15 @@ def test_every_failure_says_what_to_do(words: str, hint: str) -> None:
         "Connection closed by 10.0.0.1 port 22",
     ],
 )
-def test_a_server_with_too_many_guests_is_tried_again(words: str) -> None:
-    assert explain(NODE, "/python", code=255, words=words).passing
+def test_a_server_with_too_many_logins_is_tried_again(words: str) -> None:
+    assert explain(NODE, "/python", code=255, stderr=words).temporary
 
 
-def test_a_server_that_does_not_want_us_is_not_tried_again() -> None:
+def test_a_server_that_refuses_us_is_not_tried_again() -> None:
     words = "Access denied by pam_slurm_adopt: you have no active jobs on this node\n"
     assert not explain(
-        NODE, "/python", code=255, words=f"{words}Connection closed by 1.2.3.4"
-    ).passing
+        NODE, "/python", code=255, stderr=f"{words}Connection closed by 1.2.3.4"
+    ).temporary
 
 
 @pytest.mark.parametrize(
@@ -67,12 +72,33 @@ def test_a_server_that_does_not_want_us_is_not_tried_again() -> None:
     ],
 )
 def test_a_missing_interpreter_is_recognised_whatever_the_shell(code: int, words: str) -> None:
-    failure = explain(NODE, "/python", code=code, words=words)
+    failure = explain(NODE, "/python", code=code, stderr=words)
     assert failure.problem == "it has no `/python`"
     assert "cluster.python=" in failure.hint
 
 
-def test_a_login_that_just_ends_is_told_with_its_exit_code() -> None:
-    failure = explain(NODE, "/python", code=1, words="")
+def test_a_login_that_just_ends_is_reported_with_its_exit_code() -> None:
+    failure = explain(NODE, "/python", code=1, stderr="")
     assert failure.problem == "the login ended with exit code 1"
     assert failure.hint == "try it by hand: ssh -p 2222 alice@gpu1 true"
+
+
+class EndsItsCommandFirst:
+    """A channel to a node agent whose command ends before the processes that it started."""
+
+    process: RemoteProcess
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        assert message["kill"]
+        self.process.note({"exit": -9})
+        threading.Timer(0.1, self.process.note, [{"left": []}]).start()
+
+
+def test_commands_of_a_failed_start_are_waited_for_until_none_of_their_processes_is_left() -> None:
+    channel = EndsItsCommandFirst()
+    command = Command(node_rank=1, argv=("train",), cwd="/")
+    channel.process = process = RemoteProcess(NODE, command, cast("Channel", channel))
+    process.note({"started": 17})
+    end_all([process])
+    assert process.poll() == -9
+    assert process.is_over

@@ -25,7 +25,8 @@ def test_an_unknown_transport_offers_the_nearest() -> None:
         create("locale", REACH)
 
 
-def test_importing_the_registry_imports_no_transport() -> None:
+@pytest.mark.process
+def test_importing_the_table_imports_no_transport() -> None:
     code = "import launcher.transports, sys; sys.exit('launcher.transports.local' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -99,7 +99,7 @@ def test_staging_draws_what_is_on_its_way_and_says_what_arrived(surface: FakeSur
     display.finished(staged("data", 0))
     assert surface.said == [
         "staged      model: 83.5 MB in 4 files, 7.0 s",
-        "staged      other: 83.5 MB in 4 files, there already",
+        "staged      other: 83.5 MB in 4 files, already staged",
         "staged      data: 83.5 MB in 4 files, 7.0 s",
     ]
     assert surface.closed == 1
@@ -159,10 +159,10 @@ def test_every_kind_of_event_is_taken_and_the_important_ones_are_told(surface: F
     ):
         display.event(event)
     assert surface.said == [
-        "resume      attempt 2 goes on from step 40",
+        "resume      attempt 2 continues from step 40",
         "failed      rank 3 on local3: ValueError: bad",
         "saved       checkpoint of step 100",
-        "stopping    Ctrl-C: saving and leaving, 1 min at most; Ctrl-C stops it at once",
-        "stopping    a failure: the others leave, 5.0 s at most; Ctrl-C stops it at once",
-        "killed      what was left: asked twice",
+        "stopping    Ctrl-C: saving a checkpoint, at most 1 min; Ctrl-C kills them now",
+        "stopping    a failure: stopping the other ranks, at most 5.0 s; Ctrl-C kills them now",
+        "killed      the remaining processes: asked twice",
     ]

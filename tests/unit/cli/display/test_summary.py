@@ -11,7 +11,7 @@ from launcher.cli.display.summary import summary
 from launcher.failures import FailureKind, FirstFailure
 from launcher.runs.command_line import CommandLine
 from launcher.specs import RunLayout
-from launcher.supervise import Outcome, OutcomeState
+from launcher.supervise import RunResult, Verdict
 
 
 @pytest.fixture
@@ -25,17 +25,17 @@ def layout(tmp_path: Path) -> RunLayout:
 def lines(layout: RunLayout, *, report: str = "", **values: Any) -> str:
     base: dict[str, Any] = {
         "run_id": "r",
-        "state": OutcomeState.DONE,
+        "state": Verdict.DONE,
         "exit_code": 0,
         "attempts": 1,
         "steps": 240,
         "committed_step": None,
         "seconds": {"stage": 10.0, "train": 141.0},
     }
-    outcome = Outcome(**{**base, **values})
+    outcome = RunResult(**{**base, **values})
     cwd = layout.path.parents[2]
     commands = CommandLine(program=("launcher",), default_root=str(cwd / "outputs"))
-    told = summary(outcome, layout, commands, repeat="launcher recipe=x", report=report, cwd=cwd)
+    told = summary(outcome, layout, commands, again="launcher recipe=x", report=report, cwd=cwd)
     return "\n".join(text for text, _ in told)
 
 
@@ -63,7 +63,7 @@ def test_a_trained_model_is_offered_for_export(layout: RunLayout) -> None:
 
 def test_a_stopped_run_shows_where_it_is_saved_and_how_to_go_on(layout: RunLayout) -> None:
     layout.checkpoints.mkdir()
-    text = lines(layout, state=OutcomeState.STOPPED, exit_code=130, committed_step=200)
+    text = lines(layout, state=Verdict.STOPPED, exit_code=130, committed_step=200)
     assert "stopped: 240 steps, 2 min 31 s; saved at step 200" in text
     assert "checkpoints outputs/runs/r/checkpoints" in text
     assert "resume      launcher resume r" in text
@@ -71,7 +71,7 @@ def test_a_stopped_run_shows_where_it_is_saved_and_how_to_go_on(layout: RunLayou
 
 def test_a_failed_run_ends_with_the_incident_report(layout: RunLayout) -> None:
     text = lines(
-        layout, state=OutcomeState.FAILED, exit_code=5, attempts=1, report="FIRST FAILURE\nrank 3"
+        layout, state=Verdict.FAILED, exit_code=5, attempts=1, report="FIRST FAILURE\nrank 3"
     )
     assert "FIRST FAILURE\nrank 3" in text
     assert "failed: 240 steps" in text
@@ -82,8 +82,8 @@ def test_several_attempts_are_counted(layout: RunLayout) -> None:
 
 
 def test_a_preempted_run_does_not_claim_a_save_that_never_was(layout: RunLayout) -> None:
-    text = lines(layout, state=OutcomeState.SAVED, exit_code=75, steps=0)
-    assert "stopped with nothing saved, and wants to be started again" in text
+    text = lines(layout, state=Verdict.SAVED, exit_code=75, steps=0)
+    assert "preempted: no checkpoint saved, requeue" in text
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_failure_to_read_all_checkpoints_is_not_called_saved(
         kind=kind, at=1.0, attempt=1, rank=0, node_rank=0, node="n", sentence="x", next_step="y"
     )
     failed: dict[str, Any] = {
-        "state": OutcomeState.FAILED,
+        "state": Verdict.FAILED,
         "first_failure": failure,
         "committed_step": 30,
     }

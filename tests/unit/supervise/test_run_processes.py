@@ -4,13 +4,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from launcher.specs import RunLayout
-from launcher.supervise.reap import belongs, processes_of, reap, send
+from launcher.specs import Command, RunLayout
+from launcher.supervise.run_processes import end_leftovers, processes_of, reap
+from launcher.transports import Answer, Process, Reach, create
+from tests.unit.supervise.conftest import Scene
+
+pytestmark = pytest.mark.process
 
 Start = Callable[[dict[str, str]], "subprocess.Popen[bytes]"]
 
@@ -41,7 +47,7 @@ def variables(layout: RunLayout) -> dict[str, str]:
     return {"LAUNCHER_RUN_ID": layout.run_id, "LAUNCHER_RUN_DIR": str(layout.path)}
 
 
-def test_only_processes_of_this_very_run_are_found_and_ended(start: Start, tmp_path: Path) -> None:
+def test_only_processes_of_this_run_are_found_and_ended(start: Start, tmp_path: Path) -> None:
     ours, other_root = RunLayout.of(tmp_path / "a", "r1"), RunLayout.of(tmp_path / "b", "r1")
     mine, namesake, stranger = start(variables(ours)), start(variables(other_root)), start({})
     assert processes_of(ours) == [mine.pid]
@@ -55,22 +61,12 @@ def test_a_run_without_processes_costs_nothing_to_reap(tmp_path: Path) -> None:
     assert reap(RunLayout.of(tmp_path, "r1")) == []
 
 
-def test_a_signal_is_sent_only_to_processes_of_the_run(start: Start, tmp_path: Path) -> None:
-    layout = RunLayout.of(tmp_path, "r1")
-    stranger, mine = start({}), start(variables(layout))
-    assert not send(stranger.pid, signal.SIGKILL, layout)
-    assert not send(2**22 - 1, signal.SIGKILL, layout)
-    assert send(mine.pid, signal.SIGTERM, layout)
-    assert mine.wait(5) == -signal.SIGTERM
-    assert stranger.poll() is None
-    assert not belongs(mine.pid, layout)
-
-
 def test_a_supervisor_inside_a_run_does_not_end_itself(tmp_path: Path) -> None:
     layout = RunLayout.of(tmp_path, "r1")
     code = (
         "import sys; from pathlib import Path; from launcher.specs import RunLayout;"
-        "from launcher.supervise.reap import reap; print(reap(RunLayout(Path(sys.argv[1]))))"
+        "from launcher.supervise.run_processes import reap;"
+        "print(reap(RunLayout(Path(sys.argv[1]))))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(layout.path)],
@@ -80,3 +76,37 @@ def test_a_supervisor_inside_a_run_does_not_end_itself(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "[]\n")
+
+
+class Recording:
+    """The local transport, which remembers the questions."""
+
+    def __init__(self) -> None:
+        self._local = create("local", Reach(nodes=(), python=sys.executable))
+        self.asked: list[set[int]] = []
+
+    def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
+        raise AssertionError("starts nothing")
+
+    def ask(
+        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+    ) -> dict[int, Answer]:
+        self.asked.append(set(requests))
+        return self._local.ask(source, requests, timeout_s=timeout_s)
+
+    def close(self) -> None: ...
+
+
+def test_leftovers_are_ended_where_an_earlier_attempt_may_have_left_some(
+    scene: Scene, start: Start
+) -> None:
+    scene.behaviours = ("done", "done")
+    plan = scene.plan_for(1)
+    transport = Recording()
+    orphan = start(variables(scene.layout))
+    end_leftovers(transport, replace(plan, transport="ssh"), scene.layout)
+    end_leftovers(transport, replace(plan, attempt=2), scene.layout)
+    assert not transport.asked
+    end_leftovers(transport, replace(plan, transport="ssh", attempt=2), scene.layout)
+    assert transport.asked == [{0, 1}]
+    assert orphan.wait(30) == -signal.SIGKILL

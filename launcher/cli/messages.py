@@ -1,4 +1,4 @@
-"""Errors as people see them: what, around what, what to do. Never a traceback."""
+"""Lines for the user on stderr: errors with context and hint, warnings, notes. No tracebacks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BOLD_RED, _YELLOW, _DIM, _RESET = "\033[1;31m", "\033[33m", "\033[2m", "\033[0m
 
 
 def show(error: LauncherError) -> None:
-    """Write an error to stderr: its sentence, its context, its way out."""
+    """Print message, context and hint of an error."""
     say(f"{_mark(_BOLD_RED, 'error:')} {error.message}")
     if error.context:
         say(textwrap.indent(error.context, "  "))
@@ -26,13 +26,13 @@ def show(error: LauncherError) -> None:
 
 
 def of_machine(error: Exception) -> LauncherError | None:
-    """Return what to tell about an error that no program can help: a disk that takes nothing."""
+    """Return the error to show if a disk cannot be written, None for all other exceptions."""
     from launcher.storage.disk import DiskProblemKind, classify
 
     if not isinstance(error, OSError):
         return None
-    trouble = classify(error)
-    if trouble not in (
+    kind = classify(error)
+    if kind not in (
         DiskProblemKind.DISK_FULL,
         DiskProblemKind.READ_ONLY,
         DiskProblemKind.PERMISSION,
@@ -40,13 +40,13 @@ def of_machine(error: Exception) -> LauncherError | None:
         return None
     where = f"`{error.filename}`" if error.filename else "a file, or to the output of this command"
     return PreflightError(
-        f"cannot write to {where}: {trouble}",
-        hint="make room, or give another folder: `storage.root=...`; then repeat the command",
+        f"cannot write to {where}: {kind}",
+        hint="free space or use another folder (`storage.root=...`), then repeat the command",
     )
 
 
 def show_bug(error: Exception, argv: Sequence[str]) -> None:
-    """Write where the traceback of an error that nobody foresaw was put."""
+    """Write the traceback of an unexpected error to a file, and print where."""
     with tempfile.NamedTemporaryFile(
         "w", prefix="launcher-bug-", suffix=".txt", delete=False, encoding="utf-8"
     ) as file:
@@ -56,11 +56,11 @@ def show_bug(error: Exception, argv: Sequence[str]) -> None:
         f"{_mark(_BOLD_RED, 'error:')} this is a bug in the launcher: "
         f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     )
-    say(f"{_mark(_DIM, 'hint:')}  please report it with {file.name}, where the traceback is")
+    say(f"{_mark(_DIM, 'hint:')}  please report it with the traceback in {file.name}")
 
 
 def say(text: str) -> None:
-    """Write a line to stderr; a closed stderr is nobody's problem any more."""
+    """Print a line to stderr. A closed stderr is ignored."""
     try:
         print(text, file=sys.stderr, flush=True)
     except (BrokenPipeError, ValueError):
@@ -68,7 +68,7 @@ def say(text: str) -> None:
 
 
 def log_warnings() -> None:
-    """Show what the rooms below warn about as lines on stderr."""
+    """Print the warnings of all rooms as lines on stderr."""
     root = logging.getLogger("launcher")
     if not any(isinstance(handler, _Lines) for handler in root.handlers):
         root.addHandler(_Lines(level=logging.WARNING))
@@ -76,7 +76,7 @@ def log_warnings() -> None:
 
 
 class _Lines(logging.Handler):
-    """Looks up stderr for every line: a live display puts its own in front."""
+    """Uses the current `sys.stderr` for each line, because a live display replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(f"{_mark(_YELLOW, record.levelname.lower() + ':')} {record.getMessage()}")

@@ -91,7 +91,7 @@ def test_a_run_that_is_named_by_its_folder_is_resumed_in_its_own_root(
         chosen.append(loaded)
         return 0
 
-    monkeypatch.setattr("launcher.cli.verbs.resume.start", start)
+    monkeypatch.setattr("launcher.cli.verbs.run.start", start)
     layout = RunLayout.of(here / "elsewhere", "r1")
     layout.path.mkdir(parents=True)
     words = ["recipe=script", "script=train.py", "run_id=r1"]

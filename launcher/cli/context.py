@@ -1,0 +1,75 @@
+"""What an invocation refers to: configuration folders, a run, and the commands to offer next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from launcher import config, runs
+from launcher.cli import messages
+from launcher.cli.arguments import Invocation
+from launcher.errors import ConfigError
+from launcher.runs.command_line import CommandLine
+from launcher.specs import RunLayout
+
+
+def no_words(invocation: Invocation) -> None:
+    """Reject words that the verb would silently ignore.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    if invocation.words:
+        word = invocation.words[0]
+        raise ConfigError(
+            f"`{invocation.verb}` does not take the word `{word}`",
+            hint=f"write an override as `key=value`, and name a run with `run_id={word}`",
+        )
+
+
+def config_dirs(invocation: Invocation) -> list[Path]:
+    """Return the folders of `--config-dir`."""
+    return [Path(folder) for folder in invocation.values("config-dir")]
+
+
+def run_folder(invocation: Invocation, *, words: tuple[str, ...] | None = None) -> RunLayout:
+    """Return the run that a word or `run_id=` names. Without a name, return and print the newest.
+
+    Raises:
+        UnknownNameError: the run does not exist.
+        ConfigError: two runs are named.
+    """
+    loaded = _loaded(invocation)
+    names = list(invocation.words if words is None else words)
+    names += [loaded.run_id] if loaded.run_id else []
+    if len(set(names)) > 1:
+        raise ConfigError(
+            f"`{invocation.verb}` takes one run, got {' and '.join(names)}", hint="name one of them"
+        )
+    layout = runs.find(Path(loaded.storage.root), names[0] if names else "")
+    if not names:
+        messages.say(f"newest run: {layout.run_id}")
+    return layout
+
+
+def command_line(invocation: Invocation) -> CommandLine:
+    """Return what builds the commands to offer after this one."""
+    return CommandLine(program=invocation.program, default_root=config.default_root())
+
+
+def repeat(invocation: Invocation) -> str:
+    """Return the command that does `invocation` again as a new run."""
+    verb: tuple[str, ...] = () if invocation.verb == "run" else (invocation.verb,)
+    dirs = [f"--config-dir={folder}" for folder in invocation.values("config-dir")]
+    dirs += [f"--config={file}" for file in invocation.values("config")]
+    overrides = [text for text in invocation.overrides if not text.startswith("run_id=")]
+    return shlex.join((*invocation.program, *verb, *dirs, *overrides))
+
+
+def _loaded(invocation: Invocation) -> config.LaunchConfig:
+    overrides = invocation.overrides
+    if invocation.verb == "resume":  # its other overrides change the run
+        overrides = tuple(
+            text for text in overrides if text.startswith(("run_id=", "storage.root="))
+        )
+    return config.load(overrides, config_dirs=config_dirs(invocation), require_recipe=False)

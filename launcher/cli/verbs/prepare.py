@@ -1,0 +1,81 @@
+"""`plan` and `stage`: what `run` does before it starts anything, alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from launcher import config, launch
+from launcher.cli import messages
+from launcher.cli.arguments import Invocation
+from launcher.cli.context import command_line, config_dirs, no_words
+from launcher.cli.display import RunDisplay, open_surface
+from launcher.config import compare
+from launcher.plan import render
+from launcher.slurm import Submission
+from launcher.specs import Plan, RunLayout, to_json
+from launcher.specs.secrets import mask, redact
+
+
+def plan(invocation: Invocation) -> int:
+    """Print the plan, as text or as JSON; with `-m` one for every combination."""
+    no_words(invocation)
+    commands, as_json = command_line(invocation), invocation.has("json")
+    for number, overrides in enumerate(_all_overrides(invocation)):
+        loaded = config.load(overrides, config_dirs=config_dirs(invocation))
+        if launch.submits(loaded):  # the nodes are unknown until the job starts
+            _print_submission(launch.submission(loaded), as_json=as_json)
+            continue
+        planned = launch.plan(loaded, commands)
+        layout = RunLayout.of(planned.storage_root, planned.run_id)
+        if layout.config.exists():
+            same = dataclasses.replace(loaded, run_id=planned.run_id)
+            compare.require_same_run(layout.config, same, commands)
+        if number and not as_json:
+            print()
+        print(to_json(_masked(planned), indent=2) if as_json else render(planned))
+        if not any(Path(each).is_file() for each in (planned.program.path, planned.source)):
+            messages.say(f"warning: the program {planned.source} does not exist")
+    return 0
+
+
+def stage(invocation: Invocation) -> int:
+    """Stage the model and the data of the configuration; a recipe is optional."""
+    no_words(invocation)
+    loaded = config.load(
+        invocation.overrides, config_dirs=config_dirs(invocation), require_recipe=False
+    )
+    surface = open_surface()
+    display = RunDisplay(surface)
+    try:
+        staged = launch.stage(loaded, progress=display)
+    finally:
+        display.close()
+    if not staged:
+        surface.say("nothing to stage: set model= or data=")
+    for name, item in staged.items():
+        surface.say(f"{name:<12}{item.path}")
+    return 0
+
+
+def _all_overrides(invocation: Invocation) -> list[tuple[str, ...]]:
+    if not invocation.has("multirun"):
+        return [invocation.overrides]
+    from launcher.cli import multirun
+
+    return multirun.expanded(invocation)
+
+
+def _print_submission(submission: Submission, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"argv": submission.argv, "script": submission.script}, indent=2))
+    else:
+        print(submission)
+
+
+def _masked(planned: Plan) -> Plan:
+    """Hide the secrets that the user put into a URI or a variable."""
+    commands = (dataclasses.replace(each, env=mask(each.env)) for each in planned.commands)
+    items = (dataclasses.replace(each, uri=redact(each.uri)) for each in planned.stage)
+    return dataclasses.replace(planned, commands=tuple(commands), stage=tuple(items))
