@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.runs import events, read_status
-from launcher.runs.events import AttemptStarted
+from launcher.runs.events import AttemptEnded, AttemptStarted
 from launcher.runs.status import RunStatus
 from launcher.slurm.control import JobInfo, parse_jobs
 from launcher.specs import RunLayout
@@ -107,6 +107,19 @@ class SlurmUser:
     def hurry(self, run_id: str) -> None:
         """Let the counting program come to its end."""
         (self.layout(run_id).path / "hurry").touch()
+
+    def let_time_run_out(self, job_id: str, run_id: str) -> None:
+        """Shorten a job's time so that Slurm warns it now, and lengthen it after the warning."""
+        shown = self.run("squeue", "--noheader", "--jobs", job_id, "--format=%M").stdout
+        minutes = shown.strip().split(":")[-2]
+        self.run("scontrol", "update", f"JobId={job_id}", f"TimeLimit={int(minutes) + 2}")
+
+        def has_ended() -> bool:
+            history = events.history(self.layout(run_id))
+            return any(isinstance(each, AttemptEnded) for each in history)
+
+        self.until("the end of the first attempt", has_ended)
+        self.run("scontrol", "update", f"JobId={job_id}", "TimeLimit=60")
 
     # --- waiting
 

@@ -179,7 +179,9 @@ def test_a_preempted_run_is_saved_and_goes_on_in_the_same_job(person: SlurmUser)
 
 
 def test_a_run_goes_on_when_its_time_is_over(person: SlurmUser) -> None:
-    job = person.submit("t", "cluster.slurm.time=1", steps="100000,0.2,100000")
+    job = person.submit("t", "cluster.slurm.time=60", steps="100000,0.2,100000")
+    person.until_training("t")
+    person.let_time_run_out(job, "t")
     person.until_training("t", attempt=2)
     assert "SIGUSR1: the time limit is near" in person.log("t")
     assert person.starts("t")[1].resumes_step
@@ -192,9 +194,11 @@ def test_a_signal_to_every_process_of_the_step_saves_as_well(person: SlurmUser) 
     """`--signal=USR1@N` without `B:` also hits data-loader workers, and not the launcher."""
     program = str(REPOSITORY / "tests" / "cluster" / "programs" / "load.py")
     job = person.sbatch(
-        *("--nodes=2", "--signal=USR1@30", "--time=1", TRAIN),
+        *("--nodes=2", "--signal=USR1@90", "--time=60", TRAIN),
         *("recipe=script", f"script={program}", "device=cpu", "run_id=s"),
     )
+    person.until_training("s")
+    person.let_time_run_out(job, "s")
     person.until_training("s", attempt=2)
     told = events.history(person.layout("s"))
     ended = next(each for each in told if isinstance(each, events.AttemptEnded))

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from launcher.checkpoint import list_commits
+
 pytestmark = pytest.mark.e2e
 
 TRAIN_ROWS, TEST_ROWS, BATCH, EPOCHS = 203, 40, 16, 3
@@ -67,8 +69,10 @@ def command(person: Any) -> list[str]:
 
 
 def kill_at_random(person: Any, helpers: Any, run: Any, run_id: str) -> None:
-    """Kill -9 every process of a run, the launcher first, somewhere after its eighth step."""
+    """Kill -9 every process of a run, the launcher first, somewhere after its first checkpoint."""
+    checkpoints = person.run_folder(run_id) / "checkpoints"
     helpers.wait_until_step(person, run_id, 8)
+    helpers.wait_until(lambda: list_commits(checkpoints), what="a checkpoint")
     time.sleep(random.random() * 0.5)
     helpers.kill_all(run, run_id)
 

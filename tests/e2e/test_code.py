@@ -61,7 +61,7 @@ def test_an_edit_changes_neither_a_restart_nor_a_resume(
     os.kill(rank_of(person, 1), signal.SIGKILL)
     helpers.wait_until_step(person, "r", 2, attempt=2)
     os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 130, output
     assert seen(person) == ["old rows", "old rows"]
 

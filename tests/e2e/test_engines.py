@@ -102,7 +102,7 @@ def test_a_rank_killed_from_outside_is_named_and_nobody_stays(
     run = person.starts(*words(person, TRAINS, backend, "supervise.max_restarts=0"))
     helpers.wait_until_step(person, "r", 3)
     os.kill(pid_of(person, 1), signal.SIGKILL)
-    output, _ = run.communicate(timeout=60)
+    output, _ = run.communicate(timeout=240)
     assert run.returncode == 5, output
     assert person.result("r")["first_failure"]["rank"] == 1
     assert "SIGKILL" in output
@@ -113,7 +113,7 @@ def test_sigterm_lets_all_ranks_save_and_leave(person: Any, helpers: Any, backen
     run = person.starts(*words(person, TRAINS, backend))
     helpers.wait_until_step(person, "r", 3)
     os.kill(run.pid, signal.SIGTERM)
-    output, _ = run.communicate(timeout=60)
+    output, _ = run.communicate(timeout=240)
     assert run.returncode == 75, output
     assert {record(person, rank)["state"] for rank in (0, 1)} == {"saved"}
     assert helpers.processes_of("r") == []
@@ -126,7 +126,7 @@ def test_kill_9_of_the_launcher_leaves_no_rank_behind(
     helpers.wait_until_step(person, "r", 3)
     assert helpers.processes_of("r")
     run.kill()
-    run.communicate(timeout=60)
+    run.communicate(timeout=240)
     helpers.wait_until(lambda: not helpers.processes_of("r"), what="all ranks to end")
 
 

@@ -86,7 +86,7 @@ def test_ctrl_c_once_saves_and_leaves_with_130_and_no_process_stays(
     process = person.starts("recipe=script", "script=train me.py", "nodes=2", "run_id=slow")
     helpers.wait_until_step(person, "slow", 3)
     os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 130, output
     assert person.result("slow")["state"] == "stopped"
     assert helpers.processes_of("slow") == []
@@ -97,7 +97,7 @@ def test_stop_from_elsewhere_ends_the_run(person: Any, helpers: Any) -> None:
     process = person.starts("recipe=script", "script=train me.py", "nodes=2", "run_id=slow")
     helpers.wait_until_step(person, "slow", 3)
     assert person.types("stop", "slow").returncode == 0
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 130, output
     assert helpers.processes_of("slow") == []
 
@@ -109,7 +109,7 @@ def test_sigterm_to_the_launcher_is_a_preemption_and_ends_with_75(
     process = person.starts("recipe=script", "script=train me.py", "nodes=2", "run_id=slow")
     helpers.wait_until_step(person, "slow", 3)
     os.kill(process.pid, signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 75, output
 
 
@@ -119,7 +119,7 @@ def test_kill_9_of_the_launcher_leaves_no_rank_behind(person: Any, helpers: Any)
     helpers.wait_until_step(person, "slow", 3)
     assert helpers.processes_of("slow")
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     helpers.wait_until(lambda: not helpers.processes_of("slow"), what="all ranks to end")
 
 

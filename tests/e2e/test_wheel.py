@@ -70,7 +70,7 @@ def test_the_first_command_plans_from_a_wheel(installed: Path, person: Any) -> N
         env=person.env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
