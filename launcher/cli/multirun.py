@@ -8,7 +8,7 @@ from launcher.cli.arguments import Invocation
 from launcher.cli.display import units
 from launcher.cli.folders import config_dirs
 from launcher.cli.verbs.run import run
-from launcher.config import catalog, paths, sweep
+from launcher.config import paths, sweep
 from launcher.errors import LauncherError
 from launcher.supervise import OutcomeState
 
@@ -18,7 +18,7 @@ _STOPS = (75, 130)
 
 def expanded(invocation: Invocation) -> list[tuple[str, ...]]:
     """Return the overrides of every run."""
-    groups = catalog.groups(paths.find(config_dirs(invocation)))
+    groups = paths.find(config_dirs(invocation)).groups()
     return sweep.expand(invocation.overrides, groups)
 
 

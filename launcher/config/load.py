@@ -1,30 +1,32 @@
-"""Composes the configuration, once, where the command was typed. No later step sees Hydra."""
+"""Composes the configuration with Hydra, once, where the command was typed."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from hydra import compose
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from launcher.config import catalog
-from launcher.config.build import build, plain
 from launcher.config.hydra_errors import FOREIGN, explain
-from launcher.config.overrides import check, parse
+from launcher.config.overrides import Groups, check, parse
 from launcher.config.paths import ConfigPaths, find
-from launcher.config.program import find_program
-from launcher.config.register import hydra
-from launcher.config.required import refuse_missing
+from launcher.config.register import build, hydra, plain
+from launcher.config.required import find_program, refuse_missing
 from launcher.config.rewrite import rewrite
 from launcher.config.schema import LaunchConfig, absolute_root
 from launcher.errors import ConfigError
 from launcher.specs.secrets import holds_a_secret
 
 log = logging.getLogger(__name__)
+
+_ENTRY_POINTS = {"backend": "launcher.engines", "cluster": "launcher.sources"}
+"""Groups to which other installed packages add choices; see `launcher.extensions`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,11 +53,11 @@ def load(
 ) -> LaunchConfig:
     """Return the configuration that `overrides` ask for, checked, with absolute paths.
 
-    With `require_recipe` there must be a recipe that names its program. Without, both may be empty:
-    the verbs that only read a run folder need no more.
+    With `require_recipe`, there must be a recipe that has a program. Verbs that only read a run
+    folder need neither.
 
     Raises:
-        ConfigError: something cannot be, is not known, or is missing; the hint says what to type.
+        ConfigError: a value is invalid, unknown or missing; the hint says what to type.
     """
     request = LoadRequest(
         overrides=overrides, config_dirs=config_dirs, cwd=cwd, require_recipe=require_recipe
@@ -66,25 +68,49 @@ def load(
 def load_from(
     request: LoadRequest, *, name: str = "config", node: Mapping[str, Any] | None = None
 ) -> LaunchConfig:
-    """Load with the root config `name`: a file of ours, or `node` when that is given."""
+    """Load with the root config `name`: one of our files, or `node` if that is given."""
     paths = find(request.config_dirs, cwd=request.cwd)
-    groups = catalog.groups(paths)
-    check(parse(request.texts), groups)
+    parsed = parse(request.texts)
+    groups = paths.groups()
+    declared = _declared_by_packages(groups, parsed)
+    groups |= {group: (*groups[group], *names) for group, names in declared.items()}
+    check(parsed, groups)
+    nodes: dict[str, Any] = {name: node} if node else {}
+    for group, names in declared.items():
+        nodes |= {f"{group}/{choice}": {"name": choice} for choice in names}
     try:
-        with hydra(paths, roots={name: node} if node else {}):
+        with hydra(paths, nodes=nodes):
             composed = compose(name, list(request.texts), return_hydra_config=True)
         values, choices = _resolved(composed)
     except FOREIGN as error:
         raise explain(error, request.texts, groups) from error
-    _warn_of_hidden_files(paths, choices)
+    _warn_about_unused_files(paths, choices)
     refuse_missing(values, choices, paths)
     if not values["recipe"]["name"]:
         values["recipe"]["name"] = choices.get("recipe") or ""
     return _finish(build(LaunchConfig, values), paths, require_recipe=request.require_recipe)
 
 
+def _declared_by_packages(groups: Groups, parsed: Sequence[Override]) -> dict[str, tuple[str, ...]]:
+    """Return the choices of other packages, for each group in which no file has the choice.
+
+    Only for these, because the search reads the metadata of all installed packages.
+    """
+    without_file = {
+        override.key_or_group
+        for override in parsed
+        if override.key_or_group in _ENTRY_POINTS
+        and isinstance(override.value(), str)
+        and override.value() not in groups[override.key_or_group]
+    }
+    return {
+        group: tuple(sorted(point.name for point in entry_points(group=_ENTRY_POINTS[group])))
+        for group in sorted(without_file)
+    }
+
+
 def _resolved(node: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
-    """Split Hydra's own part off: only what it chose is of interest."""
+    """Return the values, and the choice of each group; drop the rest of Hydra's own part."""
     choices = dict(node.hydra.runtime.choices)
     OmegaConf.set_struct(node, value=False)
     del node["hydra"]
@@ -93,15 +119,15 @@ def _resolved(node: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
     return {str(key): value for key, value in values.items()}, choices
 
 
-def _warn_of_hidden_files(paths: ConfigPaths, choices: Mapping[str, str | None]) -> None:
+def _warn_about_unused_files(paths: ConfigPaths, choices: Mapping[str, str | None]) -> None:
     for group, choice in choices.items():
-        used, *hidden = catalog.files(paths, group, str(choice)) or (None,)
-        for file in hidden:
+        used, *unused = paths.files(group, str(choice)) or (None,)
+        for file in unused:
             log.warning("`%s=%s` is read from %s; %s is not used", group, choice, used, file)
     for folder in paths.user:
         if (folder / "config.yaml").is_file():
             log.warning(
-                "%s is not used: only the groups of a user's folder are", folder / "config.yaml"
+                "%s is not used: only the groups in a user's folder are", folder / "config.yaml"
             )
 
 
@@ -116,7 +142,7 @@ def _finish(config: LaunchConfig, paths: ConfigPaths, *, require_recipe: bool) -
 
 
 def _with_absolute_paths(config: LaunchConfig, cwd: Path) -> LaunchConfig:
-    """A run may be resumed from elsewhere, so that nothing saved may depend on where one stands."""
+    """A run may be resumed from another folder, so no saved path may be relative."""
     root = absolute_root(config.storage.root, cwd)
     data = dataclasses.replace(
         config.data,
@@ -140,7 +166,7 @@ def _absolute(source: str, cwd: Path) -> str:
 
 
 def _refuse_passwords(value: Any, key: str) -> None:
-    """A config is printed and written to the run folder, so it may hold no secret."""
+    """A config is printed and written to the run folder, so it must not contain a secret."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             _refuse_passwords(item, f"{key}.{name}" if key else str(name))
@@ -149,6 +175,6 @@ def _refuse_passwords(value: Any, key: str) -> None:
             _refuse_passwords(item, key)
     elif isinstance(value, str) and holds_a_secret(value):
         raise ConfigError(
-            f"`{key}` holds a password in a URI, and secrets never stand on a command line",
-            hint="leave it out of the URI: credentials come from the environment",
+            f"`{key}` contains a password in a URI; secrets are not allowed on the command line",
+            hint="remove it from the URI and set the credentials in the environment",
         )

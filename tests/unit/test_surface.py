@@ -16,7 +16,7 @@ import pytest
 
 import launcher
 from launcher.cli.verbs import VERBS
-from launcher.config import catalog, paths
+from launcher.config import paths
 from launcher.config.keys import all_keys
 
 EXPORTED = {
@@ -112,13 +112,13 @@ def test_keys_are_those_approved_here() -> None:
 
 
 def test_choices_are_those_approved_here(tmp_path: Path) -> None:
-    found = catalog.groups(paths.find(cwd=tmp_path))
+    found = paths.find(cwd=tmp_path).groups()
     assert {group: found[group] for group in found if group not in FIXED} == CHOICES
 
 
 @pytest.mark.parametrize("group", FIXED)
 def test_fixed_names_are_there(tmp_path: Path, group: str) -> None:
-    assert FIXED[group] <= set(catalog.groups(paths.find(cwd=tmp_path))[group])
+    assert FIXED[group] <= set(paths.find(cwd=tmp_path).groups()[group])
 
 
 def test_verbs_are_those_approved_here() -> None:

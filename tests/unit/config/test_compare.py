@@ -123,7 +123,7 @@ def test_another_recipe_is_refused_even_from_step_0(started: Path) -> None:
         "# @package _global_\nrecipe:\n  name: mine\n  program: train.py\n"
     )
     now = config.load(["recipe=mine", "run_id=r", "resume=never"], cwd=started.parent)
-    with pytest.raises(ConfigError, match="one of recipe `script`, not `mine`"):
+    with pytest.raises(ConfigError, match="belongs to recipe `script`, not `mine`"):
         require_same_run(started, now)
 
 

@@ -92,7 +92,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 BROKEN = {
     "unknown key": ("# @package _global_\ntrain:\n  max_step: 3\n", "train.max_step", "max_steps"),
-    "bad value": ("# @package _global_\ntrain: {lr: many}\n", "it must be a number", "train.lr"),
+    "bad value": ("# @package _global_\ntrain: {lr: many}\n", "expected a number", "train.lr"),
     "no package line": ("recipe:\n  program: mine.py\n", "unknown key", "@package _global_"),
     "unknown choice": (
         "# @package _global_\ndefaults:\n  - override /model: minilmm\nrecipe: {program: m.py}\n",
@@ -104,8 +104,8 @@ BROKEN = {
         "modell",
         "launcher --help",
     ),
-    "no yaml": ("# @package _global_\nrecipe: [\n", "no valid YAML", "mend"),
-    "no program": ("# @package _global_\nnodes: 2\n", "names no program", "program: train.py"),
+    "no yaml": ("# @package _global_\nrecipe: [\n", "not valid YAML", "fix"),
+    "no program": ("# @package _global_\nnodes: 2\n", "has no program", "program: train.py"),
     "missing value": (
         "# @package _global_\nrecipe: {program: mine.py}\nparams:\n  depth: ???\n",
         "params.depth",
