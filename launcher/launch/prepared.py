@@ -29,7 +29,7 @@ class Launch:
     layout: RunLayout
     job: Job | None
     """The batch job that all this happens in."""
-    code: code_snapshot.Code | None
+    code: code_snapshot.CodeSnapshot | None
     """None runs the program where it lies."""
     found: Found | None = None
     """The nodes of the first attempt; later ones look again."""
@@ -213,10 +213,10 @@ def own_job(config: LaunchConfig) -> Job | None:
     return Job.from_environ(os.environ) if config.cluster.name == "slurm" else None
 
 
-def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.Code | None:
+def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.CodeSnapshot | None:
     if config.code is CodeChoice.shared:
         return None
-    return code_snapshot.Code.of(
+    return code_snapshot.CodeSnapshot.of(
         Path(_program(config).path),
         layout=layout,
         storage_root=root,

@@ -3,7 +3,7 @@
 ::
 
     <storage.root>/
-      code/<digest>/                    copies of programs, see launcher.code_snapshot.place
+      code/<digest>/                    copies of programs, see launcher.code_snapshot.store
       staged/<name>-<key>/              verified snapshots of models and data
       runs/<run_id>/
         config.yaml                     the resolved config, masked

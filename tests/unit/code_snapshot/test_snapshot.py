@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.code_snapshot import Code
+from launcher.code_snapshot import CodeSnapshot
 from launcher.errors import StagingError
 from launcher.specs import RunLayout
 
@@ -19,15 +19,19 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
-def code_of(program: Path, root: Path, *, anew: bool = False, cwd: Path | None = None) -> Code:
+def code_of(
+    program: Path, root: Path, *, anew: bool = False, cwd: Path | None = None
+) -> CodeSnapshot:
     layout = RunLayout.of(root, "r1")
     layout.path.mkdir(parents=True, exist_ok=True)
-    found = Code.of(program, layout=layout, storage_root=root, cwd=cwd or program.parent, anew=anew)
+    found = CodeSnapshot.of(
+        program, layout=layout, storage_root=root, cwd=cwd or program.parent, anew=anew
+    )
     assert found is not None
     return found
 
 
-def started(program: Path, root: Path, *, anew: bool = False) -> Code:
+def started(program: Path, root: Path, *, anew: bool = False) -> CodeSnapshot:
     code = code_of(program, root, anew=anew).freeze()
     code.record()
     return code
@@ -46,7 +50,9 @@ def test_nothing_is_written_before_it_is_frozen(program: Path, root: Path) -> No
 def test_a_program_that_is_not_there_is_for_preflight_to_tell(tmp_path: Path, root: Path) -> None:
     layout = RunLayout.of(root, "r1")
     missing = tmp_path / "missing.py"
-    assert Code.of(missing, layout=layout, storage_root=root, cwd=tmp_path, anew=False) is None
+    assert (
+        CodeSnapshot.of(missing, layout=layout, storage_root=root, cwd=tmp_path, anew=False) is None
+    )
 
 
 def test_later_starts_run_the_old_code_and_say_what_changed(program: Path, root: Path) -> None:
@@ -59,7 +65,7 @@ def test_later_starts_run_the_old_code_and_say_what_changed(program: Path, root:
     assert again.freeze().program.read_text() == "x = 1\n"
     (note,) = again.notes
     assert note.startswith("2 files differ")
-    assert "helper.py, train.py; code=new takes" in note
+    assert "helper.py, train.py; add code=new" in note
 
 
 def test_new_code_is_taken_when_asked_for_and_kept_from_then_on(program: Path, root: Path) -> None:
@@ -92,7 +98,7 @@ def test_the_project_may_be_gone_and_the_storage_elsewhere(
 def test_a_copy_that_is_gone_is_an_error(program: Path, root: Path) -> None:
     code = started(program, root)
     (code.folder.parent / "capsule.json").unlink()
-    with pytest.raises(StagingError, match="is gone"):
+    with pytest.raises(StagingError, match="is missing"):
         code_of(program, root).freeze()
 
 
