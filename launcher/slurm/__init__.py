@@ -4,10 +4,8 @@ Slurm's own words stop here. The nodes of an allocation are `launcher.nodes.slur
 reaches them is `launcher.transports`.
 """
 
-from launcher.slurm.control import JobInfo, cancel, look
-from launcher.slurm.follow import follow
-from launcher.slurm.naming import resume_of, run_id_of
-from launcher.slurm.records import JobRecord, note_own, read
+from launcher.slurm.control import JobInfo, cancel, follow, look
+from launcher.slurm.jobs import JobRecord, note_own, read, resume_of, run_id_of
 from launcher.slurm.requeue import Requeue, requeue
 from launcher.slurm.submit import (
     Submission,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,3 +174,42 @@ def _parse_job(line: str) -> JobInfo:
 def _field(text: str, name: str) -> str:
     found = re.search(rf"(?:^| ){name}=(\S*)", text)
     return found.group(1) if found else ""
+
+
+# Looking at a job until it is over.
+EVERY_S = 2.0
+"""Between two looks; every one is work for the controller of the whole cluster."""
+_SILENT_S = 600.0
+"""A controller that is being restarted does not answer for a while, and the job goes on."""
+
+
+def follow(
+    job_id: str,
+    *,
+    ask: Callable[[str], tuple[JobInfo, ...]] = look,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[JobInfo]:
+    """Yield how the job is, again and again, until it is over; the last value is its end.
+
+    Ends without a last value when Slurm has forgotten the job.
+
+    Raises:
+        PreflightError: Slurm has not answered for ten minutes.
+    """
+    silent = 0.0
+    while True:
+        try:
+            found = ask(job_id)
+        except PreflightError:
+            silent += EVERY_S
+            if silent > _SILENT_S:
+                raise
+            sleep(EVERY_S)
+            continue
+        silent = 0.0
+        if not found:
+            return
+        yield found[0]
+        if found[0].over:
+            return
+        sleep(EVERY_S)

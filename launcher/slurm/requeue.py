@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from launcher.errors import PreflightError
 from launcher.slurm.control import call, look, words
-from launcher.slurm.naming import attempts_of
+from launcher.slurm.jobs import attempts_of
 from launcher.specs import Job, RunLayout
 
 MOST_IN_VAIN = 3

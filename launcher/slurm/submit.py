@@ -14,13 +14,11 @@ from types import MappingProxyType
 from launcher.errors import ConfigError, PreflightError
 from launcher.runs.files import replace
 from launcher.runs.time_accounting import longest_save_s
-from launcher.slurm.config import SlurmConfig
+from launcher.slurm.config import BatchRequest, SlurmConfig, options_of, render
 from launcher.slurm.control import call, words
-from launcher.slurm.limits import limit_s
-from launcher.slurm.records import JobRecord, note
+from launcher.slurm.jobs import JobRecord, note
 from launcher.slurm.sbatch_errors import hint_for
-from launcher.slurm.script import BatchRequest, options_of, render
-from launcher.slurm.warning import EarlyWarning, size
+from launcher.slurm.time_limit import EarlyWarning, limit_s, size
 from launcher.specs import RunLayout
 
 _CONFIG = "config.yaml"

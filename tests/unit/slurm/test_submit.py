@@ -8,7 +8,7 @@ import pytest
 
 from launcher.errors import ConfigError, PreflightError
 from launcher.slurm.config import SlurmConfig
-from launcher.slurm.records import JobRecord, read
+from launcher.slurm.jobs import JobRecord, read
 from launcher.slurm.submit import Submission, all_or_nothing, prepare, submit
 from launcher.specs import RunLayout
 
