@@ -131,6 +131,15 @@ class Interrupted(LauncherError):
     exit_code = 130
 
 
+def require(key: str, value: object, *, ok: bool, reason: str) -> None:
+    """Raise `ConfigError` for this value of a configuration key, with the reason, unless `ok`."""
+    if not ok:
+        raise ConfigError(
+            f"`{key}={value}` is impossible: {reason}",
+            hint=f"give `{key}` another value, or omit it",
+        )
+
+
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice that `name` most probably was meant to be, or None if nothing is near."""
     found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from launcher.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["Row", "Table", "load"]
 
@@ -36,11 +38,11 @@ class Table(Generic[R]):
     metadata of every package in the environment.
     """
 
-    def __init__(self, kind: str, rows: Iterable[R], *, row_type: type[R]) -> None:
+    def __init__(self, kind: str, rows: Iterable[R], *, row_type: type[R], group: str = "") -> None:
         self.kind = kind
         """The word for one row in messages: `cluster`, `backend`, `transport`, `fetcher`."""
-        self.group = f"launcher.{row_type.__name__.lower()}s"
-        """Entry point group: `launcher.sources` for rows of type `Source`."""
+        self.group = group or f"launcher.{row_type.__name__.lower()}s"
+        """Entry point group: by default `launcher.sources` for rows of type `Source`."""
         self.built_in: Mapping[str, R] = MappingProxyType({row.name: row for row in rows})
         self._row_type = row_type
 
@@ -63,6 +65,8 @@ class Table(Generic[R]):
         return tuple(sorted({*self.built_in, *self._declared()}))
 
     def _declared(self) -> dict[str, EntryPoint]:
+        from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms that few commands need
+
         found: dict[str, EntryPoint] = {}
         for point in entry_points(group=self.group):
             if point.name in self.built_in or point.name in found:

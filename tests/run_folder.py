@@ -10,19 +10,8 @@ import pytest
 
 from launcher.runs import events
 from launcher.runs.events import Event
-from launcher.specs import (
-    CheckpointPolicy,
-    Cluster,
-    Node,
-    Plan,
-    Program,
-    RankException,
-    RankRecord,
-    RankState,
-    Rendezvous,
-    RunLayout,
-    to_json,
-)
+from launcher.specs import Plan, RankException, RankRecord, RankState, RunLayout, to_json
+from tests import make
 
 T0 = 1_700_000_000.0
 """When every synthetic attempt starts."""
@@ -60,46 +49,33 @@ class RunFolder:
         return self
 
     def plan(self) -> Plan:
-        nodes = tuple(
-            Node(node_rank=rank, name=f"local{rank}", address="127.0.0.1", slots=1)
-            for rank in range(self.nodes)
-        )
-        return Plan(
+        return make.plan(
+            *([1] * self.nodes),
             run_id=self.layout.run_id,
             attempt=self.attempt,
             recipe="bert_finetune",
             storage_root=str(self.layout.path.parent.parent),
-            cluster=Cluster(nodes=nodes, source="local"),
-            backend="torchrun",
-            transport="local",
-            python="python3",
-            device="cpu",
-            program=Program(path="/train.py"),
-            rendezvous=Rendezvous(address="127.0.0.1", port=20_000),
-            checkpoint=CheckpointPolicy(every_steps=10, keep=2, resume="auto"),
         )
 
     def rank(self, rank: int, *, at: float = 10.0, **changes: Any) -> RunFolder:
         values = {
-            "rank": rank,
-            "local_rank": 0,
-            "node_rank": rank,
-            "node": f"local{rank}",
-            "host": "host",
-            "pid": 1000 + rank,
             "attempt": self.attempt,
-            "state": RankState.RUNNING,
             "started_at": T0 + 1,
             "heartbeat_at": T0 + at,
             "progress_at": T0 + at,
-            "phase": "train",
             "step": 7,
             "total_steps": 100,
         }
-        record = RankRecord(**{**values, **changes})
+        record = make.record(rank, **{**values, **changes})
         self._records[rank] = record
         self.layout.attempt(self.attempt).rank_record(rank).write_text(to_json(record))
         return self
+
+    def record(self, rank: int) -> RankRecord:
+        return self._records[rank]
+
+    def events(self) -> list[Event]:
+        return events.read(self.layout.attempt(self.attempt).events)
 
     def gone(self, *ranks: int) -> RunFolder:
         for rank in ranks:

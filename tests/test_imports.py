@@ -14,10 +14,11 @@ LINT_IMPORTS = Path(sysconfig.get_path("scripts")) / "lint-imports"
 LAYERS = "One way through"
 HYDRA = "Only config and the command line import Hydra"
 FSSPEC = "Only storage imports fsspec"
+JINJA2 = "Only the report imports Jinja2"
 PURE = "Planning is pure"
 SOURCES = "Sources of nodes reach no node"
-RUNTIME = "Runtime imports only specs and errors"
-CHECKPOINT = "Checkpoint imports only specs and errors"
+RUNTIME = "Runtime imports only specs, errors and the table of backends"
+CHECKPOINT = "Checkpoint imports only specs, errors and units"
 RECIPES = "Recipes import only runtime, checkpoint and errors"
 NO_RECIPE = "The launcher never imports a recipe"
 
@@ -58,6 +59,7 @@ def test_the_copy_keeps_all_contracts(tree: Path) -> None:
         ("launcher/supervise", "from hydra import compose", {HYDRA}),
         ("launcher/staging", "import fsspec", {FSSPEC}),
         ("launcher/cli", "import s3fs", {FSSPEC}),
+        ("launcher/supervise", "from jinja2 import Environment", {JINJA2}),
         ("launcher/runtime", "from launcher import storage", {RUNTIME}),
         ("launcher/checkpoint", "from launcher.storage import uri", {CHECKPOINT}),
         ("launcher/checkpoint", "import launcher.runtime", {CHECKPOINT}),

@@ -1,16 +1,16 @@
-"""A full disk, in words."""
+"""Errors for a full disk."""
 
 from __future__ import annotations
 
 import errno
-import math
 from pathlib import Path
 
+from launcher import units
 from launcher.checkpoint.files import Files
 from launcher.errors import CheckpointError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_RECORDS_BYTES = 2**20  # what manifests and the commit take, generously
+_RECORDS_BYTES = 2**20  # more than the manifests and the commit need
 HINT = (
     "free space there, keep fewer checkpoints (checkpoint.keep=2) or use another storage.root=; "
     "earlier checkpoints are untouched"
@@ -22,8 +22,8 @@ def check(files: Files, folder: Path, *, total_bytes: int, step: int) -> None:
 
     Args:
         files: where `folder` is.
-        folder: the data folder of this save; what other ranks have written there already counts as
-            written.
+        folder: the data folder of this save. What other ranks have already written there is
+            subtracted.
         total_bytes: what all ranks together will write.
         step: for the message.
 
@@ -39,7 +39,7 @@ def check(files: Files, folder: Path, *, total_bytes: int, step: int) -> None:
 def explain(
     error: OSError, files: Files, folder: Path, *, needed: int, step: int
 ) -> CheckpointError:
-    """Turn an error of the file system into one for people."""
+    """Return the error to show for an error of the file system."""
     if error.errno not in _FULL:
         return CheckpointError(
             f"the checkpoint of step {step} cannot be written",
@@ -50,7 +50,7 @@ def explain(
         return full(folder, step=step, needed=needed, free=files.free_bytes(folder.parent))
     what = "the quota is used up" if error.errno == errno.EDQUOT else "a limit on file sizes is hit"
     return CheckpointError(
-        f"disk full: the checkpoint of step {step} needs {human(needed)}, but {what}",
+        f"disk full: the checkpoint of step {step} needs {units.size(needed)}, but {what}",
         context=str(folder),
         hint=HINT,
     )
@@ -59,20 +59,8 @@ def explain(
 def full(folder: Path, *, step: int, needed: int, free: int) -> CheckpointError:
     """Return the error for a disk that has only `free` of the `needed` bytes."""
     return CheckpointError(
-        f"disk full: the checkpoint of step {step} needs {human(needed)}, {human(free)} is free",
+        f"disk full: the checkpoint of step {step} needs {units.size(needed)}, "
+        f"{units.size(free)} is free",
         context=str(folder),
         hint=HINT,
     )
-
-
-def human(size_bytes: float) -> str:
-    """Return a size as people say it.
-
-    >>> human(1536)
-    '1.5 KiB'
-    """
-    if size_bytes < 1024:
-        return f"{size_bytes:.0f} B"
-    units = ("KiB", "MiB", "GiB", "TiB")
-    power = min(int(math.log(size_bytes, 1024)), len(units))
-    return f"{size_bytes / 1024**power:.1f} {units[power - 1]}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from launcher import failures, launch, runs, slurm
 from launcher.cli import commands, failure
 from launcher.cli.display import RunDisplay, open_surface
-from launcher.cli.display.standing import line, text
+from launcher.cli.display.status import line, text
 from launcher.cli.display.ticker import Ticker
 from launcher.config import LaunchConfig
 from launcher.errors import ConfigError, Interrupted, PreflightError, SavedForRequeue, TrainingError

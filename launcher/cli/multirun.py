@@ -1,11 +1,10 @@
-"""`-m`: every combination of the values, one run after another."""
+"""`-m`: one run for every combination of the values, one at a time."""
 
 from __future__ import annotations
 
-from launcher import config, launch
+from launcher import config, launch, units
 from launcher.cli import batch, commands, failure
 from launcher.cli.arguments import Invocation
-from launcher.cli.display import units
 from launcher.cli.folders import config_dirs
 from launcher.cli.verbs.run import run
 from launcher.config import paths, sweep
@@ -13,7 +12,7 @@ from launcher.errors import LauncherError
 from launcher.supervise import OutcomeState
 
 _STOPS = (75, 130)
-"""Exit codes after which the person or the machine wants no further run."""
+"""Exit codes that end the sweep: the user or the machine stopped the run."""
 
 
 def expanded(invocation: Invocation) -> list[tuple[str, ...]]:
@@ -23,7 +22,7 @@ def expanded(invocation: Invocation) -> list[tuple[str, ...]]:
 
 
 def main(invocation: Invocation) -> int:
-    """Run them all; a failure does not keep the others from running.
+    """Run them all. A failed run does not stop the others.
 
     Returns:
         The exit code of the first that failed, else 0.
@@ -43,7 +42,7 @@ def main(invocation: Invocation) -> int:
 
 
 def _what(texts: tuple[str, ...]) -> str:
-    """What tells a run from the others; its name has a column of its own."""
+    """The overrides that differ between runs; `run_id` has a column of its own."""
     return " ".join(text for text in texts if not text.startswith("run_id=")) or "-"
 
 
@@ -70,10 +69,12 @@ def _one(invocation: Invocation, overrides: tuple[str, ...], number: int) -> tup
 
 
 def _print_table(differing: list[str], rows: list[tuple[int, str, str]]) -> None:
-    width = max(len(what) for what in differing)
-    run_width = max([len(run_id) for _, run_id, _ in rows] + [3])
-    print(f"\n{'':{width}}  exit  {'run':<{run_width}}  result")
+    from launcher.cli.display import tables
+
+    table = tables.table("", "exit", "run", "result", right=("exit",))
     for what, (code, run_id, shown) in zip(differing, rows, strict=False):
-        print(f"{what:<{width}}  {code:>4}  {run_id:<{run_width}}  {shown}")
+        tables.add(table, what, code, run_id, shown)
     for what in differing[len(rows) :]:
-        print(f"{what:<{width}}     -  {'-':<{run_width}}  not started")
+        tables.add(table, what, "-", "-", "not started")
+    print()
+    tables.show(table)

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from launcher import units
 from launcher.errors import ConfigError
 from launcher.specs import RunLayout
-from launcher.storage.disk import human_bytes
 from launcher.storage.manifest import MANIFEST_NAME
 
 FOLDER = "code"
@@ -85,7 +85,7 @@ class Size:
             return
         by_bytes = self._bytes.total() > LIMIT_BYTES
         most = (self._bytes if by_bytes else self._files).most_common(_MAX_ROWS)
-        limit = human_bytes(LIMIT_BYTES) if by_bytes else f"{LIMIT_FILES} files"
+        limit = units.size(LIMIT_BYTES) if by_bytes else units.count(LIMIT_FILES, "file")
         raise ConfigError(
             f"the code in `{self._folder}` is too large to be copied: more than {limit}",
             context="\n".join(["largest:", *(self._row(where) for where, _ in most)]),
@@ -94,8 +94,8 @@ class Size:
         )
 
     def _row(self, where: str) -> str:
-        files = f" ({self._files[where]} files)" if where.endswith("/") else ""
-        return f"  {human_bytes(self._bytes[where]):>9}  {where}{files}"
+        files = f" ({units.count(self._files[where], 'file')})" if where.endswith("/") else ""
+        return f"  {units.size(self._bytes[where]):>9}  {where}{files}"
 
 
 class StorageRoots:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from launcher.config.hydra_errors import FOREIGN, explain
-from launcher.config.overrides import Groups, check, parse
+from launcher.config.installed import installed_choices
+from launcher.config.overrides import check, parse
 from launcher.config.paths import ConfigPaths, find
 from launcher.config.register import build, hydra, plain
 from launcher.config.required import find_program, refuse_missing
@@ -24,9 +23,6 @@ from launcher.errors import ConfigError
 from launcher.specs.secrets import holds_a_secret
 
 log = logging.getLogger(__name__)
-
-_ENTRY_POINTS = {"backend": "launcher.engines", "cluster": "launcher.sources"}
-"""Groups to which other installed packages add choices; see `launcher.extensions`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,15 +65,16 @@ def load_from(
     request: LoadRequest, *, name: str = "config", node: Mapping[str, Any] | None = None
 ) -> LaunchConfig:
     """Load with the root config `name`: one of our files, or `node` if that is given."""
-    paths = find(request.config_dirs, cwd=request.cwd)
     parsed = parse(request.texts)
-    groups = paths.groups()
-    declared = _declared_by_packages(groups, parsed)
-    groups |= {group: (*groups[group], *names) for group, names in declared.items()}
+    paths = find(request.config_dirs, cwd=request.cwd)
+    installed = installed_choices(parsed, paths.groups())
+    paths = paths.with_folders(each.conf for each in installed)
+    groups = paths.groups(installed)
     check(parsed, groups)
     nodes: dict[str, Any] = {name: node} if node else {}
-    for group, names in declared.items():
-        nodes |= {f"{group}/{choice}": {"name": choice} for choice in names}
+    for each in installed:
+        if not paths.files(each.group, each.name):
+            nodes[f"{each.group}/{each.name}"] = {"name": each.name}
     try:
         with hydra(paths, nodes=nodes):
             composed = compose(name, list(request.texts), return_hydra_config=True)
@@ -89,24 +86,6 @@ def load_from(
     if not values["recipe"]["name"]:
         values["recipe"]["name"] = choices.get("recipe") or ""
     return _finish(build(LaunchConfig, values), paths, require_recipe=request.require_recipe)
-
-
-def _declared_by_packages(groups: Groups, parsed: Sequence[Override]) -> dict[str, tuple[str, ...]]:
-    """Return the choices of other packages, for each group in which no file has the choice.
-
-    Only for these, because the search reads the metadata of all installed packages.
-    """
-    without_file = {
-        override.key_or_group
-        for override in parsed
-        if override.key_or_group in _ENTRY_POINTS
-        and isinstance(override.value(), str)
-        and override.value() not in groups[override.key_or_group]
-    }
-    return {
-        group: tuple(sorted(point.name for point in entry_points(group=_ENTRY_POINTS[group])))
-        for group in sorted(without_file)
-    }
 
 
 def _resolved(node: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:

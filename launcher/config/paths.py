@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from launcher.config.installed import InstalledChoice
 from launcher.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -25,13 +26,20 @@ class ConfigPaths:
     cwd: Path
     """Where relative paths on the command line start."""
 
+    def with_folders(self, folders: Iterable[Path]) -> ConfigPaths:
+        """Return these folders and, after the user's, those of `folders` that exist."""
+        more = (each for each in folders if each.is_dir())
+        return replace(self, user=tuple(dict.fromkeys((*self.user, *more))))
+
     @property
     def all(self) -> tuple[Path, ...]:
         return (self.conf, *self.user)
 
-    def groups(self) -> dict[str, tuple[str, ...]]:
+    def groups(self, more: Iterable[InstalledChoice] = ()) -> dict[str, tuple[str, ...]]:
         """Return each group with its choices, both sorted; nested groups are `outer/inner`."""
         choices: dict[str, set[str]] = {}
+        for each in more:
+            choices.setdefault(each.group, set()).add(each.name)
         for folder in self.all:
             for file in folder.rglob("*.yaml"):
                 group = file.parent.relative_to(folder).as_posix()
@@ -43,6 +51,22 @@ class ConfigPaths:
         """Return the files that define `group=choice`; Hydra uses the first."""
         candidates = (folder / group / f"{choice}.yaml" for folder in self.all)
         return tuple(file for file in candidates if file.is_file())
+
+    def summary(self, group: str, choice: str) -> str:
+        """Return one line about a choice: the `description:` of its file, else the first comment.
+
+        Skips comments that are directives for Hydra. Reads the file as text, because parsing all
+        files would make `--help` slow.
+        """
+        file = next(iter(self.files(group, choice)), None)
+        if file is None:
+            return "from an installed package"
+        text = file.read_text(encoding="utf-8", errors="replace")
+        described = re.search(r"""^\s*description:\s*["']?(.+?)["']?\s*$""", text, re.MULTILINE)
+        if described:
+            return described.group(1)
+        comments = re.findall(r"^#\s*(?!@)(\S.*)$", text, re.MULTILINE)
+        return comments[0] if comments else ""
 
 
 def find(config_dirs: Sequence[Path] = (), *, cwd: Path | None = None) -> ConfigPaths:
@@ -68,20 +92,6 @@ def find(config_dirs: Sequence[Path] = (), *, cwd: Path | None = None) -> Config
         user.append(start / "conf")
     distinct = tuple(path for path in dict.fromkeys(user) if path != conf)
     return ConfigPaths(conf=conf, recipes=top / "recipes", user=distinct, cwd=start)
-
-
-def summary(file: Path) -> str:
-    """Return one line about a config file: its `description:`, else its first comment.
-
-    Skips the comments that are directives for Hydra. Reads the file as text, because parsing all
-    files would make `--help` slow.
-    """
-    text = file.read_text(encoding="utf-8", errors="replace")
-    described = re.search(r"""^\s*description:\s*["']?(.+?)["']?\s*$""", text, re.MULTILINE)
-    if described:
-        return described.group(1)
-    comments = re.findall(r"^#\s*(?!@)(\S.*)$", text, re.MULTILINE)
-    return comments[0] if comments else ""
 
 
 def _top() -> Path:

@@ -4,7 +4,7 @@ The docstring under a field is its help text: `python -m launcher run --help` an
 print it.
 
 Pieces that live with their owner: `ModelConfig` and `DataConfig` in `launcher.staging.config`,
-`SlurmConfig` in `launcher.slurm.config`.
+`SlurmConfig` in `launcher.slurm.config`, `SuperviseConfig` in `launcher.supervise.config`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import ConfigError
+from launcher.errors import ConfigError, require
 from launcher.slurm.config import SlurmConfig
 from launcher.specs.secrets import names_a_secret
 from launcher.staging.config import DataConfig, ModelConfig
+from launcher.supervise.config import SuperviseConfig
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 NAME_BYTES = 255
@@ -58,15 +59,6 @@ class CodeChoice(StrEnum):
     frozen = "frozen"
     new = "new"
     shared = "shared"
-
-
-def require(key: str, value: object, *, ok: bool, reason: str) -> None:
-    """Refuse `value` of `key` with the reason, unless it is `ok`."""
-    if not ok:
-        raise ConfigError(
-            f"`{key}={value}` is impossible: {reason}",
-            hint=f"give `{key}` another value, or leave it away",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,30 +220,6 @@ class CheckpointConfig:
         require("checkpoint.every_steps", self.every_steps, ok=ok, reason="it cannot be negative")
         reason = "with fewer than 2 a damaged newest one would be the only one"
         require("checkpoint.keep", self.keep, ok=self.keep >= 2, reason=reason)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SuperviseConfig:
-    """What happens when ranks fail, hang or are asked to stop."""
-
-    max_restarts: int = 3
-    """Restarts in a row without a new checkpoint after which the run is given up."""
-    grace_s: float = 60.0
-    """Seconds that ranks get to save and leave before they are killed."""
-    hang_timeout_s: float = 600.0
-    """Seconds without any progress after which a rank counts as hanging; 0 never."""
-    lost_after_s: float = 20.0
-    """Seconds without a sign of life from a node after which it counts as lost."""
-    echo: bool = True
-    """Show what rank 0 prints."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_restarts", "grace_s", "hang_timeout_s"):
-            value = getattr(self, name)
-            require(f"supervise.{name}", value, ok=value >= 0, reason="it cannot be negative")
-        ok = self.lost_after_s >= 1
-        reason = "a sign of life takes up to a second"
-        require("supervise.lost_after_s", self.lost_after_s, ok=ok, reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)

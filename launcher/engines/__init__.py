@@ -1,9 +1,6 @@
-"""Engines: what starts and connects the ranks, and what each needs. Imports none of them.
-
-Pure, but for the installer: a request becomes commands, nothing runs.
-"""
+"""Engines: what starts and connects the ranks, and what each needs. Imports none of them."""
 
 from launcher.engines.needs import require
-from launcher.engines.table import BACKENDS, BackendRequest, commands
+from launcher.engines.table import BACKENDS, Backend, BackendRequest, commands
 
-__all__ = ["BACKENDS", "BackendRequest", "commands", "require"]
+__all__ = ["BACKENDS", "Backend", "BackendRequest", "commands", "require"]

@@ -1,31 +1,44 @@
-"""`backend=horovod`: Horovod with its Gloo controller, started by the agents of `torchrun`.
+"""Horovod, with its Gloo controller (`backend=horovod`) or its MPI controller (`horovod_mpi`).
 
-The head's agent runs Horovod's rendezvous server; see `docs/engines.md`.
+`horovod` is started by the agents of `torchrun`, `horovod_mpi` by one mpirun.
+With Gloo, the agent on the head runs Horovod's rendezvous server; see `docs/engines.md`.
 """
 
 from __future__ import annotations
 
-from launcher.engines import torchrun
+from launcher.engines import mpi, torchrun
 from launcher.engines.table import BackendRequest
 from launcher.errors import ConfigError
 from launcher.specs import Command
+
+CONTROLLER = {"HOROVOD_CONTROLLER": "mpi", "HOROVOD_CPU_OPERATIONS": "mpi"}
 
 
 def commands(request: BackendRequest) -> tuple[Command, ...]:
     """Return one agent per node that has slots, the head first.
 
     Raises:
-        ConfigError: a node was given GPUs.
+        ConfigError: a node has GPUs.
     """
-    refuse_gpus(request)
+    _refuse_gpus(request)
     return torchrun.agents(request, "--engine", "horovod")
 
 
-def refuse_gpus(request: BackendRequest) -> None:
-    """Raise where ranks would compute on GPUs: our build of Horovod moves host memory only."""
+def commands_mpi(request: BackendRequest) -> tuple[Command, ...]:
+    """Return the mpirun that starts all ranks, and one agent for each other machine.
+
+    Raises:
+        ConfigError: a node has GPUs.
+    """
+    _refuse_gpus(request)
+    return mpi.under_mpirun(request, CONTROLLER)
+
+
+def _refuse_gpus(request: BackendRequest) -> None:
+    """Our build of Horovod moves host memory only."""
     for node in request.cluster.nodes:
         if node.gpus:
             raise ConfigError(
                 f"Horovod trains on CPUs only here, but {node.name} was given GPUs",
-                hint="device=cpu, or backend=torchrun",
+                hint="use device=cpu or backend=torchrun",
             )

@@ -1,43 +1,46 @@
-"""Whether an engine is here, asked without importing it: the answer takes milliseconds."""
+"""Whether an engine is installed, without importing it: the answer takes milliseconds."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import MappingProxyType
+from typing import cast
 
+from launcher.engines.table import BACKENDS
 from launcher.errors import EngineMissingError
+from launcher.extensions import load
 
-__all__ = ["NEEDS", "horovod_build", "require"]
+__all__ = ["horovod", "horovod_build", "horovod_mpi", "mpi", "require", "torch"]
 
 MARKER = "launcher-build.json"
-"""Beside Horovod's modules: what our build of it was made for."""
+"""In Horovod's package folder: what our build of it was made for."""
 
 _TORCH = "pip install torch"
 _MPI = "pip install 'hydra-torch-launcher[mpi]'"
 _HOROVOD = "python -m launcher.engines install horovod"
 
 Missing = tuple[str, str]
-"""What is missing, and the command that mends it."""
+"""What is missing, and the command that installs it."""
 
 
 def require(backend: str, python: str = sys.executable) -> None:
     """Raise unless everything that `backend` needs is installed.
 
-    Of another interpreter than this one nothing is known; then nothing is said.
+    We cannot inspect another interpreter, so this check is skipped for it.
 
     Raises:
-        EngineMissingError: names all that is missing, and the commands that mend it.
+        UnknownNameError: there is no such backend.
+        EngineMissingError: something is missing; the hint has the commands that install it.
     """
+    row = BACKENDS[backend]
     if python != sys.executable:
         return
-    missing = list(NEEDS.get(backend, lambda: iter(()))())
+    missing = tuple(cast("Callable[[], Iterable[Missing]]", load(row.missing))())
     if missing:
         what = " and ".join(dict.fromkeys(name for name, _ in missing))
         raise EngineMissingError(
@@ -46,51 +49,57 @@ def require(backend: str, python: str = sys.executable) -> None:
         )
 
 
-def horovod_build() -> dict[str, object] | None:
-    """Return what the installed Horovod was built for, as far as our own build noted it."""
-    folder = _folder_of("horovod")
-    if folder is None or not (folder / MARKER).is_file():
-        return None
-    found: dict[str, object] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    return found
-
-
-def _torch() -> Iterator[Missing]:
+def torch() -> Iterator[Missing]:
+    """Yield what `backend=torchrun` needs and does not have."""
     yield from _modules("torch", how=_TORCH)
 
 
-def _mpi() -> Iterator[Missing]:
-    yield from _torch()
+def mpi() -> Iterator[Missing]:
+    """Yield what `backend=mpi` needs and does not have."""
+    yield from torch()
     yield from _modules("mpi4py", how=_MPI)
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     if shutil.which("mpirun", path=path) is None:
         yield "mpirun", _MPI
 
 
-def _horovod() -> Iterator[Missing]:
-    yield from _torch()
+def horovod() -> Iterator[Missing]:
+    """Yield what `backend=horovod` needs and does not have."""
+    yield from torch()
     if "mpi" in str((horovod_build() or {}).get("controllers")):
-        yield from _mpi()  # linked with it, it does not even load without
+        yield from mpi()  # a Horovod linked with MPI does not load without it
     yield from _horovod_for(_HOROVOD, "gloo")
 
 
-def _horovod_mpi() -> Iterator[Missing]:
-    yield from _mpi()
+def horovod_mpi() -> Iterator[Missing]:
+    """Yield what `backend=horovod_mpi` needs and does not have."""
+    yield from mpi()
     yield from _horovod_for(f"{_HOROVOD} --with-mpi", "mpi")
 
 
+def horovod_build() -> dict[str, object] | None:
+    """Return what the installed Horovod was built for; None if it is not our build."""
+    folder = _folder_of("horovod")
+    if folder is None or not (folder / MARKER).is_file():
+        return None
+    build: dict[str, object] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    return build
+
+
 def _horovod_for(how: str, controller: str) -> Iterator[Missing]:
+    from importlib.metadata import version  # noqa: PLC0415 - every command imports this module
+
     folder = _folder_of("horovod")
     if folder is None or not any((folder / "torch").glob("mpi_lib*.so")):
         yield "horovod (built for torch)", how
         return
-    made = horovod_build()
-    if made is None:
-        return  # somebody else's build: trusted
-    torch = importlib.metadata.version("torch") if _folder_of("torch") else ""
-    if torch and made.get("torch") != torch:
-        yield f"a Horovod built for torch {torch} (this one is for {made.get('torch')})", how
-    elif controller not in str(made.get("controllers")):
+    build = horovod_build()
+    if build is None:
+        return  # not ours: we trust it
+    installed = version("torch") if _folder_of("torch") else ""
+    if installed and build.get("torch") != installed:
+        yield f"a Horovod built for torch {installed} (this one is for {build.get('torch')})", how
+    elif controller not in str(build.get("controllers")):
         yield f"a Horovod built with the {controller} controller", how
 
 
@@ -99,17 +108,6 @@ def _modules(*names: str, how: str) -> Iterator[Missing]:
 
 
 def _folder_of(module: str) -> Path | None:
-    """Return where a top-level package stands. Found, not imported: torch takes seconds."""
-    found = importlib.util.find_spec(module)
-    return Path(found.origin).parent if found and found.origin else None
-
-
-NEEDS: Mapping[str, Callable[[], Iterator[Missing]]] = MappingProxyType(
-    {
-        "torchrun": _torch,
-        "mpi": _mpi,
-        "horovod": _horovod,
-        "horovod_mpi": _horovod_mpi,
-    }
-)
-"""Backend -> what it misses here."""
+    """Return the folder of a top-level package. Does not import it: torch takes seconds."""
+    spec = importlib.util.find_spec(module)
+    return Path(spec.origin).parent if spec and spec.origin else None

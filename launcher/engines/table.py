@@ -1,37 +1,160 @@
-"""The extension point: a backend says which argv has to run on which node."""
+"""The table of backends: one row holds everything that the launcher must know about one.
+
+Only plain values: reading the table imports no engine. The ranks read the same rows, and import
+this module and nothing else of the room.
+"""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import cast
 
-from launcher.errors import UnknownNameError
+from launcher.extensions import Table, load
 from launcher.specs import Cluster, Command, Node, Program, Rendezvous
 
-BACKENDS: Mapping[str, str] = MappingProxyType(
+__all__ = ["BACKENDS", "VARIABLES", "Backend", "BackendRequest", "Variables", "commands"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variables:
+    """The environment variables in which a launcher tells each rank its place."""
+
+    name: str
+    """The launcher that sets them."""
+    rank: str
+    world_size: str
+    local_rank: str
+    local_world_size: str
+    node_rank: str = ""
+    """Empty if there is none; then the rank and the slots of the nodes give it."""
+
+
+VARIABLES: Mapping[str, Variables] = MappingProxyType(
     {
-        "horovod": "launcher.engines.horovod",
-        "horovod_mpi": "launcher.engines.horovod_mpi",
-        "mpi": "launcher.engines.mpi",
-        "torchrun": "launcher.engines.torchrun",
+        each.name: each
+        for each in (
+            Variables(
+                name="torchrun",
+                rank="RANK",
+                world_size="WORLD_SIZE",
+                local_rank="LOCAL_RANK",
+                local_world_size="LOCAL_WORLD_SIZE",
+                node_rank="GROUP_RANK",
+            ),
+            Variables(
+                name="horovod",
+                rank="HOROVOD_RANK",
+                world_size="HOROVOD_SIZE",
+                local_rank="HOROVOD_LOCAL_RANK",
+                local_world_size="HOROVOD_LOCAL_SIZE",
+                # HOROVOD_CROSS_RANK counts only the nodes that have this local rank: with unequal
+                # slots it is not the node rank.
+            ),
+            Variables(
+                name="openmpi",
+                rank="OMPI_COMM_WORLD_RANK",
+                world_size="OMPI_COMM_WORLD_SIZE",
+                local_rank="OMPI_COMM_WORLD_LOCAL_RANK",
+                local_world_size="OMPI_COMM_WORLD_LOCAL_SIZE",
+                # OMPI_COMM_WORLD_NODE_RANK is a rank's number within its node, despite its name.
+            ),
+            Variables(
+                name="mpich",
+                rank="PMI_RANK",
+                world_size="PMI_SIZE",
+                local_rank="MPI_LOCALRANKID",
+                local_world_size="MPI_LOCALNRANKS",
+            ),
+            Variables(
+                name="slurm",
+                rank="SLURM_PROCID",
+                # Not SLURM_NTASKS: a batch script has that one too, and is not a rank.
+                world_size="SLURM_STEP_NUM_TASKS",
+                local_rank="SLURM_LOCALID",
+                local_world_size="SLURM_STEP_TASKS_PER_NODE",
+                node_rank="SLURM_NODEID",
+            ),
+        )
     }
 )
-"""Name of a backend -> module with its `commands`; imported when used."""
+"""In search order, innermost launcher first: under mpirun inside a Slurm step both sets exist."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """One value of `backend=`. Functions are named by import path, `module:function`.
+
+    The defaults are those of a backend whose ranks find the variables of torchrun and connect with
+    torch.distributed: such a backend only says how to start them.
+    """
+
+    name: str
+    """What the user types."""
+    commands: str
+    """`(BackendRequest) -> tuple[Command, ...]`: the commands, in the order in which to start them.
+
+    A pure function; nothing else is ever started. Raises `ConfigError`, naming the node, if the
+    backend cannot do what the cluster asks for.
+    """
+    environ: tuple[Variables, ...] = (VARIABLES["torchrun"],)
+    """Where a rank reads its place: the first set that is present."""
+    connect: str = "launcher.runtime.engines.torch:connect"
+    """`(RankEnviron, LaunchEnviron, torch.device) -> Engine`: connects a rank with the others."""
+    missing: str = "launcher.engines.needs:torch"
+    """`() -> Iterable[tuple[str, str]]`: what is not installed here, and the command that installs
+    it. Must not import the engine."""
+    packages: tuple[str, ...] = ()
+    """Distributions that every node must have, in the same version, besides torch."""
+
+
+_MPI = (VARIABLES["openmpi"], VARIABLES["mpich"], VARIABLES["slurm"])
+
+BACKENDS = Table(
+    "backend",
+    (
+        Backend(name="torchrun", commands="launcher.engines.torchrun:commands"),
+        Backend(
+            name="mpi",
+            commands="launcher.engines.mpi:commands",
+            environ=_MPI,
+            connect="launcher.runtime.engines.mpi:connect",
+            missing="launcher.engines.needs:mpi",
+            packages=("mpi4py",),
+        ),
+        Backend(
+            name="horovod",
+            commands="launcher.engines.horovod:commands",
+            environ=(VARIABLES["horovod"],),
+            connect="launcher.runtime.engines.horovod:connect",
+            missing="launcher.engines.needs:horovod",
+            packages=("horovod",),
+        ),
+        Backend(
+            name="horovod_mpi",
+            commands="launcher.engines.horovod:commands_mpi",
+            environ=_MPI,
+            connect="launcher.runtime.engines.horovod:connect",
+            missing="launcher.engines.needs:horovod_mpi",
+            packages=("horovod", "mpi4py"),
+        ),
+    ),
+    row_type=Backend,
+    group="launcher.engines",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackendRequest:
-    """All that a backend may know."""
+    """Everything that a backend's `commands` may depend on."""
 
     run_id: str
     cluster: Cluster
     program: Program
     rendezvous: Rendezvous
     python: str
-    """Interpreter that runs on the nodes."""
+    """Interpreter on the nodes."""
     cwd: str
     env: Mapping[int, Mapping[str, str]]
     """Variables of each node, by node rank."""
@@ -42,21 +165,9 @@ class BackendRequest:
         )
 
 
-class Backend(Protocol):
-    """A module with one pure function: what it returns is all that will ever be started."""
-
-    def commands(self, request: BackendRequest) -> tuple[Command, ...]:
-        """Return the commands, in the order in which they are to be started.
-
-        Raises:
-            ConfigError: this backend cannot do what the cluster asks; it names the node.
-        """
-        ...
-
-
 def commands(backend: str, request: BackendRequest) -> tuple[Command, ...]:
     """Return the commands of `backend` for `request`."""
-    if backend not in BACKENDS:
-        raise UnknownNameError("backend", backend, BACKENDS)
-    module = cast(Backend, importlib.import_module(BACKENDS[backend]))
-    return module.commands(request)
+    build = cast(
+        "Callable[[BackendRequest], tuple[Command, ...]]", load(BACKENDS[backend].commands)
+    )
+    return build(request)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from collections.abc import Iterator
 
+from launcher import units
 from launcher.failures.causes import FailureKind, FirstFailure
 from launcher.failures.root_cause import Abandoned, abandoned, first_failure
 from launcher.runs import events
@@ -104,7 +104,7 @@ def _screen(
 def _launcher_gone(layout: RunLayout, number: int, gone: Abandoned) -> list[str]:
     """Tell of a launcher that died, and that what the ranks say came of it."""
     who = f"the launcher ({gone.name})" if gone.name else "the launcher"
-    when = time.strftime("%H:%M:%S", time.localtime(gone.at))
+    when = units.time_of_day(gone.at)
     failure = first_failure(layout, number)
     others = ["", "THE OTHERS", *_wrap(f"{failure.sentence} - a consequence")] if failure else []
     return [
@@ -134,7 +134,7 @@ def _headline(layout: RunLayout, status: RunStatus, number: int) -> str:
 
 
 def _where(layout: RunLayout, failure: FirstFailure) -> str:
-    when = time.strftime(", %H:%M:%S", time.localtime(failure.at)) if failure.at else ""
+    when = f", {units.time_of_day(failure.at)}" if failure.at else ""
     rank = "" if failure.rank is None else f"  rank {failure.rank}"
     records = read_ranks(layout, failure.attempt)
     found = next((record for record in records if record.rank == failure.rank), None)

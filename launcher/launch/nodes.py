@@ -100,4 +100,4 @@ def look_request(config: LaunchConfig, attempt: int, *, write: bool) -> nodes.Lo
 def transport_to(config: LaunchConfig, candidates: nodes.Candidates) -> transports.Transport:
     """Return a connection to all candidates; who takes it closes it."""
     reach = transports.Reach(nodes=candidates.nodes, python=config.cluster.python or sys.executable)
-    return transports.create(planning.TRANSPORT_OF_SOURCE[candidates.source], reach)
+    return transports.create(nodes.SOURCES[candidates.source].transport, reach)

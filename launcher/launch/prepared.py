@@ -17,6 +17,7 @@ from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError, PreflightError, SavedForRequeue
 from launcher.launch.nodes import PORT_TRIES, Found, find
+from launcher.nodes import SOURCES
 from launcher.runs import environment, files
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
 
@@ -173,15 +174,6 @@ class Launch:
     def preflight_config(self) -> preflight.PreflightConfig:
         return preflight.PreflightConfig(min_free_gb=self.config.preflight.min_free_gb)
 
-    def supervise_policy(self) -> supervise.SupervisePolicy:
-        chosen = self.config.supervise
-        return supervise.SupervisePolicy(
-            max_restarts=chosen.max_restarts,
-            grace_s=chosen.grace_s,
-            hang_timeout_s=chosen.hang_timeout_s,
-            lost_after_s=chosen.lost_after_s,
-        )
-
     def write_run_folder(self, staged: dict[str, StagedItem]) -> None:
         """Write what the ranks and the read-side verbs need before the first rank starts."""
         self.layout.path.mkdir(parents=True, exist_ok=True)
@@ -210,7 +202,7 @@ def new_run_id(recipe: str) -> str:
 
 def own_job(config: LaunchConfig) -> Job | None:
     """Return the batch job that the run happens in."""
-    return Job.from_environ(os.environ) if config.cluster.name == "slurm" else None
+    return Job.from_environ(os.environ) if SOURCES[config.cluster.name].batch else None
 
 
 def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.CodeSnapshot | None:

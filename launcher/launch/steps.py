@@ -35,7 +35,7 @@ def doctor(config: LaunchConfig, *, tell: Callable[[str], None]) -> nodes.Diagno
     nodes.require_real(config.cluster.name)
     asked = cluster_request(config)
     candidates = nodes.candidates(asked)
-    if candidates.source == "local":  # every node is this machine
+    if nodes.SOURCES[candidates.source].one_machine:
         candidates = replace(candidates, hosts=candidates.hosts[:1])
     request = look_request(config, 0, write=True)
     with contextlib.closing(transport_to(config, candidates)) as transport:
@@ -92,7 +92,7 @@ def _run(
     return supervise.run(
         launch.plan_for,
         layout=launch.layout,
-        policy=launch.supervise_policy(),
+        config=config.supervise,
         observer=observer,
         spent=spent,
     )
@@ -100,7 +100,7 @@ def _run(
 
 def submits(config: LaunchConfig) -> bool:
     """Return whether running this means to hand a job to Slurm: we stand outside of any."""
-    return config.cluster.name == "slurm" and own_job(config) is None
+    return nodes.SOURCES[config.cluster.name].batch and own_job(config) is None
 
 
 def numbered(config: LaunchConfig, number: int) -> LaunchConfig:

@@ -8,10 +8,11 @@ from launcher.nodes.choose import choose
 from launcher.nodes.doctor import Diagnosis, diagnose
 from launcher.nodes.find import Look, LookRequest, look
 from launcher.nodes.local import Machine
-from launcher.nodes.source import candidates, require_real, resolve
+from launcher.nodes.source import SOURCES, Source, candidates, require_real, resolve
 from launcher.nodes.table import Cell, Mark, Row, Table
 
 __all__ = [
+    "SOURCES",
     "Candidate",
     "Candidates",
     "Cell",
@@ -23,6 +24,7 @@ __all__ = [
     "Machine",
     "Mark",
     "Row",
+    "Source",
     "Table",
     "candidates",
     "choose",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from launcher import units
 from launcher.nodes.addresses import Place, pairs
 from launcher.nodes.facts import NodeFacts
 from launcher.transports import Answer, Transport
@@ -64,11 +65,12 @@ class Links:
         if link.problem:
             return f"it could not be measured: {link.problem}"
         if link.bytes_per_s < SLOW_SHARE * self.usual_bytes_per_s:
-            return f"{rate(link.bytes_per_s)}, others have {rate(self.usual_bytes_per_s)} (median)"
+            usual = units.bandwidth(self.usual_bytes_per_s)
+            return f"{units.bandwidth(link.bytes_per_s)}, others have {usual} (median)"
         limit = max(SLOW_LATENCY * self.usual_latency_s, _LEAST_LATENCY_S)
         if link.latency_s > limit:
-            usual = f"{1e3 * self.usual_latency_s:.1f} ms"
-            return f"{1e3 * link.latency_s:.1f} ms there and back, others {usual} (median)"
+            usual = units.latency(self.usual_latency_s)
+            return f"{units.latency(link.latency_s)} there and back, others {usual} (median)"
         return ""
 
     @property
@@ -87,11 +89,6 @@ class Links:
             found.append(worst)
             left = [pair for pair in left if worst not in pair]
         return tuple(found)
-
-
-def rate(bytes_per_s: float) -> str:
-    """Return a bandwidth as people read it."""
-    return f"{bytes_per_s / 1e6:.0f} MB/s" if bytes_per_s < 1e9 else f"{bytes_per_s / 1e9:.1f} GB/s"
 
 
 def measure(

@@ -132,6 +132,7 @@ def _ask(
         root=request.root,
         ports=_all_ports(request),
         write=request.write,
+        backend=request.backend,
         timeout_s=request.timeout_s,
     )
     try:

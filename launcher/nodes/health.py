@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from launcher import units
+from launcher.engines import BACKENDS
 from launcher.nodes.addresses import Places
 from launcher.nodes.facts import NodeFacts
 from launcher.nodes.probe import LAUNCHER, PACKAGES
 from launcher.nodes.table import Cell, Mark, Row, Table
-from launcher.storage.disk import human_bytes
 
 CLOCK_ODD_S, CLOCK_BAD_S = 5.0, 60.0
 """A clock that is off by seconds confuses which failure came first; by minutes, file times, tokens
@@ -21,10 +22,6 @@ FILES_ODD, FILES_BAD = 1024, 256
 TMP_BAD_BYTES = 100 * 10**6
 SHM_PER_RANK = 16 * 2**20
 OLDEST_PYTHON = (3, 11)
-_NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"mpi": ("mpi4py",), "horovod": ("horovod",), "horovod_mpi": ("horovod", "mpi4py")}
-)
-"""Backend -> packages that every node needs for it, beside torch."""
 _BESIDE_THE_MAIN_ONES = ("torch", LAUNCHER)
 
 
@@ -81,7 +78,7 @@ def _cells(view: _View) -> Mapping[str, Cell]:
     facts = view.facts
     if facts.problem:
         return {"answer": _bad("none", f"it does not answer: {facts.problem}", facts.hint)}
-    cells = {"answer": Cell(text=f"{facts.seconds:.1f} s")}
+    cells = {"answer": Cell(text=units.duration(facts.seconds))}
     for name, (question, check) in CHECKS.items():
         if view.alone and name in _BETWEEN_NODES:
             continue
@@ -142,7 +139,7 @@ def _launcher(view: _View) -> Cell:
 
 
 def _packages(view: _View) -> Cell:
-    usual, needed = view.usual.packages, _NEEDED.get(view.wanted.backend, ())
+    usual, needed = view.usual.packages, BACKENDS[view.wanted.backend].packages
     missing = [name for name in needed if not view.facts.version(name)]
     if missing:
         what = f"backend={view.wanted.backend} needs {' and '.join(missing)}, which is not there"
@@ -191,28 +188,28 @@ def _disk(view: _View) -> Cell | None:
     if free is None:
         return None
     if free >= wanted:
-        return Cell(text=human_bytes(free))
-    what = f"only {human_bytes(free)} are free in storage.root, {human_bytes(wanted)} are wanted"
-    return _bad(human_bytes(free), what, "free some, or accept it with preflight.min_free_gb=")
+        return Cell(text=units.size(free))
+    what = f"only {units.size(free)} are free in storage.root, {units.size(wanted)} are wanted"
+    return _bad(units.size(free), what, "free some, or accept it with preflight.min_free_gb=")
 
 
 def _tmp(view: _View) -> Cell | None:
     free = view.facts.free_tmp
     if free is None or free >= TMP_BAD_BYTES:
-        return None if free is None else Cell(text=human_bytes(free))
-    what = f"only {human_bytes(free)} are free in its folder for temporary files"
-    return _bad(human_bytes(free), what, "free some there, or set TMPDIR to another folder")
+        return None if free is None else Cell(text=units.size(free))
+    what = f"only {units.size(free)} are free in its folder for temporary files"
+    return _bad(units.size(free), what, "free some there, or set TMPDIR to another folder")
 
 
 def _shm(view: _View) -> Cell | None:
     free = view.facts.free_shm
     ranks = view.wanted.slots or len(view.facts.usable_gpus) or 1
     if free is None or free >= SHM_PER_RANK * ranks:
-        return None if free is None else Cell(text=human_bytes(free))
-    wanted = human_bytes(SHM_PER_RANK * ranks)
-    what = f"only {human_bytes(free)} are free in /dev/shm, {wanted} are wanted"
+        return None if free is None else Cell(text=units.size(free))
+    wanted = units.size(SHM_PER_RANK * ranks)
+    what = f"only {units.size(free)} are free in /dev/shm, {wanted} are wanted"
     hint = "delete what is left over there, or in a container give more: --shm-size=1g"
-    return _bad(human_bytes(free), what, hint)
+    return _bad(units.size(free), what, hint)
 
 
 def _files(view: _View) -> Cell:
@@ -310,9 +307,10 @@ class Majority:
     def of(cls, nodes: Sequence[NodeFacts]) -> Majority:
         """Return the values of those nodes that told any."""
         told = [each for each in nodes if not each.problem]
+        names = dict.fromkeys((*PACKAGES, *(name for each in told for name in each.packages)))
         return cls(
             python=most_common(each.python for each in told),
-            packages={name: most_common(each.version(name) for each in told) for name in PACKAGES},
+            packages={name: most_common(each.version(name) for each in told) for name in names},
             driver=most_common(each.driver for each in told),
             gpus=int(most_common(str(len(each.gpus)) for each in told) or 0),
         )

@@ -13,17 +13,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from launcher.engines import BACKENDS
 from launcher.nodes.facts import NodeFacts, from_answer
 from launcher.specs import Node
 from launcher.transports import Transport
 from launcher.transports.remote import source
 
 LAUNCHER = "hydra-torch-launcher"
-PACKAGES = (
-    *(LAUNCHER, "torch", "numpy", "transformers", "datasets", "safetensors"),
-    *("horovod", "mpi4py", "nvidia-nccl-cu12", "nvidia-nccl-cu13"),
+PACKAGES = tuple(
+    dict.fromkeys(
+        (
+            *(LAUNCHER, "torch", "numpy", "transformers", "datasets", "safetensors"),
+            *(name for row in BACKENDS.built_in.values() for name in row.packages),
+            *("nvidia-nccl-cu12", "nvidia-nccl-cu13"),
+        )
+    )
 )
-"""Whose versions matter to a run."""
+"""Packages whose versions are compared between the nodes, beside those of a backend not ours."""
 _SPARE_S = 2.0
 """What a probe leaves of its time, so that its answer is back before the transport ends it."""
 
@@ -38,6 +44,8 @@ class Question:
     """Which of these are free?"""
     write: bool = False
     """Whether to write in the storage root, to see whether all nodes share it."""
+    backend: str = "torchrun"
+    """Whose packages to look for."""
     timeout_s: float = 10.0
 
 
@@ -51,7 +59,7 @@ def ask(transport: Transport, nodes: Sequence[Node], question: Question) -> tupl
         requests = {
             node.node_rank: {
                 "rank": node.node_rank,
-                "packages": PACKAGES,
+                "packages": tuple(dict.fromkeys((*PACKAGES, *BACKENDS[question.backend].packages))),
                 "root": str(question.root),
                 "head": nodes[0].name,
                 "ports": question.ports,

@@ -1,53 +1,84 @@
-"""The extension point: a source reads where the machines are and returns them as candidates."""
+"""The extension point: a source lists the machines that a run may use, as candidates."""
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Protocol, cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
 
-from launcher.errors import ConfigError, UnknownNameError
+from launcher.errors import ConfigError
+from launcher.extensions import Table, load
 from launcher.nodes.candidate import Candidates, ClusterRequest
 from launcher.nodes.choose import choose
 from launcher.nodes.local import Machine
 from launcher.specs import Cluster
 
-SOURCES: Mapping[str, str] = MappingProxyType(
-    {
-        "hostfile": "launcher.nodes.hostfile",
-        "local": "launcher.nodes.local",
-        "sim": "launcher.nodes.sim",
-        "slurm": "launcher.nodes.slurm",
-    }
-)
-"""Name of a source -> module with its `candidates`; imported when used."""
-
 _SELECTION = ("include", "exclude", "head", "spares")
-_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"hostfile": ("hostfile", "hosts", *_SELECTION), "slurm": _SELECTION}
-)
-"""Keys about hosts that a source reads; what it would not read is refused."""
 
 
-class Source(Protocol):
-    """A module with one function, because a source has no state between two calls.
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One choice of `cluster=`, and everything that the rest of the launcher must know about it.
 
-    It says which machines there are, not which of them are used: that also depends on how they
-    are, which only somebody who reaches them can ask.
+    A package adds a source with an entry point in the group `launcher.sources`.
     """
 
-    def candidates(
-        self, request: ClusterRequest, machine: Machine, environ: Mapping[str, str]
-    ) -> Candidates:
-        """Return all machines in the order of preference, each under a name of its own.
+    name: str
+    """What the user types: `cluster=NAME`."""
+    candidates: str
+    """`(ClusterRequest, Machine, Mapping[str, str]) -> Candidates`, named by its import path,
+    `module:function`: lists all machines in the order of preference, each with a unique name.
 
-        Raises:
-            ConfigError: the request cannot be met by any cluster of this kind.
-            PreflightError: it can in principle, but not with the machines at hand.
-        """
-        ...
+    A pure function of the request, this machine and the environment: a source connects to no
+    machine. Which machines a run uses also depends on their health. Raises `ConfigError` if no
+    cluster of this kind can satisfy the request, `PreflightError` if the machines at hand cannot.
+    """
+    transport: str
+    """How commands reach its nodes."""
+    reads: tuple[str, ...] = ()
+    """Keys of `cluster.*` that it reads. The others that name hosts are refused."""
+    real: bool = True
+    """Whether its nodes exist; with False only `plan` works."""
+    one_machine: bool = False
+    """All its nodes are shares of this machine."""
+    batch: bool = False
+    """Outside of a job, `run` submits one to Slurm."""
+    knows_cores: bool = True
+    """It knows how many cores a node has. With False a node that was not asked counts as one core,
+    which means nothing."""
+
+
+SOURCES = Table(
+    "cluster",
+    (
+        Source(
+            name="local",
+            candidates="launcher.nodes.local:candidates",
+            transport="local",
+            one_machine=True,
+        ),
+        Source(
+            name="sim", candidates="launcher.nodes.sim:candidates", transport="local", real=False
+        ),
+        Source(
+            name="hostfile",
+            candidates="launcher.nodes.hostfile:candidates",
+            transport="ssh",
+            reads=("hostfile", "hosts", *_SELECTION),
+            knows_cores=False,
+        ),
+        Source(
+            name="slurm",
+            candidates="launcher.nodes.slurm:candidates",
+            transport="srun",
+            reads=_SELECTION,
+            batch=True,
+        ),
+    ),
+    row_type=Source,
+)
+"""Every source, by its name."""
 
 
 def candidates(
@@ -56,38 +87,40 @@ def candidates(
     environ: Mapping[str, str] = os.environ,
 ) -> Candidates:
     """Return the candidates of the source that `request` names."""
-    if request.source not in SOURCES:
-        raise UnknownNameError("cluster", request.source, SOURCES)
-    _refuse_unread_keys(request)
-    source = cast(Source, importlib.import_module(SOURCES[request.source]))
-    return source.candidates(request, machine or Machine.here(), environ)
+    source = SOURCES[request.source]
+    _refuse_unread_keys(source, request)
+    listed = cast(
+        "Callable[[ClusterRequest, Machine, Mapping[str, str]], Candidates]",
+        load(source.candidates),
+    )
+    return listed(request, machine or Machine.here(), environ)
 
 
 def resolve(request: ClusterRequest, machine: Machine | None = None) -> Cluster:
-    """Return the cluster that `request` asks for, without asking any machine how it is."""
+    """Return the cluster for `request` without asking any machine."""
     return choose(candidates(request, machine), None, request)
 
 
-def require_real(source: str) -> None:
-    """Refuse a source whose nodes only pretend to be there.
+def require_real(name: str) -> None:
+    """Refuse a source whose nodes do not exist.
 
     Raises:
-        ConfigError: nothing can be started on it.
+        ConfigError: nothing can start on them.
     """
-    if source == "sim":
+    if not SOURCES[name].real:
         raise ConfigError(
-            "cluster=sim only pretends to have nodes: nothing can be started on them",
-            hint="`python -m launcher plan cluster=sim ...` shows what would run; "
-            "several nodes on this machine are cluster=local",
+            f"the nodes of cluster={name} do not exist: nothing can start on them",
+            hint=f"`python -m launcher plan cluster={name} ...` shows what would run; "
+            "cluster=local starts several nodes on this machine",
         )
 
 
-def _refuse_unread_keys(request: ClusterRequest) -> None:
+def _refuse_unread_keys(source: Source, request: ClusterRequest) -> None:
     for key in ("hostfile", "hosts", *_SELECTION):
-        if getattr(request, key) and key not in _KEYS.get(request.source, ()):
-            readers = [name for name in _KEYS if key in _KEYS[name]]
+        if getattr(request, key) and key not in source.reads:
+            readers = [row.name for row in SOURCES.built_in.values() if key in row.reads]
             raise ConfigError(
-                f"cluster={request.source} knows no cluster.{key}",
+                f"cluster={source.name} does not read cluster.{key}",
                 hint=f"add {' or '.join(f'cluster={name}' for name in readers)}, "
-                f"or leave cluster.{key} away",
+                f"or omit cluster.{key}",
             )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
+from launcher import units
 from launcher.engines import BackendRequest, commands
 from launcher.errors import ConfigError
+from launcher.nodes.source import SOURCES
 from launcher.plan import environment
 from launcher.specs import (
     CheckpointPolicy,
@@ -21,10 +22,6 @@ from launcher.specs import (
     StageItem,
 )
 
-TRANSPORT_OF_SOURCE: Mapping[str, str] = MappingProxyType(
-    {"local": "local", "hostfile": "ssh", "slurm": "srun", "sim": "local"}
-)
-"""How the nodes of each source are reached."""
 _FIRST_PORT = 20_000
 _PORTS = 10_000  # ends at 29,999: below the ephemeral range of Linux (32,768 to 60,999)
 
@@ -89,7 +86,7 @@ def build(request: PlanRequest) -> Plan:
         storage_root=request.storage_root,
         cluster=cluster,
         backend=request.backend,
-        transport=TRANSPORT_OF_SOURCE[cluster.source],
+        transport=SOURCES[cluster.source].transport,
         python=request.python,
         device=environment.device(cluster),
         program=request.program,
@@ -158,44 +155,45 @@ def _notes(cluster: Cluster) -> tuple[str, ...]:
     idle = [node.name for node in cluster.nodes if not node.slots]
     if idle:
         notes.append(f"without ranks: {', '.join(idle)}")
-    return (*notes, *crowding_notes(cluster))
+    return (*notes, *oversubscription_notes(cluster))
 
 
-# Nodes without GPUs that take more ranks than they have cores.
+# Oversubscription: nodes without GPUs that take more ranks than they have cores.
 _NAMED = 3
 
 
-def crowded(cluster: Cluster, *, ranks_per_core: int = 1) -> tuple[Node, ...]:
-    """Return the nodes whose cores each carry more than so many ranks.
+def oversubscribed(cluster: Cluster, *, ranks_per_core: int = 1) -> tuple[Node, ...]:
+    """Return the nodes that have more than `ranks_per_core` ranks for each core.
 
-    Nodes that do not exist have no cores, and a host that nobody asked counts as one core only.
+    A node whose number of cores is unknown is never one of them.
     """
-    if cluster.source == "sim":
+    source = SOURCES[cluster.source]
+    if not source.real:
         return ()
     return tuple(
         node
         for node in cluster.nodes
         if not node.gpus
         and node.slots > ranks_per_core * node.cpus
-        and not (cluster.source == "hostfile" and node.cpus == 1)
+        and (source.knows_cores or node.cpus > 1)
     )
 
 
-def crowding_notes(cluster: Cluster) -> tuple[str, ...]:
-    """Return a sentence for each number of ranks that shares a number of cores."""
+def oversubscription_notes(cluster: Cluster) -> tuple[str, ...]:
+    """Return one sentence for all nodes with the same numbers of ranks and cores."""
     alike: dict[tuple[int, int], list[str]] = {}
-    for node in crowded(cluster):
+    for node in oversubscribed(cluster):
         alike.setdefault((node.slots, node.cpus), []).append(node.name)
     return tuple(
-        f"{shared(slots, cpus)} on {_names(names)}: they take turns, which makes nothing faster; "
-        "slots= says how many there are"
+        f"{ranks_on_cores(slots, cpus)} on {_names(names)}: they take turns, which makes nothing "
+        "faster; slots= says how many there are"
         for (slots, cpus), names in alike.items()
     )
 
 
-def shared(slots: int, cpus: int) -> str:
-    """Return who shares what, in words."""
-    return f"{slots} ranks share {cpus} core{'s' if cpus > 1 else ''}"
+def ranks_on_cores(slots: int, cpus: int) -> str:
+    """Return `8 ranks share 2 cores`."""
+    return f"{slots} ranks share {units.count(cpus, 'core')}"
 
 
 def _names(names: Iterable[str]) -> str:

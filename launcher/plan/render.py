@@ -1,15 +1,16 @@
-"""The plan as text for people. Quoting happens here: every line can be pasted in a shell."""
+"""The plan as text. Commands are quoted here, so that every line can be pasted in a shell."""
 
 from __future__ import annotations
 
 import shlex
 
+from launcher import units
 from launcher.specs import Command, Plan
 from launcher.specs.secrets import mask, redact
 
 
 def render(plan: Plan) -> str:
-    """Return everything that `plan` will execute, as text."""
+    """Return everything that `plan` executes, as text."""
     parts = [_summary(plan), _cluster(plan), _staging(plan)]
     parts += [_commands(plan.commands)] if plan.commands else []
     parts += [f"note: {note}" for note in plan.notes]
@@ -41,25 +42,27 @@ def _code(plan: Plan) -> str:
 
 
 def _nodes(plan: Plan) -> str:
-    many = len(plan.cluster.nodes)
-    return f"{many} nodes" if many > 1 else "1 node"
+    return units.count(len(plan.cluster.nodes), "node")
 
 
 def checkpoint_rule(plan: Plan) -> str:
-    """Return in words when checkpoints are written and how many stay."""
+    """Return when checkpoints are written and how many are kept."""
     policy = plan.checkpoint
     if plan.recipe == "script":
-        return "what the script saves through launcher.checkpoint, or by itself"
+        return "managed by your script"
     when = f"every {policy.every_steps} steps" if policy.every_steps else "at the end"
     return f"{when}, the newest {policy.keep} are kept, resume={policy.resume}"
 
 
 def _cluster(plan: Plan) -> str:
-    lines = [f"{'node':<12}{'role':<8}{'address':<18}{'slots':<7}devices"]
+    nodes = plan.cluster.nodes
+    name = max([12, *(len(node.name) + 2 for node in nodes)])
+    address = max([18, *(len(node.address) + 2 for node in nodes)])
+    lines = [f"{'node':<{name}}{'role':<8}{'address':<{address}}{'slots':<7}devices"]
     lines += [
-        f"{node.name:<12}{node.role:<8}{node.address:<18}{node.slots:<7}"
+        f"{node.name:<{name}}{node.role:<8}{node.address:<{address}}{node.slots:<7}"
         + (f"GPU {','.join(node.gpus)}" if node.gpus else f"{node.cpus} CPU")
-        for node in plan.cluster.nodes
+        for node in nodes
     ]
     return "\n".join(lines)
 
@@ -72,7 +75,7 @@ def _staging(plan: Plan) -> str:
 
 
 def _commands(commands: tuple[Command, ...]) -> str:
-    """Return the commands as shell lines: what all share once, then what is each one's own."""
+    """Return the commands as shell lines: first the shared variables, then each command."""
     envs = [mask(command.env) for command in commands]
     shared = {
         name: value

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from launcher.plan import crowded, shared
+from launcher.nodes.source import SOURCES
+from launcher.plan import oversubscribed, ranks_on_cores
 from launcher.preflight.check import Subject, Trouble
 from launcher.specs import Cluster
 
@@ -25,12 +26,14 @@ def enough(subject: Subject) -> Trouble | None:
 
 
 def _too_many(cluster: Cluster) -> str | None:
-    if cluster.source == "local":  # all nodes are this machine
+    if SOURCES[cluster.source].one_machine:
         ranks, cpus = cluster.world_size, len(os.sched_getaffinity(0))
         on_cpu = not any(node.gpus for node in cluster.nodes)
         crowd = on_cpu and ranks > _MOST_PER_CORE * cpus
-        return f"{shared(ranks, cpus)} of this machine" if crowd else None
+        return f"{ranks_on_cores(ranks, cpus)} of this machine" if crowd else None
     worst = max(
-        crowded(cluster, ranks_per_core=_MOST_PER_CORE), key=lambda node: node.slots, default=None
+        oversubscribed(cluster, ranks_per_core=_MOST_PER_CORE),
+        key=lambda node: node.slots,
+        default=None,
     )
-    return f"{shared(worst.slots, worst.cpus)} on {worst.name}" if worst else None
+    return f"{ranks_on_cores(worst.slots, worst.cpus)} on {worst.name}" if worst else None

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from launcher.errors import PreflightError
+from launcher.nodes.source import SOURCES
 from launcher.preflight import checkpoints, cores, machine, ports, program, storage, supervisor
 from launcher.preflight.check import (
     Check,
@@ -51,7 +52,7 @@ def check(
         PreflightError: at least one found trouble; the context lists all that did.
     """
     subject = Subject(plan=plan, layout=layout, config=config or PreflightConfig())
-    here = plan.transport == "local"
+    here = SOURCES[plan.cluster.source].one_machine
     asked = [each for each in checks if moment in each.moments and (here or not each.of_nodes)]
     results = ask(asked, subject)
     troubles = [(each.name, each.trouble) for each in results if each.trouble]

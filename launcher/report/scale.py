@@ -1,4 +1,4 @@
-"""From numbers to places on a chart, and the round numbers to write beside it."""
+"""Maps numbers to places on a chart, and chooses the round numbers beside it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _round_step(rough: float) -> float:
 
 
 def smooth(points: Sequence[Point]) -> list[Point]:
-    """Return a centred moving average that reaches over about a fortieth of the points."""
+    """Return the centred moving average over about a fortieth of the points."""
     reach = max(1, len(points) // 80)
     sums = [0.0]
     for _, y in points:
@@ -70,7 +70,7 @@ def smooth(points: Sequence[Point]) -> list[Point]:
 
 
 def thin(points: Sequence[Point], most: int) -> list[Point]:
-    """Return at most about `most` points that look the same: lowest and highest of each stretch."""
+    """Return about `most` points that look the same: the lowest and highest of each stretch."""
     if len(points) <= most:
         return list(points)
     width = math.ceil(len(points) / (most / 2))
@@ -84,29 +84,3 @@ def thin(points: Sequence[Point], most: int) -> list[Point]:
 
 def _y(point: Point) -> float:
     return point[1]
-
-
-def number(value: float) -> str:
-    """Return a number as a person writes it: 12,400 or 0.0312 or 3.1e-5."""
-    size = abs(value)
-    if size >= 1000:
-        return f"{value:,.0f}"
-    if size >= 100 or value == int(value):
-        return f"{value:.0f}" if value == int(value) else f"{value:.1f}"
-    if size >= 0.001:
-        return f"{value:.4g}"
-    digits, power = f"{value:.1e}".split("e")
-    return f"{digits.removesuffix('.0')}e{int(power)}"
-
-
-def duration(seconds: float) -> str:
-    """Return `0.4 s`, `42 s`, `3 min 05 s` or `2 h 07 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"

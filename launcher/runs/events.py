@@ -86,7 +86,7 @@ class NodesChanged(Event):
     @property
     def sentence(self) -> str:
         """What that means, in words."""
-        return f"goes on {self.change}"
+        return f"continues {self.change}"
 
     @property
     def change(self) -> str:

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher import units
 from launcher.runs.files import replace
 from launcher.runs.hints import command
 from launcher.specs import Job, RunLayout, from_json, to_json
@@ -88,7 +89,7 @@ def refusal(found: Supervisor, layout: RunLayout) -> tuple[str, str]:
         return what, hint
     wait_s = max(1, math.ceil(STALE_S - age_s))
     down = f"if {found.host} is down, repeat this in {wait_s} s, and the run is taken over"
-    return f"{what}, as it said {age_s:.0f} s ago", f"{down}; else {hint}"
+    return f"{what}, as it said {units.duration(age_s)} ago", f"{down}; else {hint}"
 
 
 def is_alive(found: Supervisor | None, *, now: float | None = None) -> bool:

@@ -1,11 +1,14 @@
-"""How a run stands, from its folder alone."""
+"""How a run stands.
+
+One function, `run_status`, answers this. A live display calls it with what it remembers, `status`
+and the report with what the run folder contains.
+"""
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +17,7 @@ from launcher.runs import events
 from launcher.runs.events import (
     AttemptEnded,
     AttemptStarted,
+    Committed,
     Event,
     NodesChanged,
     RunEnded,
@@ -26,12 +30,12 @@ from launcher.specs import Node, Plan, RankRecord, RankState, RunLayout
 
 
 class RunState(StrEnum):
-    """What a person asks first."""
+    """The first thing that a user wants to know."""
 
     QUEUED = "queued"
-    """A batch job that will work on it waits; only the batch system knows that."""
+    """A batch job for this run waits; only the batch system knows this."""
     STAGING = "staging"
-    """The folder is there, no attempt has started."""
+    """The folder exists, but no attempt has started."""
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
@@ -40,17 +44,18 @@ class RunState(StrEnum):
     STOPPED = "stopped"
     FAILED = "failed"
     LOST = "lost"
-    """It has not ended, but its supervisor is gone: `resume` goes on."""
+    """It has not ended, but its supervisor is gone. `resume` continues it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeStatus:
-    """One line of `status`."""
+    """One node of the newest attempt."""
 
     node_rank: int
     node: str
+    role: str
     ranks: int
-    """How many ranks it has by the plan."""
+    """How many ranks the plan gives it."""
     reporting: int
     """How many of them wrote a record."""
     state: str
@@ -58,14 +63,17 @@ class NodeStatus:
     phase: str
     step: int
     """Step of its slowest rank."""
+    loss: float | None
+    samples_per_s: float | None
+    """Its share of the rate of the run."""
     heartbeat_at: float | None
-    """Last sign of the rank that has been silent longest; None without any."""
+    """Last heartbeat of the rank that has been silent longest; None if no rank reported."""
     heartbeat_age_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
-    """Everything that `status` shows; times are seconds, rates per second over all ranks."""
+    """Everything that a display shows of a run; times are seconds, rates are over all ranks."""
 
     run_id: str
     state: RunState
@@ -73,107 +81,144 @@ class RunStatus:
     """0 before the first attempt."""
     recipe: str
     step: int
+    """Step of the slowest rank: all ranks have done this one."""
     total_steps: int
-    """0 when unknown."""
+    """0 if unknown."""
     loss: float | None
     samples_per_s: float | None
     eta_s: float | None
+    """Time left; None if the run is not training, or if it is unknown."""
     started_at: float | None
     """Start of the newest attempt."""
     updated_at: float | None
-    """Newest sign of life."""
+    """Newest heartbeat."""
     committed_step: int | None
     supervisor_alive: bool
     supervisor: str
-    """`pid 123 on host`, empty if there never was one."""
+    """`process 123 on host`, empty if there never was one."""
     nodes: tuple[NodeStatus, ...]
     restarted: str
-    """How often it was, since somebody started it, and on what it goes on; empty if never."""
-    result: dict[str, object]
-    """What the program reported at its end."""
+    """How often the launcher restarted it since the user started it, and what changed."""
+    result: Mapping[str, object]
+    """What the program reported when it finished."""
 
 
-def read_status(layout: RunLayout, *, now: float | None = None) -> RunStatus:
-    """Return how the run stands now.
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """When the run reached its latest steps, by any one clock, and what that clock shows now."""
 
-    Raises:
-        UnknownNameError: there is no such run.
-    """
-    if not layout.path.is_dir():
-        runs = [path.name for path in layout.path.parent.glob("*") if path.is_dir()]
-        raise UnknownNameError(
-            "run", layout.run_id, runs, context=f"looked in {layout.path.parent}"
-        )
-    now = time.time() if now is None else now
-    attempt = newest_attempt(layout)
-    records = read_ranks(layout, attempt) if attempt else []
-    plan = read_plan(layout, attempt) if attempt else read_plan(layout)
-    found = read_supervisor(layout)
-    alive = is_alive(found, now=now)
-    told = events.read(layout.attempt(attempt).events) if attempt else []
+    points: tuple[tuple[float, int], ...] = ()
+    now: float = 0.0
+
+    def at(self, step: int, now: float) -> Pace:
+        """Return the pace of a run that is at `step` now."""
+        if step <= 0 or (self.points and step == self.points[-1][1]):
+            return replace(self, now=now)  # the time to the first step is no time of a step
+        return Pace(points=(*self._recent(now), (now, step)), now=now)
+
+    def left_s(self, step: int, total: int) -> float | None:
+        """Return the seconds until step `total`, None if unknown.
+
+        Only the last minute counts, so that a run that gets slower is noticed.
+        """
+        points = self._recent(self.points[-1][0]) if self.points else ()
+        if total <= 0 or len(points) < 2:
+            return None
+        (first_at, first), (last_at, last) = points[0], points[-1]
+        if last <= first or last_at <= first_at:
+            return None
+        per_step = (last_at - first_at) / (last - first)
+        return max(0.0, (total - step) * per_step - max(0.0, self.now - last_at))
+
+    def _recent(self, now: float) -> tuple[tuple[float, int], ...]:
+        """Return the points of the last minute, but at least the last two."""
+        recent = tuple(point for point in self.points if now - point[0] <= _WINDOW_S)
+        return recent if len(recent) >= 2 else self.points[-2:]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What a status is computed from."""
+
+    run_id: str
+    attempt: int
+    """The newest attempt; 0 if there was none yet."""
+    plan: Plan | None
+    records: Sequence[RankRecord]
+    """What the ranks of the newest attempt wrote, in rank order."""
+    history: Mapping[int, Sequence[Event]]
+    """The events of each attempt."""
+    pace: Pace
+    supervisor: str = ""
+    supervisor_alive: bool = True
+    result: Mapping[str, object] = field(default_factory=dict)
+
+
+def run_status(facts: RunFacts, *, now: float) -> RunStatus:
+    """Return how a run stands at `now`, in seconds since the epoch. Pure."""
+    records, plan = facts.records, facts.plan
+    newest = facts.history.get(facts.attempt, ())
     leader = records[0] if records else None
-    step, total = _steps(records)
-    recipe = plan.recipe if plan else ""
-    rate = leader.samples_per_s if leader else None
+    step = min((record.step for record in records), default=0)
+    total = max((record.total_steps for record in records), default=0)
+    state = _state(facts, newest)
     return RunStatus(
-        run_id=layout.run_id,
-        state=_state(told, records, alive=alive, attempt=attempt, recipe=recipe),
-        attempt=attempt,
-        recipe=recipe,
+        run_id=facts.run_id,
+        state=state,
+        attempt=facts.attempt,
+        recipe=plan.recipe if plan else "",
         step=step,
         total_steps=total,
         loss=leader.loss if leader else None,
-        samples_per_s=rate,
-        eta_s=_eta(layout, attempt, step, total),
-        started_at=next((each.at for each in told if isinstance(each, AttemptStarted)), None),
+        samples_per_s=leader.samples_per_s if leader else None,
+        eta_s=facts.pace.left_s(step, total) if state is RunState.RUNNING else None,
+        started_at=next((each.at for each in newest if isinstance(each, AttemptStarted)), None),
         updated_at=max((record.heartbeat_at for record in records), default=None),
-        committed_step=committed_step(layout),
-        supervisor_alive=alive,
-        supervisor=found.name if found else "",
-        nodes=node_statuses(plan, records, now=now),
-        restarted=_restarted(layout),
-        result=_result(layout),
+        committed_step=_committed_step(facts.history, records),
+        supervisor_alive=facts.supervisor_alive,
+        supervisor=facts.supervisor,
+        nodes=_nodes(plan, records, now=now) if plan else (),
+        restarted=_restarted(facts.history),
+        result=facts.result,
     )
 
 
-def node_statuses(
-    plan: Plan | None, records: Sequence[RankRecord], *, now: float
-) -> tuple[NodeStatus, ...]:
-    """Return one line per node of the plan, made of the records of its ranks."""
-    if plan is None:
-        return ()
-    return tuple(
-        _node(
-            node,
-            [record for record in records if record.node_rank == node.node_rank],
-            recipe=plan.recipe,
-            now=now,
+def read_status(layout: RunLayout, *, now: float | None = None) -> RunStatus:
+    """Return how the run in `layout` stands now.
+
+    Raises:
+        UnknownNameError: the run does not exist.
+    """
+    if not layout.path.is_dir():
+        names = [path.name for path in layout.path.parent.glob("*") if path.is_dir()]
+        raise UnknownNameError(
+            "run", layout.run_id, names, context=f"looked in {layout.path.parent}"
         )
-        for node in plan.cluster.nodes
+    now = time.time() if now is None else now
+    attempt = newest_attempt(layout)
+    supervisor = read_supervisor(layout)
+    result = read_object(layout.result).get("result")
+    facts = RunFacts(
+        run_id=layout.run_id,
+        attempt=attempt,
+        plan=read_plan(layout, attempt),
+        records=read_ranks(layout, attempt) if attempt else (),
+        history=_history(layout),
+        pace=Pace(points=_step_times(read_lines(layout.attempt(attempt).metrics)), now=now),
+        supervisor=supervisor.name if supervisor else "",
+        supervisor_alive=is_alive(supervisor, now=now),
+        result=result if isinstance(result, dict) else {},
     )
+    return run_status(facts, now=now)
 
 
 def committed_step(layout: RunLayout) -> int | None:
-    """Return the newest step that any rank of any attempt knows to be durable."""
-    steps = [
-        record.committed_step
-        for number in attempts(layout)
-        for record in read_ranks(layout, number)
-        if record.committed_step is not None
-    ]
-    return max(steps, default=None)
+    """Return the newest step of which the run folder says that a checkpoint was committed."""
+    records = [record for number in attempts(layout) for record in read_ranks(layout, number)]
+    return _committed_step(_history(layout), records)
 
 
-def remaining_s(lines: Sequence[dict[str, Any]], step: int, total: int) -> float | None:
-    """Return the seconds that the steps to come will take, by the last ones; None if unknown."""
-    recent = [line for line in lines if "eval" not in line][-_RECENT_STEPS:]
-    times = [line["step_time_s"] for line in recent if isinstance(line.get("step_time_s"), float)]
-    if not times or not total:
-        return None
-    return statistics.fmean(times) * max(0, total - step)
-
-
-_RECENT_STEPS = 50
+_WINDOW_S = 60.0
 _WORST_FIRST = (
     RankState.FAILED,
     RankState.STARTING,
@@ -183,56 +228,90 @@ _WORST_FIRST = (
 )
 
 
-def _state(
-    told: Sequence[Event],
-    records: Sequence[RankRecord],
-    *,
-    alive: bool,
-    attempt: int,
-    recipe: str,
-) -> RunState:
-    ended = next((event for event in reversed(told) if isinstance(event, RunEnded)), None)
+def _history(layout: RunLayout) -> dict[int, list[Event]]:
+    return {number: events.read(layout.attempt(number).events) for number in attempts(layout)}
+
+
+def _step_times(lines: Iterable[dict[str, Any]]) -> tuple[tuple[float, int], ...]:
+    return tuple(
+        (line["at"], line["step"])
+        for line in lines
+        if "eval" not in line
+        and isinstance(line.get("at"), float)
+        and isinstance(line.get("step"), int)
+    )
+
+
+def _state(facts: RunFacts, newest: Sequence[Event]) -> RunState:
+    ended = next((event for event in reversed(newest) if isinstance(event, RunEnded)), None)
     if ended is not None:
         return RunState(ended.state)
-    if not alive:
-        return RunState.LOST if attempt else RunState.STAGING
-    if any(isinstance(event, StopRequested) for event in told):
+    if not facts.supervisor_alive:
+        return RunState.LOST if facts.attempt else RunState.STAGING
+    if any(isinstance(event, StopRequested) for event in newest):
         return RunState.STOPPING
-    runs = any(record.step or phase_of(record, recipe) == PROGRAM for record in records)
+    recipe = facts.plan.recipe if facts.plan else ""
+    runs = any(each.step or phase_of(each, recipe) == PROGRAM for each in facts.records)
     return RunState.RUNNING if runs else RunState.STARTING
 
 
-def _node(node: Node, records: Sequence[RankRecord], *, recipe: str, now: float) -> NodeStatus:
+def _committed_step(
+    history: Mapping[int, Sequence[Event]], records: Sequence[RankRecord]
+) -> int | None:
+    """Return the newest step that the supervisor or a rank knows to be saved."""
+    steps = [record.committed_step for record in records]
+    for event in (event for newest in history.values() for event in newest):
+        match event:
+            case AttemptStarted(resumes_step=step) | Committed(step=step):
+                steps.append(step)
+    return max((step for step in steps if step is not None), default=None)
+
+
+def _nodes(plan: Plan, records: Sequence[RankRecord], *, now: float) -> tuple[NodeStatus, ...]:
+    rate = records[0].samples_per_s if records else None
+    per_rank = None if rate is None else rate / max(1, plan.cluster.world_size)
+    return tuple(
+        _node(
+            node,
+            [record for record in records if record.node_rank == node.node_rank],
+            recipe=plan.recipe,
+            samples_per_s=None if per_rank is None else per_rank * node.slots,
+            now=now,
+        )
+        for node in plan.cluster.nodes
+    )
+
+
+def _node(
+    node: Node,
+    records: Sequence[RankRecord],
+    *,
+    recipe: str,
+    samples_per_s: float | None,
+    now: float,
+) -> NodeStatus:
     slowest = min(records, key=lambda record: record.step, default=None)
     worst = min((record.state for record in records), key=_WORST_FIRST.index, default=None)
     beat = min((record.heartbeat_at for record in records), default=None)
     return NodeStatus(
         node_rank=node.node_rank,
         node=node.name,
+        role=node.role,
         ranks=node.slots,
         reporting=len(records),
         state=str(worst) if worst else "silent",
         phase=phase_of(slowest, recipe) if slowest else "",
         step=slowest.step if slowest else 0,
+        loss=next((record.loss for record in records if record.loss is not None), None),
+        samples_per_s=samples_per_s,
         heartbeat_at=beat,
         heartbeat_age_s=None if beat is None else max(0.0, now - beat),
     )
 
 
-def _steps(records: Sequence[RankRecord]) -> tuple[int, int]:
-    step = min((record.step for record in records), default=0)
-    return step, max((record.total_steps for record in records), default=0)
-
-
-def _eta(layout: RunLayout, attempt: int, step: int, total: int) -> float | None:
-    if not attempt or step >= total:
-        return None
-    return remaining_s(read_lines(layout.attempt(attempt).metrics), step, total)
-
-
-def _restarted(layout: RunLayout) -> str:
+def _restarted(history: Mapping[int, Sequence[Event]]) -> str:
     times, change, restarting = 0, "", False
-    for event in events.history(layout):
+    for event in (event for number in sorted(history) for event in history[number]):
         match event:
             case AttemptEnded():
                 restarting = event.restarting
@@ -240,12 +319,7 @@ def _restarted(layout: RunLayout) -> str:
                 times, change = (times + 1, change) if restarting else (0, "")
                 restarting = False
             case NodesChanged():
-                change = f", goes on {event.change}"
+                change = f", continues {event.change}"
     if not times:
         return ""
     return f"{'once' if times == 1 else f'{times} times'}{change}"
-
-
-def _result(layout: RunLayout) -> dict[str, object]:
-    result = read_object(layout.result).get("result")
-    return result if isinstance(result, dict) else {}

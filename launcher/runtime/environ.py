@@ -1,8 +1,4 @@
-"""Who am I: one table from our words to each engine's environment variables.
-
-Foreign names stop here. Everything is a pure function of a mapping, so that it can be tested with
-a plain dict.
-"""
+"""Who am I: what the environment variables of this process say about its rank and its run."""
 
 from __future__ import annotations
 
@@ -11,79 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.engines.table import BACKENDS, VARIABLES, Variables
 from launcher.errors import ConfigError
 from launcher.specs.counts import read_counts
 
 __all__ = [
-    "TABLES",
     "LaunchEnviron",
     "RankEnviron",
-    "Variables",
     "node_variables",
     "slots_of",
     "torchrun_variables",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variables:
-    """How one launcher calls the things that every rank has to know."""
-
-    rank: str
-    world_size: str
-    local_rank: str
-    local_world_size: str
-    node_rank: str = ""
-    """Empty where it has no name; then it follows from the rank and the slots of the nodes."""
-
-
-TABLES: Mapping[str, Variables] = {
-    "torchrun": Variables(
-        rank="RANK",
-        world_size="WORLD_SIZE",
-        local_rank="LOCAL_RANK",
-        local_world_size="LOCAL_WORLD_SIZE",
-        node_rank="GROUP_RANK",
-    ),
-    "horovod": Variables(
-        rank="HOROVOD_RANK",
-        world_size="HOROVOD_SIZE",
-        local_rank="HOROVOD_LOCAL_RANK",
-        local_world_size="HOROVOD_LOCAL_SIZE",
-        # HOROVOD_CROSS_RANK counts, per local rank, the nodes that have it: with unequal slots it
-        # is no node rank.
-    ),
-    "openmpi": Variables(
-        rank="OMPI_COMM_WORLD_RANK",
-        world_size="OMPI_COMM_WORLD_SIZE",
-        local_rank="OMPI_COMM_WORLD_LOCAL_RANK",
-        local_world_size="OMPI_COMM_WORLD_LOCAL_SIZE",
-        # OMPI_COMM_WORLD_NODE_RANK is a rank's number within its node, in spite of its name.
-    ),
-    "mpich": Variables(
-        rank="PMI_RANK",
-        world_size="PMI_SIZE",
-        local_rank="MPI_LOCALRANKID",
-        local_world_size="MPI_LOCALNRANKS",
-    ),
-    "slurm": Variables(
-        rank="SLURM_PROCID",
-        # Not SLURM_NTASKS: that one also stands in a batch script, which is no rank of anything.
-        world_size="SLURM_STEP_NUM_TASKS",
-        local_rank="SLURM_LOCALID",
-        local_world_size="SLURM_STEP_TASKS_PER_NODE",
-        node_rank="SLURM_NODEID",
-    ),
-}
-"""In the order in which they are looked for: the innermost launcher first, since mpirun inside a
-Slurm step leaves both sets."""
-
-_BY_BACKEND: Mapping[str, tuple[str, ...]] = {
-    "torchrun": ("torchrun",),
-    "horovod": ("horovod",),
-    "horovod_mpi": ("openmpi", "mpich", "slurm"),
-    "mpi": ("openmpi", "mpich", "slurm"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +30,7 @@ class RankEnviron:
     local_world_size: int
     node_rank: int
     table: str
-    """Which row of `TABLES` told so; empty for a program that was started alone."""
+    """Name of the `Variables` that were read; empty for a program that was started alone."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.world_size:
@@ -112,15 +46,14 @@ class RankEnviron:
         Raises:
             ConfigError: a variable is no number, or the numbers contradict each other.
         """
-        names = _BY_BACKEND.get(environ.get("LAUNCHER_BACKEND", ""), tuple(TABLES))
-        for name in names:
-            if _tells(name, environ) and not _is_slurms(name, environ):
-                return cls._from_table(name, environ)
+        backend = environ.get("LAUNCHER_BACKEND")
+        for variables in BACKENDS[backend].environ if backend else VARIABLES.values():
+            if _present(variables, environ) and not _is_slurms(variables, environ):
+                return cls._from_variables(variables, environ)
         return cls(rank=0, world_size=1, local_rank=0, local_world_size=1, node_rank=0, table="")
 
     @classmethod
-    def _from_table(cls, name: str, environ: Mapping[str, str]) -> RankEnviron:
-        variables = TABLES[name]
+    def _from_variables(cls, variables: Variables, environ: Mapping[str, str]) -> RankEnviron:
         rank = _number(environ, variables.rank)
         world_size = _number(environ, variables.world_size)
         node_rank, local_rank, local_world_size = _place(rank, world_size, environ)
@@ -134,7 +67,7 @@ class RankEnviron:
             local_rank=local_rank,
             local_world_size=local_world_size,
             node_rank=node_rank,
-            table=name,
+            table=variables.name,
         )
 
 
@@ -213,7 +146,7 @@ def torchrun_variables(place: RankEnviron, *, group_rank: int, groups: int) -> d
     `group_rank` counts the nodes that have ranks, `groups` is how many there are; our `node_rank`
     also counts nodes without any.
     """
-    variables = TABLES["torchrun"]
+    variables = VARIABLES["torchrun"]
     return {
         variables.rank: str(place.rank),
         variables.world_size: str(place.world_size),
@@ -227,17 +160,20 @@ def torchrun_variables(place: RankEnviron, *, group_rank: int, groups: int) -> d
     }
 
 
-def _tells(name: str, environ: Mapping[str, str]) -> bool:
-    variables = TABLES[name]
+def _present(variables: Variables, environ: Mapping[str, str]) -> bool:
     return bool(environ.get(variables.rank) and environ.get(variables.world_size))
 
 
-def _is_slurms(name: str, environ: Mapping[str, str]) -> bool:
-    """Return whether Slurm set what looks like MPICH's: `srun --mpi=pmi2` does, in part.
+def _is_slurms(variables: Variables, environ: Mapping[str, str]) -> bool:
+    """Return whether Slurm set the variables of MPICH.
 
-    It tells rank and size so, but the place on the node by its own names alone.
+    `srun --mpi=pmi2` sets rank and size that way, but the place on the node only in its own.
     """
-    return name == "mpich" and "MPI_LOCALRANKID" not in environ and _tells("slurm", environ)
+    return (
+        variables.name == "mpich"
+        and variables.local_rank not in environ
+        and _present(VARIABLES["slurm"], environ)
+    )
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from launcher import units
 from launcher.errors import LauncherError, StagingError, nearest
 from launcher.specs import StageItem
 from launcher.specs.secrets import redact
-from launcher.storage import StorageError, free_bytes, human_bytes, is_disk_full, is_local
+from launcher.storage import StorageError, free_bytes, is_disk_full, is_local
 from launcher.storage.remote import UnknownScheme
 
 __all__ = ["disk_full", "missing_local", "require_room", "staging_error"]
@@ -39,9 +40,9 @@ def disk_full(
     item: StageItem, *, where: Path, needs_bytes: int | None, detail: str = ""
 ) -> StagingError:
     """Return the error for a full disk, with the two numbers that matter."""
-    needs = f"needs {human_bytes(needs_bytes)}" if needs_bytes is not None else "needs more"
+    needs = f"needs {units.size(needs_bytes)}" if needs_bytes is not None else "needs more"
     return StagingError(
-        f"disk full: `{item.name}` {needs}, free {human_bytes(free_bytes(where))} at `{where}`",
+        f"disk full: `{item.name}` {needs}, free {units.size(free_bytes(where))} at `{where}`",
         context=detail,
         hint="make room there, or stage elsewhere: `storage.root=...`; what arrived is kept, "
         "and the same command goes on with it",

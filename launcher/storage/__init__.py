@@ -4,7 +4,6 @@ from launcher.storage.disk import (
     DiskProblem,
     DiskTrouble,
     free_bytes,
-    human_bytes,
     is_disk_full,
     probe_writable,
 )
@@ -27,7 +26,6 @@ __all__ = [
     "download",
     "filesystem",
     "free_bytes",
-    "human_bytes",
     "is_disk_full",
     "is_local",
     "list_source",

@@ -16,7 +16,6 @@ __all__ = [
     "DiskTrouble",
     "classify",
     "free_bytes",
-    "human_bytes",
     "is_disk_full",
     "probe_writable",
     "sync_file",
@@ -147,13 +146,3 @@ def write_atomic(path: Path, content: bytes) -> None:
         beside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def human_bytes(size_bytes: int) -> str:
-    """Return a size as people read it, in decimal units: `83.5 MB`."""
-    value = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

@@ -29,7 +29,7 @@ class Nodes:
 
         A node that does not answer will not start its command either, which then says why.
         """
-        if self._plan.transport == "local" or self._plan.attempt == 1:
+        if transports.TRANSPORTS[self._plan.transport].same_machine or self._plan.attempt == 1:
             return  # this machine is looked after already, or there is nothing that could be left
         started = [command.node_rank for command in self._plan.commands]
         transports.end_run(self._transport, self._layout, started)

@@ -38,28 +38,6 @@ NEVER_AGAIN = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupervisePolicy:
-    """How patient the supervisor is. All times are seconds."""
-
-    max_restarts: int = 3
-    """Restarts without a new commit in between; the budget fills up again with every commit."""
-    grace_s: float = 60.0
-    """Between asking ranks to save and leave, and SIGKILL."""
-    hang_timeout_s: float = 600.0
-    """A rank that does nothing for this long hangs, unless its steps take long; 0 never says so."""
-    lost_after_s: float = 20.0
-    """A node that gives no sign of life for this long counts as lost."""
-    poll_s: float = 0.2
-    """Between two looks at the processes."""
-
-    def __post_init__(self) -> None:
-        if self.max_restarts < 0:
-            raise ValueError(f"max_restarts must be 0 or more, got {self.max_restarts}")
-        if min(self.grace_s, self.hang_timeout_s) < 0 or self.poll_s <= 0:
-            raise ValueError("grace_s and hang_timeout_s must be 0 or more, poll_s more than 0")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Failed:
     """How one attempt of this supervisor failed."""
 

@@ -26,9 +26,10 @@ from launcher.runs.hints import command
 from launcher.runs.lock import refusal, rival
 from launcher.specs import Job, Plan, RunLayout, to_json
 from launcher.supervise import result
+from launcher.supervise.config import SuperviseConfig
 from launcher.supervise.event_log import HOST, Journal, NoObserver, Observer
 from launcher.supervise.generations import CheckpointGenerations, Generations, Heartbeat
-from launcher.supervise.policy import Decision, Failed, SupervisePolicy, decide
+from launcher.supervise.policy import Decision, Failed, decide
 from launcher.supervise.reap import reap
 from launcher.supervise.result import Outcome, OutcomeState
 from launcher.supervise.stop_requests import Wish, Wishes
@@ -40,7 +41,7 @@ def run(
     plan_for: Callable[[int], Plan],
     *,
     layout: RunLayout,
-    policy: SupervisePolicy,
+    config: SuperviseConfig,
     observer: Observer | None = None,
     spent: Mapping[str, float] | None = None,
     generations: Generations | None = None,
@@ -66,7 +67,7 @@ def run(
     supervisor = _Supervisor(
         plan_for=plan_for,
         layout=layout,
-        policy=policy,
+        config=config,
         observer=observer or NoObserver(),
         generations=generations,
     )
@@ -94,13 +95,13 @@ class _Supervisor:
         *,
         plan_for: Callable[[int], Plan],
         layout: RunLayout,
-        policy: SupervisePolicy,
+        config: SuperviseConfig,
         observer: Observer,
         generations: Generations,
     ) -> None:
         self._plan_for = plan_for
         self._layout = layout
-        self._policy = policy
+        self._config = config
         self._observer = observer
         self._generations = generations
         self._failed: list[Failed] = []
@@ -164,13 +165,13 @@ class _Supervisor:
         watch = Watch(
             plan,
             layout=self._layout,
-            policy=self._policy,
+            config=self._config,
             journal=journal,
             wishes=wishes,
             superseded=lambda: self.heartbeat.superseded,
         )
         reach = transports.Reach(
-            nodes=plan.cluster.nodes, python=plan.python, lost_after_s=self._policy.lost_after_s
+            nodes=plan.cluster.nodes, python=plan.python, lost_after_s=self._config.lost_after_s
         )
         try:
             with contextlib.closing(transports.create(plan.transport, reach)) as transport:
@@ -192,7 +193,7 @@ class _Supervisor:
         kind = verdict.failure.kind if verdict.failure else FailureKind.EXIT_CODE
         committed = self._generations.has_commit_of(plan.attempt)
         self._failed.append(Failed(kind=kind, new_commit=committed))
-        return decide(self._failed, max_restarts=self._policy.max_restarts)
+        return decide(self._failed, max_restarts=self._config.max_restarts)
 
     def _started(self, plan: Plan, spent: dict[str, float]) -> events.AttemptStarted:
         return events.AttemptStarted(

@@ -12,15 +12,17 @@ from launcher.runs import events
 from launcher.runs.logs import Tail
 from launcher.runs.records import read_ranks
 from launcher.specs import Plan, RankRecord, RankState, RunLayout
+from launcher.supervise.config import SuperviseConfig
 from launcher.supervise.event_log import Journal
 from launcher.supervise.hang import HangDetector, Suspect
 from launcher.supervise.nodes import Nodes
-from launcher.supervise.policy import SupervisePolicy
 from launcher.supervise.reap import reap
 from launcher.supervise.stop_requests import Wish, Wishes
 from launcher.supervise.stopping import Stage, Stopping
 from launcher.transports import Process, Transport
 
+_POLL_S = 0.1
+"""Between two looks at the processes."""
 _LOOK_S = 0.5
 """Between two looks at the ranks' records."""
 _FOLDER_S = 1.0
@@ -52,14 +54,13 @@ class Watch:
         plan: Plan,
         *,
         layout: RunLayout,
-        policy: SupervisePolicy,
+        config: SuperviseConfig,
         journal: Journal,
         wishes: Wishes,
         superseded: Callable[[], bool],
     ) -> None:
         self._plan = plan
         self._layout = layout
-        self._policy = policy
         self._journal = journal
         self._wishes = wishes
         self._ask_superseded = superseded
@@ -74,10 +75,10 @@ class Watch:
         self._lost = False
         self._joined = False
         self._committed: int | None = None
-        self._hangs = HangDetector(policy.hang_timeout_s)
+        self._hangs = HangDetector(config.hang_timeout_s)
         self._warned_of_hang = False
         self._stopping = Stopping(
-            grace_s=policy.grace_s,
+            grace_s=config.grace_s,
             journal=journal,
             running=self._running,
             reap=self._reap,
@@ -97,7 +98,7 @@ class Watch:
             nodes.end_leftovers()
             self._start(transport)
             while not self._tick():
-                time.sleep(self._policy.poll_s)
+                time.sleep(_POLL_S)
         finally:
             self._end_all()
         self._look_at_ranks()

@@ -1,7 +1,15 @@
-"""How an argv reaches a node: dumb on purpose, so that everything that runs stands in the plan."""
+"""How commands reach a node and how a node answers questions: local, ssh, srun."""
 
 from launcher.transports.run_processes import end_run, send_signal
-from launcher.transports.transport import TRANSPORTS, Answer, Process, Reach, Transport, create
+from launcher.transports.transport import (
+    TRANSPORTS,
+    Answer,
+    Process,
+    Reach,
+    Transport,
+    TransportRow,
+    create,
+)
 
 __all__ = [
     "TRANSPORTS",
@@ -9,6 +17,7 @@ __all__ = [
     "Process",
     "Reach",
     "Transport",
+    "TransportRow",
     "create",
     "end_run",
     "send_signal",

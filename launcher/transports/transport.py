@@ -1,37 +1,37 @@
-"""What a transport is: the smallest thing that can start an argv on a node and end it again."""
+"""What a transport is, and the table of all transports."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from launcher.errors import UnknownNameError
+from launcher.extensions import Table, load
 from launcher.specs import Command, Node
+
+__all__ = ["TRANSPORTS", "Answer", "Process", "Reach", "Transport", "TransportRow", "create"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """What a transport has to know of the nodes it reaches."""
+    """What a transport needs to know about the nodes that it reaches."""
 
     nodes: tuple[Node, ...]
     python: str
-    """Interpreter on the nodes; our own code on the far side runs under it."""
+    """Interpreter on the nodes. It also runs our own programs there."""
     lost_after_s: float = 20.0
-    """A node that gives no sign of life for this long counts as lost."""
+    """A node without a heartbeat for this long counts as lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one node said to a question; either a value or a problem."""
+    """The answer of one node to a question: a value or a problem."""
 
     node_rank: int
     value: Mapping[str, Any] | None = None
     problem: str = ""
-    """Why there is no value, in one line: `no answer within 5 s`, ssh's own words ..."""
+    """Why there is no value, in one line: `no answer within 5 s`, or the message of ssh."""
     hint: str = ""
     """What to do about the problem."""
     seconds: float = 0.0
@@ -39,11 +39,11 @@ class Answer:
 
 
 class Process(Protocol):
-    """One started command. Held by whoever started it; nobody is ever found by name.
+    """One started command, held by the code that started it: no process is ever found by name.
 
-    The shape is `subprocess.Popen` cut down to what also works over ssh or srun: no pipes, since
-    the output already goes to the log, and no `terminate`, since who stops in two stages needs to
-    say when each stage comes.
+    The shape is `subprocess.Popen`, reduced to what also works over ssh and srun. There are no
+    pipes, since the output goes to the log. There is no `terminate`: the supervisor stops in two
+    stages and decides when each one is due.
     """
 
     @property
@@ -52,73 +52,87 @@ class Process(Protocol):
 
     @property
     def lost(self) -> str:
-        """Why its node counts as lost, in one line; empty while it is there."""
+        """Why its node counts as lost, in one line; empty while the node answers."""
 
     def poll(self) -> int | None:
-        """Return the exit code if it has ended (minus the signal number if one ended it).
+        """Return the exit code if it has ended (minus the signal number if a signal ended it).
 
-        The command of a lost node counts as ended by SIGKILL: it ends by itself over there, and
-        nothing of it can be waited for.
+        The command of a lost node counts as ended by SIGKILL: it ends by itself on that node, and
+        we cannot wait for it.
         """
 
     def signal(self, number: int) -> None:
-        """Send `number` to the started process alone; once it has ended this does nothing."""
+        """Send signal `number` to the started process alone; does nothing once it has ended."""
 
     def kill(self) -> None:
-        """End it and every process of its group at once; may be called any number of times."""
+        """Kill it and every process of its group; can be called any number of times."""
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Wait for the end; return the exit code, or None when `timeout_s` passed first."""
+        """Wait for its end; return the exit code, or None after `timeout_s`."""
 
 
 class Transport(Protocol):
-    """How an argv reaches the nodes."""
+    """How commands reach the nodes. It adds nothing to them: all that runs is in the plan."""
 
     def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
         """Start every command on its node; stdout and stderr are appended to the node's log.
 
-        Commands and logs belong together by node rank. The argv arrives unchanged, whatever it
-        holds. The environment is the inherited one with `command.env` on top; over a network, the
-        part of the inherited one that `docs/ssh.md` lists, and never on a command line.
-        When one cannot be started, those that were started have ended again.
+        Commands, logs and processes belong together by node rank. The argv arrives unchanged,
+        whatever characters it has. The environment is the inherited one with `command.env` on top.
+        Over a network, only the part of the inherited one that `docs/ssh.md` lists is sent, and
+        never on a command line.
 
         Raises:
-            PreflightError: a node cannot be reached, or has no such program or folder.
+            PreflightError: a node cannot be reached, or has no such program or folder. The
+                commands that were started have ended again.
         """
 
     def ask(
         self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
     ) -> dict[int, Answer]:
-        """Run `source` on the nodes with these ranks, all at once, and return what each answers.
+        """Run `source` on the nodes with these ranks, in parallel, and return their answers.
 
-        `source` is a self-contained Python program that needs nothing but the standard library: it
-        reads one JSON object, the node's request, from stdin and prints one JSON object. It is
-        given `timeout_s` on each node, and ended then. Never raises for a node that does not
-        answer: that is an `Answer` with a problem.
+        `source` is a self-contained Python program that needs only the standard library. It reads
+        one JSON object, the node's request, from stdin and prints one JSON object. It is killed
+        after `timeout_s`. A node that does not answer is an `Answer` with a problem, never an
+        exception.
         """
 
     def close(self) -> None:
-        """End what is still connected; may be called any number of times."""
+        """End what is still connected; can be called any number of times."""
 
 
-# Which transports there are, by name. Imported only when used.
-TRANSPORTS: Mapping[str, str] = MappingProxyType(
-    {
-        "local": "launcher.transports.local:LocalTransport",
-        "ssh": "launcher.transports.ssh:SshTransport",
-        "srun": "launcher.transports.srun:SrunTransport",
-    }
+@dataclass(frozen=True, kw_only=True)
+class TransportRow:
+    """One transport of the table."""
+
+    name: str
+    """What a source of nodes calls it."""
+    factory: str
+    """`module:class` of a `Transport`; the class is called with a `Reach`."""
+    same_machine: bool = False
+    """Its commands run on the machine of the launcher, whatever node they are for."""
+
+
+TRANSPORTS: Table[TransportRow] = Table(
+    "transport",
+    (
+        TransportRow(
+            name="local", factory="launcher.transports.local:LocalTransport", same_machine=True
+        ),
+        TransportRow(name="ssh", factory="launcher.transports.ssh:SshTransport"),
+        TransportRow(name="srun", factory="launcher.transports.srun:SrunTransport"),
+    ),
+    row_type=TransportRow,
+    group="launcher.transports",
 )
-"""Name -> `module:class`; the class is called with a `Reach`."""
 
 
 def create(name: str, reach: Reach) -> Transport:
     """Return a new transport called `name` to the nodes of `reach`.
 
     Raises:
-        UnknownNameError: there is none of that name.
+        UnknownNameError: no transport has this name.
     """
-    if name not in TRANSPORTS:
-        raise UnknownNameError("transport", name, TRANSPORTS)
-    module, _, kind = TRANSPORTS[name].partition(":")
-    return cast("Transport", getattr(importlib.import_module(module), kind)(reach))
+    factory: Callable[[Reach], Transport] = load(TRANSPORTS[name].factory)
+    return factory(reach)

@@ -17,10 +17,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST_NODES = 10_000
-MOST_CPU_S = 2.0
-MOST_MB = 500.0
-"""What we promise at `MOST_NODES`."""
+TARGETS = {8: (1.0, 100.0), 10_000: (2.0, 500.0)}
+"""The most CPU seconds and MB of `plan --json`, by the number of nodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ def plan(nodes: int, how: str, backend: str, folder: Path) -> Cost:
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nodes", type=int, nargs="+", default=[8, 64, 256, 1000, MOST_NODES])
+    parser.add_argument("--nodes", type=int, nargs="+", default=[8, 64, 256, 1000, 10_000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--backend", default="torchrun")
     asked = parser.parse_args()
@@ -68,16 +66,17 @@ def main() -> None:
 
 
 def show(nodes: int, how: str, costs: list[Cost]) -> None:
-    """Print the middle of `costs`, and whether the promise was kept."""
+    """Print the middle of `costs`, and whether the target was kept."""
     cpu_s = statistics.median(cost.cpu_s for cost in costs)
     peak_mb = max(cost.peak_mb for cost in costs)
     form = "JSON" if how else "text"
     row = (
         f"{nodes:7} {nodes * 8:7}  {form}  {cpu_s:6.2f} {peak_mb:8.0f} {costs[0].printed_mb:11.2f}"
     )
-    if nodes == MOST_NODES and how:
-        kept = "kept" if cpu_s <= MOST_CPU_S and peak_mb <= MOST_MB else "MISSED"
-        row += f"   target {MOST_CPU_S:g} s, {MOST_MB:g} MB: {kept}"
+    if nodes in TARGETS and how:
+        most_cpu_s, most_mb = TARGETS[nodes]
+        kept = "kept" if cpu_s <= most_cpu_s and peak_mb <= most_mb else "MISSED"
+        row += f"   target {most_cpu_s:g} s, {most_mb:g} MB: {kept}"
     print(row, flush=True)
 
 

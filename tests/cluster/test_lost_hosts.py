@@ -44,7 +44,7 @@ def test_the_run_goes_on_without_a_lost_worker_and_no_sample_is_lost(
     assert lost["node"] == "host2"
     output = supervisor.output.read_text()
     assert "lost        node host2" in output
-    assert "goes on with 2 of 3 nodes: without host2" in output
+    assert "continues with 2 of 3 nodes: without host2" in output
     (ended,) = run.events(kind="attempt_ended")
     assert ended["cause"].startswith("node 1 (host2) was lost: ")
     assert run.nodes(2) == ["host1", "host3"]
@@ -65,7 +65,7 @@ def test_a_spare_takes_the_place_of_a_lost_host_which_is_used_again_when_it_is_b
     run.lab.crash("host2")
     run.wait_until_step(12, attempt=2)
     assert run.nodes(2) == ["host1", "host3"]
-    assert "goes on with host3 in place of host2: 2 nodes" in supervisor.output.read_text()
+    assert "continues with host3 in place of host2: 2 nodes" in supervisor.output.read_text()
     run.lab.boot("host2")
     run.lab.crash("host3")
     assert supervisor.wait(WITHIN_S) == 0, supervisor.output.read_text()

@@ -40,7 +40,7 @@ CASES: Mapping[str, Case] = {
 }
 
 
-@pytest.fixture(params=sorted(SOURCES))
+@pytest.fixture(params=sorted(SOURCES.built_in))
 def case(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
 

@@ -60,6 +60,7 @@ def test_a_wheel_trains_in_an_empty_folder(installed: Path, person: Any) -> None
     plan = (person.run_folder("wheel") / "plan.json").read_text()
     assert str(ROOT) not in plan, "the wheel must stand without the checkout"
     assert "_bundled" in plan
+    assert "</html>" in (person.run_folder("wheel") / "report.html").read_text()
 
 
 def test_the_first_command_plans_from_a_wheel(installed: Path, person: Any) -> None:

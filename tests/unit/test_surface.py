@@ -7,7 +7,6 @@ the changelog.
 from __future__ import annotations
 
 import importlib
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,13 +79,16 @@ CHOICES = {
     "recipe": ("bert_finetune", "script"),
 }
 
-HEAVY = {"torch", "transformers", "datasets", "s3fs", "horovod", "mpi4py", "pyarrow", "pandas"}
+HEAVY = {
+    *("torch", "transformers", "datasets", "s3fs", "horovod", "mpi4py", "pyarrow", "pandas"),
+    "jinja2",
+}
 
 LAUNCHER = Path(launcher.__file__).parent
 ROOMS = sorted(
     path.stem
     for path in LAUNCHER.iterdir()
-    if path.name == "errors.py" or (path / "__init__.py").is_file()
+    if path.name in ("errors.py", "units.py") or (path / "__init__.py").is_file()
 )
 
 
@@ -160,26 +162,3 @@ def test_the_command_line_imports_nothing_heavy(tmp_path: Path) -> None:
 def test_no_verb_that_trains_nothing_loads_anything_heavy(tmp_path: Path, words: list[str]) -> None:
     code = f"from launcher.cli.main import main\nmain({words!r})"
     assert loaded_by(code, tmp_path) & HEAVY == set()
-
-
-def test_plan_answers_in_less_than_a_second_of_cpu_time(tmp_path: Path) -> None:
-    """The best of three: a busy machine makes every second of CPU time longer."""
-    spent = []
-    for _ in range(3):
-        before = os.times()
-        subprocess.run(
-            [sys.executable, "-m", "launcher", "plan", "recipe=bert_finetune", "nodes=4"],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        after = os.times()
-        spent.append(
-            after.children_user
-            - before.children_user
-            + after.children_system
-            - before.children_system
-        )
-        if spent[-1] < 1.0:
-            break
-    assert min(spent) < 1.0

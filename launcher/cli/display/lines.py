@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from launcher.cli.display import units
-from launcher.cli.display.items import ItemView
-from launcher.cli.display.view import RunView
+from launcher import units
+from launcher.cli.display.status import progress, state_of
+from launcher.cli.display.surface import StagingProgress
+from launcher.runs import RunStatus
 
 
 class LineSurface:
@@ -30,13 +31,13 @@ class LineSurface:
         del style
         self._write(text)
 
-    def staging(self, items: Sequence[ItemView]) -> None:
+    def staging(self, items: Sequence[StagingProgress]) -> None:
         if items and self._is_time():
             self._once(" | ".join(_item(item) for item in items))
 
-    def training(self, view: RunView) -> None:
+    def training(self, status: RunStatus) -> None:
         if self._is_time():
-            self._once(_progress(view))
+            self._once(_run(status))
 
     def close(self) -> None:
         self._last = ""
@@ -54,30 +55,18 @@ class LineSurface:
             self._write(line)
 
 
-def _item(item: ItemView) -> str:
+def _item(item: StagingProgress) -> str:
     done = units.size(item.done) if item.unit == "B" else f"{item.done:,} {item.unit}"
     if item.total:
         whole = units.size(item.total) if item.unit == "B" else f"{item.total:,}"
         done = f"{done} of {whole}"
     rate = item.per_second
-    speed = f", {units.size(rate)}/s" if rate and item.unit == "B" else ""
+    speed = f", {units.bandwidth(rate)}" if rate and item.unit == "B" else ""
     left = f", {units.clock(item.left_s)} left" if item.left_s is not None else ""
     return f"staging {item.name}: {done}{speed}{left}"
 
 
-def _progress(view: RunView) -> str:
-    if not view.step:
-        states = ", ".join(dict.fromkeys(row.state for row in view.nodes))
-        return f"nodes: {states}"
-    total = f"/{view.total_steps}" if view.total_steps else ""
-    parts = [f"step {view.step}{total}"]
-    if view.loss is not None:
-        parts.append(f"loss {units.loss(view.loss)}")
-    if view.samples_per_s is not None:
-        parts.append(f"{units.rate(view.samples_per_s)} samples/s")
-    if view.left_s is not None:
-        parts.append(f"{units.clock(view.left_s)} left")
-    if view.committed_step is not None:
-        parts.append(f"saved at {view.committed_step}")
-    phases = dict.fromkeys(row.state for row in view.nodes)
-    return "  ".join([*parts, f"[{', '.join(phases)}]"])
+def _run(status: RunStatus) -> str:
+    states = ", ".join(dict.fromkeys(state_of(node) for node in status.nodes))
+    parts = progress(status)
+    return "  ".join([*parts.values(), f"[{states}]"]) if parts else f"nodes: {states}"

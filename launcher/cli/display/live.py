@@ -10,11 +10,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from launcher.cli.display import units
-from launcher.cli.display.items import ItemView
-from launcher.cli.display.view import NodeRow, RunView
+from launcher import units
+from launcher.cli.display.status import progress, ranks_of, state_of
+from launcher.cli.display.surface import StagingProgress
+from launcher.runs import NodeStatus, RunStatus
 
 _STYLES = {"dim": "dim", "bold": "bold", "good": "bold green", "bad": "bold red", "note": "yellow"}
+_PARTS = {"step": "bold", "left": "", "rate": "cyan", "saved": "green"}
+"""Parts of the progress below the table, and their styles; the table shows the loss."""
 _STATES = {"failed": "bold red", "done": "green", "saved": "green", "waiting": "dim"}
 _MAX_NODES = 16
 """More rows than that would push the lines above off the screen."""
@@ -31,11 +34,11 @@ class LiveSurface:
         # Text, not markup: what programs print may contain brackets.
         self._console.print(Text(text, style=_STYLES.get(style, "")), soft_wrap=True)
 
-    def staging(self, items: Sequence[ItemView]) -> None:
+    def staging(self, items: Sequence[StagingProgress]) -> None:
         self._draw(_bars(list(items), self._console.width))
 
-    def training(self, view: RunView) -> None:
-        self._draw(_run(view, self._console.width))
+    def training(self, status: RunStatus) -> None:
+        self._draw(_run(status, self._console.width))
 
     def close(self) -> None:
         if self._live is not None:
@@ -50,7 +53,7 @@ class LiveSurface:
             self._live.update(what)
 
 
-def _bars(items: list[ItemView], width: int) -> RenderableType:
+def _bars(items: list[StagingProgress], width: int) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column()
@@ -69,13 +72,13 @@ def _bars(items: list[ItemView], width: int) -> RenderableType:
             f"  {item.name}",
             bar,
             _amount(item),
-            f"{units.size(rate)}/s" if rate and item.unit == "B" else "",
+            units.bandwidth(rate) if rate and item.unit == "B" else "",
             f"{units.clock(item.left_s)} left" if item.left_s is not None else "",
         )
     return table
 
 
-def _amount(item: ItemView) -> str:
+def _amount(item: StagingProgress) -> str:
     if not item.done and not item.total:
         return ""
     if item.unit == "B":
@@ -86,50 +89,47 @@ def _amount(item: ItemView) -> str:
     )
 
 
-def _run(view: RunView, width: int) -> RenderableType:
-    return Group(Text(""), _nodes(view), Text(""), _overall(view, width))
+def _run(status: RunStatus, width: int) -> RenderableType:
+    return Group(Text(""), _nodes(status), Text(""), _overall(status, width))
 
 
-def _nodes(view: RunView) -> Table:
+def _nodes(status: RunStatus) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
     table.add_column("  node")
     table.add_column("role")
     for title in ("ranks", "state", "step", "loss", "samples/s"):
         table.add_column(title, justify="left" if title == "state" else "right")
-    shown = view.nodes[:_MAX_NODES]
-    for row in shown:
-        table.add_row(*_cells(row))
-    if len(view.nodes) > len(shown):
-        table.add_row(f"  and {len(view.nodes) - len(shown)} more", *[""] * 6)
+    shown = status.nodes[:_MAX_NODES]
+    for node in shown:
+        table.add_row(*_cells(node))
+    if len(status.nodes) > len(shown):
+        table.add_row(f"  and {len(status.nodes) - len(shown)} more", *[""] * 6)
     return table
 
 
-def _cells(row: NodeRow) -> list[Text | str]:
+def _cells(node: NodeStatus) -> list[Text | str]:
+    state = state_of(node)
     return [
-        f"  {row.name}",
-        Text(row.role, style="dim"),
-        row.ranks,
-        Text(row.state, style=_STATES.get(row.state, "")),
-        str(row.step) if row.step else "-",
-        units.loss(row.loss),
-        units.rate(row.samples_per_s),
+        f"  {node.node}",
+        Text(node.role, style="dim"),
+        ranks_of(node),
+        Text(state, style=_STATES.get(state, "")),
+        str(node.step) if node.step else "-",
+        units.loss(node.loss),
+        units.rate(node.samples_per_s),
     ]
 
 
-def _overall(view: RunView, width: int) -> RenderableType:
+def _overall(status: RunStatus, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
-    total = f"/{view.total_steps}" if view.total_steps else ""
-    saved = f"saved at {view.committed_step}" if view.committed_step is not None else ""
+    parts = progress(status)
     cells: list[RenderableType] = [
-        Text(f"  step {view.step}{total}", style="bold"),
-        Text(f"{units.clock(view.left_s)} left"),
-        Text(f"{units.rate(view.samples_per_s)} samples/s", style="cyan"),
-        Text(saved, style="green"),
+        Text(parts[name], style=style) for name, style in _PARTS.items() if name in parts
     ]
-    if view.total_steps:
+    if status.total_steps and cells:
         bar = ProgressBar(
-            total=view.total_steps, completed=view.step, width=max(8, min(40, width - 66))
+            total=status.total_steps, completed=status.step, width=max(8, min(40, width - 72))
         )
         cells.insert(1, bar)
-    grid.add_row(*cells)
+    grid.add_row("", *cells)
     return grid

@@ -9,13 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from launcher.cli.display import units
-from launcher.cli.display.items import ItemView
-from launcher.cli.display.surface import Surface
-from launcher.cli.display.view import Pace, view
+from launcher import units
+from launcher.cli.display.surface import StagingProgress, Surface
 from launcher.plan import checkpoint_rule
 from launcher.runs import events
 from launcher.runs.events import Event
+from launcher.runs.status import Pace, RunFacts, run_status
 from launcher.specs import Plan, RankRecord, StagedItem, StageItem
 from launcher.specs.secrets import redact
 
@@ -33,8 +32,9 @@ class RunDisplay:
         self._surface = surface
         self._echo = echo
         self._clock = clock
-        self._items: dict[str, ItemView] = {}
+        self._items: dict[str, StagingProgress] = {}
         self._plan: Plan | None = None
+        self._history: dict[int, list[Event]] = {}
         self._pace = Pace()
         self._unchecked = False
 
@@ -52,7 +52,7 @@ class RunDisplay:
         self._checked()
         known = self._items.get(item_name)
         if known is None:
-            self._items[item_name] = ItemView(
+            self._items[item_name] = StagingProgress(
                 name=item_name, uri=uri, total=total_bytes, began=self._clock()
             )
         else:
@@ -91,17 +91,20 @@ class RunDisplay:
         self._checked()
         self._plan = plan
         self._pace = Pace()
-        self._surface.training(view(plan, (), self._pace, self._clock()))
+        self._history[plan.attempt] = []
+        self._draw(plan, ())
 
     def ranks(self, records: Sequence[RankRecord]) -> None:
         if self._plan is not None:
-            self._surface.training(view(self._plan, records, self._pace, self._clock()))
+            self._draw(self._plan, records)
 
     def output(self, line: str) -> None:
         if self._echo:
             self._surface.say(line)
 
     def event(self, event: Event) -> None:
+        if self._plan is not None:
+            self._history[self._plan.attempt].append(event)
         told = _tell(event)
         if told is not None:
             text, style = told
@@ -116,6 +119,19 @@ class RunDisplay:
             self._unchecked = False
             self._surface.say(f"{'checks':<12}all passed")
 
+    def _draw(self, plan: Plan, records: Sequence[RankRecord]) -> None:
+        step = min((record.step for record in records), default=0)
+        self._pace = self._pace.at(step, self._clock())
+        facts = RunFacts(
+            run_id=plan.run_id,
+            attempt=plan.attempt,
+            plan=plan,
+            records=records,
+            history=self._history,
+            pace=self._pace,
+        )
+        self._surface.training(run_status(facts, now=time.time()))
+
     def _draw_items(self) -> None:
         self._surface.staging(tuple(self._items.values()))
 
@@ -123,7 +139,7 @@ class RunDisplay:
 def _summary(plan: Plan) -> list[tuple[str, str]]:
     nodes = plan.cluster.nodes
     workers = len(nodes) - 1
-    role = f"head and {workers} worker{'s' if workers > 1 else ''}" if workers else "one node"
+    role = f"head and {units.count(workers, 'worker')}" if workers else "one node"
     rows = [
         ("run", f"{plan.run_id}, attempt {plan.attempt}"),
         ("recipe", f"{plan.recipe}: {shlex.join((plan.source, *plan.program.args))}"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.cli.display import units
+from launcher import units
 from launcher.failures import FailureKind
 from launcher.specs import RunLayout
 from launcher.supervise import Outcome, OutcomeState
@@ -38,7 +38,7 @@ def summary(outcome: Outcome, layout: RunLayout, commands: NextCommands, cwd: Pa
 
 def _headline(outcome: Outcome) -> Line:
     took = units.duration(sum(outcome.seconds.values())) if outcome.seconds else ""
-    steps = f"{outcome.steps} steps" if outcome.steps else ""
+    steps = units.count(outcome.steps, "step") if outcome.steps else ""
     tries = f"{outcome.attempts} attempts" if outcome.attempts > 1 else ""
     details = ", ".join(part for part in (steps, took, tries) if part)
     words, style = {

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from launcher import checkpoint
+from launcher import checkpoint, units
 from launcher.cli.arguments import Invocation
-from launcher.cli.display import units
 from launcher.cli.folders import run_folder
 from launcher.errors import ConfigError, UnknownNameError
 from launcher.runs.files import read_object
@@ -18,7 +16,7 @@ from launcher.specs import RunLayout
 
 
 def main(invocation: Invocation) -> int:
-    """Do what the first word says, with the run that the second one names."""
+    """Run the command named by the first word, on the run named by the second."""
     what, *rest = invocation.words or ("ls",)
     if what not in _ACTIONS:
         raise UnknownNameError("checkpoints command", what, _ACTIONS)
@@ -27,6 +25,8 @@ def main(invocation: Invocation) -> int:
 
 
 def _ls(layout: RunLayout, invocation: Invocation) -> int:
+    from launcher.cli.display import tables
+
     commits = checkpoint.list_commits(layout.checkpoints)
     if invocation.has("json"):
         rows = [
@@ -47,24 +47,27 @@ def _ls(layout: RunLayout, invocation: Invocation) -> int:
     if not commits:
         print(f"{layout.run_id} has no checkpoint yet")
         return 0
-    print(f"{'step':>8}  {'attempt':>7}  {'written':<19}  {'ranks':>5}  {'size':>8}")
+    titles = ("step", "attempt", "written", "ranks", "size", "")
+    table = tables.table(*titles, right=("step", "attempt", "ranks", "size"))
     for each in commits:
-        written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.created_at))
+        written, size = units.moment(each.created_at), units.size(each.size_bytes)
         note = each.problem or ("left behind by a restart" if each.superseded else "")
-        line = f"{each.step:>8}  {each.generation:>7}  {written}  {each.world_size:>5}  "
-        print(f"{line}{units.size(each.size_bytes):>8}  {note}".rstrip())
+        tables.add(table, each.step, each.generation, written, each.world_size, size, note)
+    tables.show(table)
     return 0
 
 
 def _verify(layout: RunLayout, invocation: Invocation) -> int:
     commits = checkpoint.list_commits(layout.checkpoints)
     if not commits:
-        raise ConfigError(f"{layout.run_id} has no checkpoint yet", hint="nothing can be verified")
+        raise ConfigError(
+            f"{layout.run_id} has no checkpoint yet", hint="verify it after the first save"
+        )
     step = invocation.number("step")
     findings = checkpoint.verify(layout.checkpoints, step)
     if not findings:
-        which = f"step {step}" if step is not None else f"all {len(commits)}"
-        print(f"verified {which}: every byte is as it was written")
+        which = f"step {step}" if step is not None else units.count(len(commits), "checkpoint")
+        print(f"{which} verified, no corruption found")
         return 0
     for finding in findings:
         print(finding)
@@ -75,18 +78,18 @@ def _export(layout: RunLayout, invocation: Invocation) -> int:
     where = (*invocation.values("to"), "")[0]
     if not where:
         raise ConfigError(
-            "`checkpoints export` needs a place to write to",
+            "`checkpoints export` needs a folder to write to",
             hint=f"`python -m launcher checkpoints export {layout.run_id} --to ./model`",
         )
     destination = Path(where).expanduser().absolute()
     step = invocation.number("step")
     checkpoint.export(layout.checkpoints, step, destination, template=_staged_model(layout))
-    print(f"exported to {destination}: `from_pretrained` reads it")
+    print(f"exported to {destination}; load it with `from_pretrained`")
     return 0
 
 
 def _staged_model(layout: RunLayout) -> Path | None:
-    """The folder that the model came from: its tokenizer belongs to what is exported."""
+    """The folder of the original model: an export includes its tokenizer."""
     folder = read_object(layout.staged).get("model")
     return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
 

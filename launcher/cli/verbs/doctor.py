@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 
-from launcher import config, launch
+from launcher import config, launch, units
 from launcher.cli import commands, failure
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import config_dirs
 from launcher.errors import PreflightError
 from launcher.nodes import Diagnosis, Mark, Row
-from launcher.nodes.bandwidth import rate
+from launcher.nodes.bandwidth import Links
 
 _STYLES = {Mark.GOOD: "", Mark.ODD: "yellow", Mark.BAD: "bold red"}
 
 
 def main(invocation: Invocation) -> int:
-    """Print what was found; 0 when every node can be used, 3 otherwise."""
+    """Print the findings. Return 0 if every node can be used, else 3."""
     commands.no_words(invocation)
     chosen = config.load(
         invocation.overrides, config_dirs=config_dirs(invocation), require_recipe=False
@@ -28,25 +27,23 @@ def main(invocation: Invocation) -> int:
         print(json.dumps(found.to_json(), indent=2))
     else:
         _print_nodes(found)
+        _print_links(found.links)
         print("\n".join(_report(found)))
     return PreflightError.exit_code if found.bad_nodes else 0
 
 
 def _print_nodes(found: Diagnosis) -> None:
-    table = found.seen.table
-    if not sys.stdout.isatty():
-        print(table.render())
-        return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    drawn = Table("node", *table.columns, box=box.SIMPLE_HEAD)
+    from launcher.cli.display import tables
+
+    table = found.seen.table
+    drawn = tables.table("node", *table.columns)
     for row in table.rows:
-        drawn.add_row(row.node, *(Text(*_styled(row, name)) for name in table.columns))
-    Console().print(drawn)
-    print("\n".join(table.explanations()))
+        tables.add(drawn, row.node, *(Text(*_styled(row, name)) for name in table.columns))
+    tables.show(drawn)
+    for line in table.explanations():
+        print(line)
 
 
 def _styled(row: Row, column: str) -> tuple[str, str]:
@@ -54,8 +51,23 @@ def _styled(row: Row, column: str) -> tuple[str, str]:
     return (cell.signed, _STYLES[cell.mark]) if cell else ("-", "dim")
 
 
+def _print_links(links: Links) -> None:
+    from launcher.cli.display import tables
+
+    if not links.links:
+        return
+    drawn = tables.table("pair", "bandwidth", "latency")
+    for link in links.links:
+        sign = "! " if links.complaint(link) else ""
+        measured = (units.bandwidth(link.bytes_per_s), units.latency(link.latency_s))
+        tables.add(drawn, sign + link.name, *(("not measured", "") if link.problem else measured))
+    print()
+    tables.show(drawn)
+    for link, complaint in links.odd:
+        print(f"{link.name}: {complaint}")
+
+
 def _report(found: Diagnosis) -> Iterator[str]:
-    yield from _links(found)
     if found.notes:
         yield ""
         yield from (f"note: {note}" for note in found.notes)
@@ -67,22 +79,3 @@ def _report(found: Diagnosis) -> Iterator[str]:
     yield f"bad nodes: {', '.join(found.bad_nodes)}"
     yield f"  for Slurm         --exclude={found.exclude}"
     yield f"  for the launcher  'cluster.exclude=[{found.exclude}]'"
-
-
-def _links(found: Diagnosis) -> Iterator[str]:
-    links = found.links
-    if not links.links:
-        return
-    width = max(len(link.name) for link in links.links) + 2
-    yield ""
-    yield f"{'pair':<{width}}  {'bandwidth':<11}latency"
-    for link in links.links:
-        sign = "! " if links.complaint(link) else ""
-        measured = (
-            "not measured"
-            if link.problem
-            else f"{rate(link.bytes_per_s):<11}{1e3 * link.latency_s:.2f} ms"
-        )
-        yield f"{sign + link.name:<{width}}  {measured}"
-    for link, complaint in links.odd:
-        yield f"{link.name}: {complaint}"

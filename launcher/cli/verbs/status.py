@@ -10,7 +10,7 @@ from launcher import runs
 from launcher.cli import batch
 from launcher.cli.arguments import Invocation
 from launcher.cli.batch import Jobs
-from launcher.cli.display.standing import line, text
+from launcher.cli.display.status import line, text
 from launcher.cli.display.ticker import Ticker
 from launcher.cli.folders import run_folder
 from launcher.errors import PreflightError

@@ -1,13 +1,13 @@
-"""What moves tensors and objects between the ranks; one module per engine, imported on use."""
+"""What moves tensors and objects between the ranks: one module per engine, imported on use."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from launcher.errors import EngineMissingError, UnknownNameError
+from launcher.engines.table import BACKENDS
+from launcher.errors import EngineMissingError
+from launcher.extensions import load
 
 if TYPE_CHECKING:
     import torch
@@ -15,39 +15,29 @@ if TYPE_CHECKING:
     from launcher.runtime.engines.engine import Engine
     from launcher.runtime.environ import LaunchEnviron, RankEnviron
 
-__all__ = ["ENGINES", "connect"]
+__all__ = ["connect"]
 
-ENGINES: Mapping[str, str] = MappingProxyType(
-    {
-        "single": "launcher.runtime.engines.single:connect",
-        "horovod": "launcher.runtime.engines.horovod:connect",
-        "horovod_mpi": "launcher.runtime.engines.horovod:connect",
-        "mpi": "launcher.runtime.engines.mpi:connect",
-        "torchrun": "launcher.runtime.engines.torch:connect",
-    }
-)
-"""Name of a backend to the function that connects this rank with the others through it."""
+_SINGLE = "launcher.runtime.engines.single:connect"
 
 
 def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> Engine:
-    """Connect this rank with the others; a world of one needs no engine at all.
+    """Connect this rank with the others; a world of one needs no backend.
 
     Raises:
         ConfigError: there are more ranks than logical shards.
-        UnknownNameError: nobody knows the backend.
+        UnknownNameError: there is no such backend.
         EngineMissingError: its library is not installed.
     """
-    name = "single" if place.world_size == 1 else launch.backend
-    if name not in ENGINES:
-        raise UnknownNameError("engine", name, ENGINES)
-    module, function = ENGINES[name].split(":")
+    alone = place.world_size == 1
+    path = _SINGLE if alone else BACKENDS[launch.backend].connect
     try:
-        found = getattr(importlib.import_module(module), function)
+        join = cast("Callable[[RankEnviron, LaunchEnviron, torch.device], Engine]", load(path))
     except ModuleNotFoundError as error:
         raise EngineMissingError(
-            f"the engine `{name}` needs `{error.name}`", hint="install it in the ranks' environment"
+            f"backend={launch.backend} needs `{error.name}`",
+            hint="install it in the ranks' environment",
         ) from error
-    engine = cast("Callable[..., Engine]", found)(place, launch, device)
+    engine = join(place, launch, device)
     if launch.logical_shards is None:
         return engine
     from launcher.runtime.engines.logical import LogicalShards  # noqa: PLC0415 - imports torch

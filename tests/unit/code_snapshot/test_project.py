@@ -154,7 +154,7 @@ def test_too_much_is_refused_naming_what_is_large(
     with pytest.raises(ConfigError, match=r"too large to be copied: more than 3\.0 MB") as caught:
         project_of(program, storage_root=root)
     assert "2.5 MB  model/weights.bin\n" in caught.value.context
-    assert "800.0 kB  texts/ (4 files)" in caught.value.context
+    assert "800 kB  texts/ (4 files)" in caught.value.context
     assert "code=shared" in caught.value.hint
 
 

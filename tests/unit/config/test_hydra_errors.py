@@ -62,7 +62,7 @@ ERRORS = [
     ("train.record_samples=maybe", "one of true, false", "train.record_samples="),
     ("checkpoint.keep=1", "fewer than 2", "checkpoint.keep"),
     ("checkpoint.every_steps=-5", "cannot be negative", "checkpoint.every_steps"),
-    ("supervise.lost_after_s=0", "up to a second", "supervise.lost_after_s"),
+    ("supervise.lost_after_s=0", "about once a second", "supervise.lost_after_s"),
     ("resume=latest", "none of auto, never, required", "checkpoints ls"),
     ("determinism=logical_shard", "expected one of same_ranks, logical_shards", "=logical_shards`"),
     ("determinism=none", "expected one of same_ranks, logical_shards", "`determinism=same_ranks`"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 
 import pytest
@@ -209,43 +208,3 @@ def test_a_saved_configuration_that_is_broken_is_an_error(here: Path) -> None:
 def test_a_program_that_is_not_there_is_left_to_preflight(here: Path) -> None:
     loaded = load(here, "recipe=script", "script=trian.py")
     assert loaded.recipe.program == str(here / "trian.py")
-
-
-def install(folder: Path, monkeypatch: pytest.MonkeyPatch, points: str) -> None:
-    """Put a package with these entry points on the path."""
-    info = folder / "site" / "pbs-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pbs\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(points)
-    monkeypatch.syspath_prepend(str(info.parent))
-
-
-def test_a_source_and_an_engine_of_another_package_need_no_config_file(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    points = "[launcher.sources]\npbs = pbs:SOURCE\n[launcher.engines]\nmine = pbs:ENGINE\n"
-    install(here, monkeypatch, points)
-    loaded = load(here, *SCRIPT, "cluster=pbs", "cluster.port=7", "backend=mine")
-    assert (loaded.cluster.name, loaded.cluster.port, loaded.backend.name) == ("pbs", 7, "mine")
-    (here / "config.yaml").write_text(config.dump(loaded))
-    saved = config.load_saved(here / "config.yaml", ["backend=torchrun"], cwd=here)
-    assert (saved.cluster.name, saved.backend.name) == ("pbs", "torchrun")
-    with pytest.raises(ConfigError, match="unknown cluster `pbx`") as caught:
-        load(here, *SCRIPT, "cluster=pbx")
-    assert "did you mean `pbs`?" in caught.value.hint
-
-
-def test_a_config_file_of_the_user_is_used_before_the_bare_name(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(here, monkeypatch, "[launcher.sources]\npbs = pbs:SOURCE\n")
-    (here / "conf" / "cluster").mkdir(parents=True)
-    (here / "conf" / "cluster" / "pbs.yaml").write_text("name: pbs\nport: 9\n")
-    assert load(here, *SCRIPT, "cluster=pbs").cluster.port == 9
-
-
-def test_packages_are_not_searched_for_a_choice_that_a_file_defines(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys.modules["launcher.config.load"], "entry_points", None)
-    assert load(here, *SCRIPT, "cluster=local", "backend=mpi").backend.name == "mpi"

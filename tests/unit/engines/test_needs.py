@@ -20,7 +20,7 @@ def bare_python(folder: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("backend", "missing", "mends"),
+    ("backend", "missing", "installs"),
     [
         ("torchrun", "torch", "pip install torch"),
         ("mpi", "mpi4py", "pip install 'hydra-torch-launcher[mpi]'"),
@@ -29,8 +29,8 @@ def bare_python(folder: Path) -> str:
         ("horovod_mpi", "horovod", "python -m launcher.engines install horovod --with-mpi"),
     ],
 )
-def test_a_missing_engine_names_what_is_missing_and_the_command_that_mends_it(
-    tmp_path: Path, backend: str, missing: str, mends: str
+def test_a_missing_engine_names_what_is_missing_and_the_command_that_installs_it(
+    tmp_path: Path, backend: str, missing: str, installs: str
 ) -> None:
     code = (
         "import sys; from launcher.engines import require\n"
@@ -48,7 +48,7 @@ def test_a_missing_engine_names_what_is_missing_and_the_command_that_mends_it(
     message, hint = done.stdout.split("|")
     assert message.startswith("2 ")
     assert missing in message
-    assert mends in hint
+    assert installs in hint
 
 
 def test_a_horovod_linked_with_mpi_needs_it_even_where_mpi_is_not_used(tmp_path: Path) -> None:
@@ -59,8 +59,7 @@ def test_a_horovod_linked_with_mpi_needs_it_even_where_mpi_is_not_used(tmp_path:
         path.touch()
     (tmp_path / "horovod" / MARKER).write_text('{"torch": "", "controllers": "gloo+mpi"}')
     code = (
-        "from launcher.engines.needs import NEEDS\n"
-        "print(*(what for what, _ in NEEDS['horovod']()), sep=',')"
+        "from launcher.engines import needs\nprint(*(what for what, _ in needs.horovod()), sep=',')"
     )
     done = subprocess.run(
         [bare_python(tmp_path), "-c", code],
@@ -81,8 +80,9 @@ def test_nothing_is_said_about_another_interpreter(monkeypatch: pytest.MonkeyPat
 
 def test_asking_imports_no_engine() -> None:
     code = (
-        "import sys; from launcher.engines import needs\n"
-        "for ask in needs.NEEDS.values(): list(ask())\n"
+        "import sys; from launcher.engines import BACKENDS\n"
+        "from launcher.extensions import load\n"
+        "for row in BACKENDS.built_in.values(): list(load(row.missing)())\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'mpi4py', 'horovod')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

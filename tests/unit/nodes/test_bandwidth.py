@@ -32,7 +32,7 @@ def test_less_than_half_of_the_usual_bandwidth_is_slow() -> None:
 def test_a_late_answer_is_slow_too_but_not_one_of_a_busy_moment() -> None:
     assert Links(links=(link(0, 1), link(0, 2), link(1, 2, latency_s=0.004))).odd == ()
     found = Links(links=(link(0, 1), link(0, 2), link(1, 2, latency_s=0.05)))
-    assert found.odd[0][1] == "50.0 ms there and back, others 0.2 ms (median)"
+    assert found.odd[0][1] == "50.0 ms there and back, others 0.20 ms (median)"
 
 
 def test_the_node_that_all_slow_pairs_share_is_the_culprit() -> None:

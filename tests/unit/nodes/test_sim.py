@@ -20,7 +20,7 @@ def test_cuda_gives_every_pretended_rank_a_gpu() -> None:
 
 
 def test_nothing_can_be_started_on_them() -> None:
-    with pytest.raises(ConfigError, match="only pretends") as caught:
+    with pytest.raises(ConfigError, match="do not exist") as caught:
         require_real("sim")
     assert "plan cluster=sim" in caught.value.hint
     for source in ("local", "hostfile", "slurm"):

@@ -19,7 +19,9 @@ KEYS = {
 @pytest.mark.parametrize("source", ["local", "sim"])
 def test_a_key_that_the_source_would_not_read_is_refused(source: str, key: str) -> None:
     request = ClusterRequest(source=source, **{key: KEYS[key]})  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=f"cluster={source} knows no cluster.{key}") as caught:
+    with pytest.raises(
+        ConfigError, match=f"cluster={source} does not read cluster.{key}"
+    ) as caught:
         candidates(request)
     assert "add cluster=hostfile" in caught.value.hint
 
@@ -27,5 +29,5 @@ def test_a_key_that_the_source_would_not_read_is_refused(source: str, key: str) 
 @pytest.mark.parametrize("key", ["hostfile", "hosts"])
 def test_slurm_has_its_own_hosts(key: str) -> None:
     request = ClusterRequest(source="slurm", **{key: KEYS[key]})  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=f"cluster=slurm knows no cluster.{key}"):
+    with pytest.raises(ConfigError, match=f"cluster=slurm does not read cluster.{key}"):
         candidates(request)

@@ -9,7 +9,7 @@ import pytest
 from launcher.errors import ConfigError, UnknownNameError
 from launcher.nodes import ClusterRequest, Machine, resolve
 from launcher.plan import PlanRequest, build, render
-from launcher.plan.build import crowded, crowding_notes
+from launcher.plan.build import oversubscribed, oversubscription_notes
 from launcher.specs import (
     CheckpointPolicy,
     Cluster,
@@ -174,13 +174,13 @@ def cluster(*nodes: Node, source: str = "local") -> Cluster:
 
 
 def test_ranks_that_outnumber_the_cores_of_a_cpu_node_are_noted() -> None:
-    (note,) = crowding_notes(cluster(node(0, 1000, 2)))
+    (note,) = oversubscription_notes(cluster(node(0, 1000, 2)))
     assert note.startswith("1000 ranks share 2 cores on n0: ")
-    assert crowding_notes(cluster(node(0, 2, 2), node(1, 8, 2, gpus=("0",)))) == ()
+    assert oversubscription_notes(cluster(node(0, 2, 2), node(1, 8, 2, gpus=("0",)))) == ()
 
 
 def test_nodes_alike_share_a_sentence() -> None:
-    found = crowding_notes(cluster(*(node(rank, 4, 2) for rank in range(5)), node(5, 3, 1)))
+    found = oversubscription_notes(cluster(*(node(rank, 4, 2) for rank in range(5)), node(5, 3, 1)))
     assert [note.partition(":")[0] for note in found] == [
         "4 ranks share 2 cores on each of n0, n1, n2 and 2 more",
         "3 ranks share 1 core on n5",
@@ -189,11 +189,11 @@ def test_nodes_alike_share_a_sentence() -> None:
 
 def test_nodes_that_pretend_or_that_nobody_asked_are_left_out() -> None:
     many = cluster(node(0, 1000, 1))
-    assert crowding_notes(replace(many, source="sim")) == ()
-    assert crowding_notes(replace(many, source="hostfile")) == ()
-    assert crowding_notes(replace(many, source="slurm"))
+    assert oversubscription_notes(replace(many, source="sim")) == ()
+    assert oversubscription_notes(replace(many, source="hostfile")) == ()
+    assert oversubscription_notes(replace(many, source="slurm"))
 
 
 def test_how_many_a_core_may_carry_can_be_said() -> None:
-    assert crowded(cluster(node(0, 128, 2)), ranks_per_core=64) == ()
-    assert crowded(cluster(node(0, 129, 2)), ranks_per_core=64)
+    assert oversubscribed(cluster(node(0, 128, 2)), ranks_per_core=64) == ()
+    assert oversubscribed(cluster(node(0, 129, 2)), ranks_per_core=64)

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-import time
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,10 +62,8 @@ def trouble_of(plan: Plan, config: PreflightConfig = _NOT_STRICT) -> PreflightEr
     return caught.value
 
 
-def test_a_sound_plan_passes_every_check_quickly_and_leaves_nothing_behind(plan: Plan) -> None:
-    started = time.monotonic()
+def test_a_sound_plan_passes_every_check_and_leaves_nothing_behind(plan: Plan) -> None:
     results = check(plan, layout=layout_of(plan), config=_NOT_STRICT)
-    assert time.monotonic() - started < 0.5
     assert [each.name for each in results] == [each.name for each in CHECKS]
     assert not any(each.trouble for each in results)
     assert list(Path(plan.storage_root).iterdir()) == []
@@ -162,15 +160,16 @@ def test_its_own_heartbeat_is_not_in_the_way(plan: Plan) -> None:
 
 
 def test_a_check_that_never_answers_is_left_behind_and_told(plan: Plan) -> None:
-    def sleep(subject: Subject) -> Trouble | None:
-        time.sleep(5)
+    over = threading.Event()
+
+    def hang(subject: Subject) -> Trouble | None:
+        assert over.wait(60), "the caller waited for the check"
         return None
 
-    slow = Check(name="slow", moments=frozenset(Moment), ask=sleep)
-    started = time.monotonic()
+    slow = Check(name="slow", moments=frozenset(Moment), ask=hang)
     with pytest.raises(PreflightError, match=r"no answer within 0\.1 s"):
         check(plan, layout=layout_of(plan), config=PreflightConfig(timeout_s=0.1), checks=[slow])
-    assert time.monotonic() - started < 2
+    over.set()
 
 
 def test_a_check_that_breaks_is_one_trouble_among_the_others(plan: Plan) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -111,11 +110,9 @@ def test_what_git_said_when_the_code_was_frozen_stays(tmp_path: Path, repository
     assert "+x = 2" in written("2")
 
 
-def test_the_record_is_written_quickly(tmp_path: Path, repository: Path) -> None:
+def test_the_folder_is_that_of_the_project(tmp_path: Path, repository: Path) -> None:
     layout = RunLayout(tmp_path)
-    started = time.monotonic()
     environment.write(layout, code=frozen(repository))
-    assert time.monotonic() - started < 1.0  # 15 ms on an idle laptop
     assert json.loads(layout.environment.read_text())["folder"] == str(repository)
 
 

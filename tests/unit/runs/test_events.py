@@ -58,10 +58,10 @@ def test_names_are_stable_words() -> None:
 @pytest.mark.parametrize(
     ("nodes", "lost", "joined", "sentence"),
     [
-        (3, ("b",), (), "goes on with 3 of 4 nodes: without b"),
-        (1, ("b", "c", "d"), (), "goes on with 1 of 4 nodes: without b, c, d"),
-        (4, ("b",), ("s",), "goes on with s in place of b: 4 nodes"),
-        (5, (), ("b",), "goes on with b as well: 5 nodes"),
+        (3, ("b",), (), "continues with 3 of 4 nodes: without b"),
+        (1, ("b", "c", "d"), (), "continues with 1 of 4 nodes: without b, c, d"),
+        (4, ("b",), ("s",), "continues with s in place of b: 4 nodes"),
+        (5, (), ("b",), "continues with b as well: 5 nodes"),
     ],
 )
 def test_a_change_of_nodes_is_told_in_words(

@@ -56,7 +56,7 @@ def test_who_comes_too_early_on_another_host_is_told_how_long_to_wait(layout: Ru
     assert "repeat" not in hint
     other = replace(found, host="elsewhere", heartbeat_at=time.time() + 60)  # its clock is ahead
     what, hint = refusal(other, layout)
-    assert what.endswith("on elsewhere, as it said 0 s ago")
+    assert what.endswith("on elsewhere, as it said 0.0 s ago")
     assert f"if elsewhere is down, repeat this in {STALE_S:.0f} s" in hint
 
 

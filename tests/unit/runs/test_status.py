@@ -7,8 +7,9 @@ import pytest
 
 from launcher.errors import UnknownNameError
 from launcher.runs import RunState, lock, read_status
-from launcher.runs.status import remaining_s
+from launcher.runs.status import Pace
 from launcher.specs import RankState, RunLayout, to_json
+from tests import make
 
 if TYPE_CHECKING:
     RunFolder = Any
@@ -19,7 +20,7 @@ T0 = 1_700_000_000.0
 def test_a_running_run_tells_step_loss_rate_and_time_left(folder: RunFolder) -> None:
     folder.begin()
     lock.beat(folder.layout, attempt=1)
-    folder.metrics([{"step": s, "loss": 1.0, "step_time_s": 0.5} for s in range(1, 21)])
+    folder.metrics([{"step": s, "loss": 1.0, "at": T0 + 2 + s / 2} for s in range(1, 21)])
     for rank in range(4):
         step = 20 + rank
         folder.rank(rank, step=step, loss=0.7, samples_per_s=64.0, committed_step=10)
@@ -78,9 +79,77 @@ def test_an_unknown_run_offers_the_nearest(folder: RunFolder) -> None:
         read_status(RunLayout(folder.layout.path.with_name("r11")))
 
 
-def test_the_time_left_is_unknown_without_a_total_or_a_step() -> None:
-    assert remaining_s([], 1, 10) is None
-    assert remaining_s([{"step": 1, "step_time_s": 1.0}], 1, 0) is None
+def test_the_live_status_and_that_of_the_folder_are_the_same(folder: RunFolder) -> None:
+    folder.begin()
+    lock.beat(folder.layout, attempt=1)
+    records = []
+    for rank in range(4):
+        folder.rank(rank, step=20 + rank, samples_per_s=64.0, committed_step=10)
+        records.append(folder.record(rank))
+    folder.metrics([{"step": step, "at": T0 + step} for step in range(1, 21)])
+    read = read_status(folder.layout, now=T0 + 20)
+    pace = Pace()
+    for step in range(1, 21):
+        pace = pace.at(step, 5.0 + step)
+    events = {1: folder.events()}
+    live = make.status(folder.plan(), *records, pace=pace, history=events, now=T0 + 20)
+    assert replace(read, supervisor="") == live
+    assert live.step == 20
+    assert live.eta_s == pytest.approx(80.0)
+
+
+def test_the_time_left_follows_the_last_minute_and_ignores_the_start() -> None:
+    pace = Pace().at(0, 0.0)
+    assert pace.left_s(0, 100) is None
+    pace = pace.at(1, 40.0)  # 40 s of importing are not 40 s per step
+    assert pace.left_s(1, 100) is None
+    pace = pace.at(11, 50.0)
+    assert pace.left_s(11, 100) == pytest.approx(89.0)
+    assert pace.at(11, 52.0).left_s(11, 100) == pytest.approx(87.0)
+    for second in range(60, 200):  # twice as slow: after a minute only that counts
+        pace = pace.at(11 + (second - 50) // 2, float(second))
+    assert pace.left_s(85, 100) == pytest.approx(2 * (100 - 85), abs=2)
+
+
+def test_the_time_left_of_slow_steps_counts_the_last_two() -> None:
+    pace = Pace().at(1, 0.0).at(2, 100.0).at(3, 300.0)
+    assert pace.left_s(3, 5) == pytest.approx(400.0)
+
+
+def test_the_time_left_is_unknown_without_a_total_or_a_second_step() -> None:
+    pace = Pace().at(1, 0.0)
+    assert pace.left_s(1, 10) is None
+    assert pace.at(2, 1.0).left_s(2, 0) is None
+
+
+def test_a_clock_that_is_behind_that_of_rank_0_does_not_add_time() -> None:
+    pace = replace(Pace().at(1, 100.0).at(2, 101.0), now=50.0)
+    assert pace.left_s(2, 12) == pytest.approx(10.0)
+
+
+def test_there_is_a_node_status_before_any_rank_reported() -> None:
+    nodes = make.status(make.plan(2, 1)).nodes
+    assert [(each.node, each.role, each.ranks, each.reporting, each.state) for each in nodes] == [
+        ("local0", "head", 2, 0, "silent"),
+        ("local1", "worker", 1, 0, "silent"),
+    ]
+
+
+def test_a_node_has_the_step_of_its_slowest_and_the_state_of_its_worst_rank() -> None:
+    status = make.status(
+        make.plan(2, 1),
+        make.record(0, 0, step=7, loss=0.5, samples_per_s=90.0),
+        make.record(1, 0, step=5, state=RankState.FAILED),
+        make.record(2, 1, step=7, phase="eval"),
+    )
+    assert [(node.state, node.step) for node in status.nodes] == [("failed", 5), ("running", 7)]
+    assert [node.samples_per_s for node in status.nodes] == [60.0, 30.0]
+    assert (status.step, status.loss, status.samples_per_s) == (5, 0.5, 90.0)
+
+
+def test_the_newest_commit_that_any_rank_knows_counts() -> None:
+    records = [make.record(0, committed_step=10), make.record(1, committed_step=20)]
+    assert make.status(make.plan(1, 1), *records).committed_step == 20
 
 
 def test_a_script_that_takes_no_steps_is_running_once_its_program_is(folder: RunFolder) -> None:
@@ -98,9 +167,11 @@ def test_a_run_that_lost_a_node_and_was_restarted_says_so(folder: RunFolder) -> 
     folder.begin(nodes=3).lost(2, "no sign of life").restarts()
     assert read_status(folder.layout).restarted == ""
     folder.begin(nodes=2, attempt=2).changed("local2").restarts()
-    assert read_status(folder.layout).restarted == "once, goes on with 2 of 3 nodes: without local2"
+    assert (
+        read_status(folder.layout).restarted == "once, continues with 2 of 3 nodes: without local2"
+    )
     folder.begin(nodes=2, attempt=3)
-    told = "2 times, goes on with 2 of 3 nodes: without local2"
+    told = "2 times, continues with 2 of 3 nodes: without local2"
     assert read_status(folder.layout).restarted == told
 
 

@@ -312,10 +312,9 @@ def test_a_second_sigterm_kills_the_ranks(start: Start) -> None:
 def test_the_end_of_the_grace_period_kills_the_ranks(start: Start) -> None:
     agents = start(IGNORES, LAUNCHER_GRACE_S="0.5")
     agents.wait_for_line("ready", 2)
-    began = time.monotonic()
     agents.nodes[0].send_signal(signal.SIGTERM)
     assert agents.wait() == [128 + signal.SIGKILL]
-    assert 0.5 <= time.monotonic() - began < 3
+    assert "did not leave in 0.5 s: killing" in agents.agent_log()
 
 
 def test_ranks_die_with_their_agent(start: Start) -> None:

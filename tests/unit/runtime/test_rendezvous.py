@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
-import time
 
 import pytest
 import torch.distributed  # noqa: F401 - what is timed below is not its import
@@ -34,9 +34,7 @@ def test_a_busy_port_is_told_at_once() -> None:
 def test_a_head_that_is_gone_is_not_worth_a_word(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    began = time.monotonic()
     sign_off(Endpoint(address="127.0.0.1", port=port))
-    assert time.monotonic() - began < 10
     assert capfd.readouterr() == ("", "")
 
 
@@ -56,19 +54,19 @@ def test_a_head_that_hangs_up_is_not_worth_a_word(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_head_waits_for_the_others_and_not_for_ever(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_head_waits_for_the_others_and_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     endpoint = Endpoint(address="127.0.0.1", port=port)
     host = Host(endpoint)
     host.start()
-    began = time.monotonic()
-    host.wait_for_agents(1, 0.3, lambda: False)
-    assert time.monotonic() - began >= 0.3
+    host.wait_for_agents(1, 0.1, lambda: False)
+    assert "leaving before all other agents did" in caplog.text
+    caplog.clear()
     sign_off(endpoint)
-    began = time.monotonic()
-    host.wait_for_agents(1, 10.0, lambda: False)
-    assert time.monotonic() - began < 5
+    host.wait_for_agents(1, 60.0, lambda: False)
+    assert caplog.text == ""
 
 
 SLOTS = (2, 1, 3)

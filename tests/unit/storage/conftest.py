@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -24,7 +23,8 @@ class Web(ThreadingHTTPServer):
         self.etag = "v1"
         self.failures: list[int] = []
         """Status codes that the next requests for content are answered with; 0 cuts the answer."""
-        self.pause_s = 0.0
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.sent = 0
         self.url = f"http://127.0.0.1:{self.server_address[1]}/file.bin"
 
@@ -36,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(200, len(self.server.content))
 
     def do_GET(self) -> None:
-        time.sleep(self.server.pause_s)
+        self.server.may_answer.wait(60)
         failure = self.server.failures.pop(0) if self.server.failures else None
         if failure:
             self._head(failure, 0)
@@ -66,5 +66,6 @@ def web() -> Iterator[Web]:
     server = Web(bytes(range(256)) * (16 << 10))  # 4 MiB
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
+    server.may_answer.set()
     server.shutdown()
     server.server_close()

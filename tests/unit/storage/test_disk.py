@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.storage import DiskTrouble, free_bytes, human_bytes, is_disk_full, probe_writable
+from launcher.storage import DiskTrouble, free_bytes, is_disk_full, probe_writable
 from launcher.storage.disk import classify, write_atomic
 
 
@@ -75,11 +75,6 @@ def test_disk_full_is_recognised() -> None:
     assert is_disk_full(OSError(errno.ENOSPC, ""))
     assert not is_disk_full(OSError(errno.EIO, ""))
     assert not is_disk_full(ValueError())
-
-
-def test_sizes_read_as_people_say_them() -> None:
-    sizes = [999, 83_506_384, 2_500, 3 * 10**12]
-    assert [human_bytes(size) for size in sizes] == ["999 B", "83.5 MB", "2.5 kB", "3.0 TB"]
 
 
 def test_an_atomic_write_leaves_nothing_beside(tmp_path: Path) -> None:

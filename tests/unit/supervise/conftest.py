@@ -24,7 +24,7 @@ from launcher.specs import (
     Rendezvous,
     RunLayout,
 )
-from launcher.supervise import Outcome, SupervisePolicy, run
+from launcher.supervise import Outcome, SuperviseConfig, run
 from launcher.supervise.reap import processes_of
 
 AGENT = Path(__file__).parent / "fake_agent.py"
@@ -94,8 +94,8 @@ class Scene:
     behaviours: tuple[str, ...] = ()
     recorder: Recorder = field(default_factory=Recorder)
     generations: FakeGenerations | None = None
-    policy: SupervisePolicy = field(
-        default_factory=lambda: SupervisePolicy(grace_s=5, hang_timeout_s=60, poll_s=0.02)
+    config: SuperviseConfig = field(
+        default_factory=lambda: SuperviseConfig(grace_s=5, hang_timeout_s=60)
     )
 
     def plan_for(self, attempt: int) -> Plan:
@@ -140,7 +140,7 @@ class Scene:
         return run(
             self.plan_for,
             layout=self.layout,
-            policy=self.policy,
+            config=self.config,
             observer=self.recorder,
             spent={"stage": 1.5},
             generations=self.generations,

@@ -99,7 +99,7 @@ def test_a_lost_node_ends_the_attempt_and_is_told_with_its_reason(scene: Scene) 
         watch = Watch(
             plan,
             layout=scene.layout,
-            policy=scene.policy,
+            config=scene.config,
             journal=journal,
             wishes=wishes,
             superseded=lambda: False,
@@ -149,7 +149,7 @@ def test_a_restart_on_other_nodes_says_which(scene: Scene) -> None:
     scene.plan_for = plan_for
     assert scene.run("peer,done", "agent_dies,done").exit_code == 0
     (changed,) = scene.recorder.of(NodesChanged)
-    assert changed.sentence == "goes on with 1 of 2 nodes: without local1"
+    assert changed.sentence == "continues with 1 of 2 nodes: without local1"
 
 
 def test_a_restart_that_cannot_start_is_tried_again(scene: Scene) -> None:
@@ -177,9 +177,10 @@ def test_leftovers_are_ended_where_an_earlier_attempt_may_have_left_some(scene: 
     orphan = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, **env}
     )
-    Nodes(transport, replace(plan, transport="ssh"), scene.layout).end_leftovers()
+    over_ssh = replace(plan, transport="ssh", cluster=replace(plan.cluster, source="hostfile"))
+    Nodes(transport, over_ssh, scene.layout).end_leftovers()
     Nodes(transport, replace(plan, attempt=2), scene.layout).end_leftovers()
     assert not transport.asked
-    Nodes(transport, replace(plan, transport="ssh", attempt=2), scene.layout).end_leftovers()
+    Nodes(transport, replace(over_ssh, attempt=2), scene.layout).end_leftovers()
     assert [set(each) for each in transport.asked] == [{0, 1}]
     assert orphan.wait(30) == -signal.SIGKILL

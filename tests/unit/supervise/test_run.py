@@ -30,7 +30,7 @@ from launcher.runs.events import (
 from launcher.runs.lock import Supervisor
 from launcher.specs import RankRecord, from_json, to_json
 from launcher.specs.plan import Plan
-from launcher.supervise import OutcomeState, SupervisePolicy
+from launcher.supervise import OutcomeState, SuperviseConfig
 from tests.unit.supervise.conftest import FakeGenerations
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_a_killed_rank_is_started_again_with_a_plan_of_its_own(scene: Scene) -> 
 
 
 def test_restarts_without_a_new_commit_end_with_76_when_the_budget_is_spent(scene: Scene) -> None:
-    scene.policy = SupervisePolicy(max_restarts=2, grace_s=1, poll_s=0.02)
+    scene.config = SuperviseConfig(max_restarts=2, grace_s=1)
     outcome = scene.run("killed")
     assert (outcome.state, outcome.exit_code, outcome.attempts) == (OutcomeState.FAILED, 76, 3)
 
@@ -162,7 +162,7 @@ def test_a_second_ctrl_c_ends_everything_at_once(scene: Scene) -> None:
 
 
 def test_ranks_that_do_not_leave_within_the_grace_are_killed(scene: Scene) -> None:
-    scene.policy = SupervisePolicy(grace_s=0, poll_s=0.02)
+    scene.config = SuperviseConfig(grace_s=0)
     scene.send_when_training(signal.SIGTERM)
     outcome = scene.run("deaf")
     assert outcome.exit_code == 75
@@ -214,7 +214,7 @@ def test_ranks_that_saved_because_they_were_signalled_directly_were_preempted(
 
 
 def test_a_hung_rank_shows_its_stack_and_is_started_again(scene: Scene) -> None:
-    scene.policy = SupervisePolicy(grace_s=5, hang_timeout_s=1.0, poll_s=0.02)
+    scene.config = SuperviseConfig(grace_s=5, hang_timeout_s=1.0)
     outcome = scene.run("hang,done")
     assert (outcome.exit_code, outcome.attempts) == (0, 2)
     (told,) = scene.recorder.of(HangSuspected)
@@ -227,7 +227,7 @@ def test_a_hung_rank_shows_its_stack_and_is_started_again(scene: Scene) -> None:
 
 
 def test_a_rank_that_goes_on_while_it_is_asked_for_its_stack_is_left_alone(scene: Scene) -> None:
-    scene.policy = SupervisePolicy(grace_s=5, hang_timeout_s=1.0, poll_s=0.02)
+    scene.config = SuperviseConfig(grace_s=5, hang_timeout_s=1.0)
     outcome = scene.run("late")
     assert (outcome.exit_code, outcome.attempts) == (0, 1)
     assert not any(told.stopping for told in scene.recorder.of(HangSuspected))
@@ -235,7 +235,7 @@ def test_a_rank_that_goes_on_while_it_is_asked_for_its_stack_is_left_alone(scene
 
 
 def test_a_program_that_reports_nothing_is_only_suspected(scene: Scene) -> None:
-    scene.policy = SupervisePolicy(grace_s=5, hang_timeout_s=0.2, poll_s=0.02)
+    scene.config = SuperviseConfig(grace_s=5, hang_timeout_s=0.2)
     outcome = scene.run("silent")
     assert outcome.exit_code == 0
     (told,) = scene.recorder.of(HangSuspected)

@@ -15,7 +15,7 @@ import pytest
 from launcher import failures, nodes, plan, runs
 from launcher.failures import FailureKind
 from launcher.specs import CheckpointPolicy, Plan, Program, RankRecord, RunLayout
-from launcher.supervise import NoObserver, Outcome, OutcomeState, SupervisePolicy, run
+from launcher.supervise import NoObserver, Outcome, OutcomeState, SuperviseConfig, run
 from launcher.supervise.reap import processes_of
 
 pytestmark = pytest.mark.e2e
@@ -89,7 +89,7 @@ def supervise(
     outcome = run(
         plan_for,
         layout=layout,
-        policy=SupervisePolicy(grace_s=30),
+        config=SuperviseConfig(grace_s=30),
         observer=Watcher(act),
     )
     assert processes_of(layout) == []

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from launcher.cli.display.items import ItemView
 from launcher.cli.display.live import LiveSurface
-from launcher.cli.display.view import NodeRow, RunView
+from launcher.cli.display.surface import StagingProgress
+from launcher.runs import RunStatus
+from launcher.runs.status import Pace
+from tests import make
 
 
-def rows(count: int) -> tuple[NodeRow, ...]:
-    return tuple(
-        NodeRow(
-            name=f"local{rank}",
-            role="worker" if rank else "head",
-            ranks="1",
-            state="train",
-            step=12,
-            loss=0.43219,
-            samples_per_s=38.0,
-        )
-        for rank in range(count)
-    )
+def status(nodes: int) -> RunStatus:
+    values: dict[str, Any] = {
+        "step": 1200,
+        "total_steps": 24000,
+        "loss": 0.43219,
+        "samples_per_s": 152.0,
+    }
+    records = [make.record(rank, committed_step=1000, **values) for rank in range(nodes)]
+    pace = Pace().at(1100, 0.0).at(1200, 16.338)
+    return make.status(make.plan(*[1] * nodes), *records, pace=pace)
 
 
 def drawn(width: int, surface_of: object) -> list[str]:
@@ -38,38 +38,27 @@ def drawn(width: int, surface_of: object) -> list[str]:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_run_is_one_line_per_node_and_one_for_all_and_fits(width: int) -> None:
-    run = RunView(
-        run_id="r",
-        attempt=1,
-        nodes=rows(4),
-        step=1200,
-        total_steps=24000,
-        loss=0.4,
-        samples_per_s=152.0,
-        left_s=3725,
-        committed_step=1000,
-    )
-    text = "\n".join(drawn(width, lambda surface: surface.training(run)))
+    text = "\n".join(drawn(width, lambda surface: surface.training(status(4))))
     assert "local3" in text
     assert "0.4322" in text
     assert "step 1200/24000" in text
     assert "1:02:05 left" in text
-    assert "saved at 1000" in text
+    assert "152 samples/s" in text
+    assert "saved at step 1000" in text
     assert "…" not in text  # nothing was cut
 
 
 def test_many_nodes_do_not_push_the_lines_off_the_screen() -> None:
-    run = RunView(run_id="r", attempt=1, nodes=rows(40))
-    text = "\n".join(drawn(80, lambda surface: surface.training(run)))
+    text = "\n".join(drawn(80, lambda surface: surface.training(status(40))))
     assert "and 24 more" in text
     assert "local16" not in text
 
 
 def test_staging_shows_a_bar_with_bytes_rate_and_time_left_and_fits() -> None:
-    item = ItemView(name="model", uri="u", total=83_500_000, began=0.0)
+    item = StagingProgress(name="model", uri="u", total=83_500_000, began=0.0)
     item.advance(10_000_000, 1.0)
     item.advance(20_000_000, 2.0)
-    built = ItemView(name="data", uri="u", total=2000, began=0.0, unit="texts", done=500)
+    built = StagingProgress(name="data", uri="u", total=2000, began=0.0, unit="texts", done=500)
     text = "\n".join(drawn(80, lambda surface: surface.staging([item, built])))
     assert "20.0 MB of 83.5 MB" in text
     assert "10.0 MB/s" in text

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
 from launcher.cli.display import RunDisplay
-from launcher.cli.display.items import ItemView
-from launcher.cli.display.view import RunView
-from launcher.runs import events
+from launcher.cli.display.surface import StagingProgress
+from launcher.runs import RunState, RunStatus, events
 from launcher.specs import StagedItem, StageItem
 from launcher.staging import CountingProgress
 from launcher.supervise import Observer
+from tests import make
 
 
 class FakeSurface:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.items: list[tuple[str, int, int | None, str]] = []
-        self.views: list[RunView] = []
+        self.statuses: list[RunStatus] = []
         self.closed = 0
 
     def say(self, text: str, style: str = "") -> None:
         assert style in ("", "dim", "bold", "good", "bad", "note")
         self.said.append(text)
 
-    def staging(self, items: Sequence[ItemView]) -> None:
+    def staging(self, items: Sequence[StagingProgress]) -> None:
         self.items += [(each.name, each.done, each.total, each.unit) for each in items]
 
-    def training(self, view: RunView) -> None:
-        self.views.append(view)
+    def training(self, status: RunStatus) -> None:
+        self.statuses.append(status)
 
     def close(self) -> None:
         self.closed += 1
@@ -61,30 +60,28 @@ def test_it_is_what_the_supervisor_and_staging_want(surface: FakeSurface) -> Non
     assert isinstance(display, CountingProgress)
 
 
-def test_the_plan_is_told_in_a_few_short_lines(surface: FakeSurface, plan_of: Any) -> None:
-    plan = plan_of(1, 1, 1, 1)
+def test_the_plan_is_told_in_a_few_short_lines(surface: FakeSurface) -> None:
+    plan = make.plan(1, 1, 1, 1)
     RunDisplay(surface).planned(plan)
-    assert surface.said[0] == "run         r, attempt 1"
+    assert surface.said[0] == "run         r1, attempt 1"
     assert surface.said[2] == "ranks       4 on head and 3 workers, cpu, torchrun"
     assert len(surface.said) <= 8
 
 
-def test_a_password_in_a_source_is_not_shown(surface: FakeSurface, plan_of: Any) -> None:
-    plan = plan_of(1)
+def test_a_password_in_a_source_is_not_shown(surface: FakeSurface) -> None:
+    plan = make.plan(1)
     item = StageItem(name="model", uri="https://me:secret@host/x")
     object.__setattr__(plan, "stage", (item,))
     RunDisplay(surface).planned(plan)
     assert "secret" not in "\n".join(surface.said)
 
 
-def test_that_the_checks_passed_is_said_once_when_something_follows(
-    surface: FakeSurface, plan_of: Any
-) -> None:
+def test_that_the_checks_passed_is_said_once_when_something_follows(surface: FakeSurface) -> None:
     display = RunDisplay(surface)
-    display.planned(plan_of(1))
+    display.planned(make.plan(1))
     assert "checks      all passed" not in surface.said
     display.started("model", "pypi://x", 100)
-    display.attempt(plan_of(1))
+    display.attempt(make.plan(1))
     assert surface.said.count("checks      all passed") == 1
 
 
@@ -108,15 +105,33 @@ def test_staging_draws_what_is_on_its_way_and_says_what_arrived(surface: FakeSur
     assert surface.closed == 1
 
 
-def test_ranks_are_drawn_by_the_plan_of_their_attempt(
-    surface: FakeSurface, plan_of: Any, record: Any
-) -> None:
+def test_ranks_are_drawn_by_the_plan_of_their_attempt(surface: FakeSurface) -> None:
     display = RunDisplay(surface, clock=lambda: 0.0)
-    display.ranks([record(0, 0)])
-    assert surface.views == []
-    display.attempt(plan_of(1, 1))
-    display.ranks([record(0, 0, step=3)])
-    assert [row.step for row in surface.views[-1].nodes] == [3, 0]
+    display.ranks([make.record(0, 0)])
+    assert surface.statuses == []
+    display.attempt(make.plan(1, 1))
+    display.ranks([make.record(0, 0, step=3)])
+    assert [row.step for row in surface.statuses[-1].nodes] == [3, 0]
+
+
+def test_a_run_is_drawn_with_its_slowest_step_its_pace_and_its_events(surface: FakeSurface) -> None:
+    times = iter((0.0, 100.0, 110.0, 120.0))
+    display = RunDisplay(surface, clock=lambda: next(times))
+    display.attempt(make.plan(1, 1))
+    for step in (1, 11):
+        values = {"total_steps": 100}
+        display.ranks(
+            [make.record(0, step=step + 1, **values), make.record(1, step=step, **values)]
+        )
+    shown = surface.statuses[-1]
+    assert (shown.state, shown.step, shown.eta_s) == (RunState.RUNNING, 11, 89.0)
+    display.event(events.Committed(at=0, step=10))
+    display.event(
+        events.StopRequested(at=0, reason="Ctrl-C", by="me", preempted=False, grace_s=60.0)
+    )
+    display.ranks([make.record(0, step=12)])
+    assert surface.statuses[-1].state is RunState.STOPPING
+    assert surface.statuses[-1].committed_step == 10
 
 
 def test_output_of_rank_0_is_echoed_unless_that_is_off(surface: FakeSurface) -> None:

@@ -1,0 +1,104 @@
+"""The status of a run, as a few lines and a table, or as one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher import units
+from launcher.cli import commands
+from launcher.runs import NodeStatus, RunState, RunStatus
+from launcher.runs.records import PROGRAM
+from launcher.specs import RankState
+
+_OVER = (RunState.QUEUED, RunState.DONE, RunState.SAVED, RunState.STOPPED, RunState.FAILED)
+
+
+def text(
+    status: RunStatus, jobs: Sequence[str] = (), advice: Sequence[tuple[str, str]] = ()
+) -> str:
+    """Return a few lines and a table of nodes. `advice` is about the jobs: name and sentence."""
+    rows = [("run", f"{status.run_id}: {status.state}")]
+    rows += [("job", job.removeprefix("job ")) for job in jobs]
+    rows += advice
+    if status.attempt:
+        rows.append(("attempt", f"{status.attempt}, recipe {status.recipe}"))
+    if status.restarted:
+        why = f"why: `{commands.program()} why {status.run_id}`"
+        rows.append(("restarted", f"{status.restarted} ({why})"))
+    if parts := progress(status):
+        rows.append(("progress", ", ".join(parts.values())))
+    if status.supervisor:
+        alive = "alive" if status.supervisor_alive else "gone"
+        rows.append(("supervisor", f"{status.supervisor}, {alive}"))
+    if status.result:
+        rows.append(
+            (
+                "result",
+                ", ".join(f"{key} {units.value(each)}" for key, each in status.result.items()),
+            )
+        )
+    if status.state is RunState.FAILED and status.attempt:
+        rows.append(("why", f"root cause: `{commands.program()} why {status.run_id}`"))
+    lines = [f"{name:<12}{value}" for name, value in rows]
+    return "\n".join([*lines, *_nodes(status)])
+
+
+def line(status: RunStatus, jobs: Sequence[str] = ()) -> str:
+    """Return one line for a log."""
+    parts = [*jobs, *progress(status).values()]
+    return f"{status.run_id}: {status.state}  {'  '.join(parts)}".rstrip()
+
+
+def progress(status: RunStatus) -> dict[str, str]:
+    """Return how far a run is, by part; parts that are unknown are omitted."""
+    if not status.step:
+        return {}
+    total = f"/{status.total_steps}" if status.total_steps else ""
+    parts = {"step": f"step {status.step}{total}"}
+    if status.loss is not None:
+        parts["loss"] = f"loss {units.loss(status.loss)}"
+    if status.state is RunState.RUNNING:
+        if status.samples_per_s is not None:
+            parts["rate"] = f"{units.rate(status.samples_per_s)} samples/s"
+        if status.eta_s is not None:
+            parts["left"] = f"{units.clock(status.eta_s)} left"
+    if status.committed_step is not None:
+        parts["saved"] = f"saved at step {status.committed_step}"
+    return parts
+
+
+def state_of(node: NodeStatus) -> str:
+    """Return one word for what a node of a live run does: a phase, or how its ranks ended."""
+    if node.state == "silent":
+        return "waiting"
+    if node.state != RankState.RUNNING:
+        return node.state
+    return "running" if node.phase == PROGRAM else node.phase
+
+
+def ranks_of(node: NodeStatus) -> str:
+    """Return `4`, or `3/4` if only three of four ranks have reported."""
+    return str(node.ranks) if node.reporting == node.ranks else f"{node.reporting}/{node.ranks}"
+
+
+def _nodes(status: RunStatus) -> list[str]:
+    if not status.nodes:
+        return []
+    from launcher.cli.display import tables
+
+    titles = ("node", "ranks", "state", "phase", "step", "last sign")
+    table = tables.table(*titles, right=("ranks", "step"))
+    for node in status.nodes:
+        sign = _sign(node, status.state)
+        cells = (node.node, ranks_of(node), node.state, node.phase, node.step, sign)
+        tables.add(table, *cells)
+    return ["", tables.plain(table)]
+
+
+def _sign(node: NodeStatus, state: RunState) -> str:
+    """Return how long ago the node gave a sign of life, or when, if the run is over."""
+    if node.heartbeat_at is None or node.heartbeat_age_s is None:
+        return "never"
+    if state in _OVER:
+        return units.moment(node.heartbeat_at)
+    return f"{units.duration(node.heartbeat_age_s)} ago"
