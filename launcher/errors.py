@@ -36,6 +36,7 @@ __all__ = [
     "TrainingError",
     "UnknownNameError",
     "nearest",
+    "require",
 ]
 
 

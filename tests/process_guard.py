@@ -1,72 +1,71 @@
-"""Fails a test that starts a process without saying so: the fast tests stay fast."""
+"""Fails a test that starts a process and is not marked `process`, so that fast tests stay fast."""
 
 from __future__ import annotations
 
-import functools
-import multiprocessing.process
+import platform
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SLOW = ("process", "e2e", "cluster")
-_STARTS = frozenset({"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
+MARKERS = ("process", "e2e", "cluster")
+EVENTS = frozenset({"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
 
 
 class ProcessGuard:
-    """Plugin: notes every process that is started while an unmarked test runs."""
+    """A plugin that records which processes the current test starts, also in its threads."""
 
     def __init__(self) -> None:
-        self._watching = False
+        self._active = False
         self._started: list[str] = []
-        sys.addaudithook(self._hear)
-        start = multiprocessing.process.BaseProcess.start  # `spawn` raises no audit event
+        platform.platform()  # the first call starts `uname`
+        sys.addaudithook(self._audit)
+        start = BaseProcess.start
 
-        @functools.wraps(start)
-        def noted(process: multiprocessing.process.BaseProcess) -> None:
-            self._note(f"multiprocessing: {process.name}")
+        def recorded(process: BaseProcess) -> None:
+            self._record(process.name)  # no audit event tells of the method `spawn`
             start(process)
 
-        multiprocessing.process.BaseProcess.start = noted  # type: ignore[method-assign]
+        BaseProcess.start = recorded  # type: ignore[method-assign]
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self._started.clear()
-        self._watching = not any(item.get_closest_marker(name) for name in SLOW)
+        self._active = not any(item.get_closest_marker(name) for name in MARKERS)
         try:
             return (yield)
         finally:
-            self._watching = False
+            self._active = False
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self) -> Iterator[None]:
-        report: Any = yield
+    def pytest_runtest_makereport(
+        self,
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
         if self._started and report.passed:
             report.outcome = "failed"
-            report.longrepr = (
-                "this test starts processes: mark it with @pytest.mark.process\n"
-                + "\n".join(self._started)
+            report.longrepr = "\n".join(
+                ["this test starts processes: mark it with @pytest.mark.process", *self._started]
             )
             self._started.clear()
         return report
 
-    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
-        if not self._watching:
-            return
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
         if event == "subprocess.Popen":
-            self._note(f"{args[0]} {args[1]!r}")
-        elif event in _STARTS:
-            self._note(event)
+            self._record(f"{args[0]} {args[1]}")
+        elif event in EVENTS:
+            self._record(event)
 
-    def _note(self, what: str) -> None:
-        if self._watching:
-            ours = [
+    def _record(self, what: str) -> None:
+        if self._active:
+            places = [
                 f"{Path(frame.filename).relative_to(ROOT)}:{frame.lineno}"
                 for frame in traceback.extract_stack()
                 if Path(frame.filename).is_relative_to(ROOT) and frame.filename != __file__
             ]
-            self._started.append(f"{what}, by {' > '.join(ours)}")
+            self._started.append(f"{what} ({' > '.join(places)})")

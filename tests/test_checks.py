@@ -22,6 +22,7 @@ CHECKS: dict[str, list[str | Path]] = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", CHECKS)
 def test_the_tree_is(name: str) -> None:
     done = subprocess.run(CHECKS[name], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[1]
 LINT_IMPORTS = Path(sysconfig.get_path("scripts")) / "lint-imports"
 LAYERS = "One way through"

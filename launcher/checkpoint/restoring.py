@@ -31,6 +31,7 @@ from launcher.checkpoint.state import (
 )
 from launcher.checkpoint.verification import Opened, finding, of_step, open_commit
 from launcher.errors import CheckpointError, LauncherError, UnknownNameError
+from launcher.specs.plan import RESUME_WORDS
 
 logger = logging.getLogger(__name__)
 
@@ -315,9 +316,6 @@ def _look(entry: TensorEntry) -> str:
 
 
 # Which commit to go on from. Decided by one process; the others are told.
-CHOICES = ("auto", "never", "required", "<step>")
-
-
 def candidates(files: Files, layout: CheckpointLayout, resume: str) -> list[CommitInfo]:
     """Return the commits to try, in order; empty means: start at step 0.
 
@@ -335,8 +333,8 @@ def candidates(files: Files, layout: CheckpointLayout, resume: str) -> list[Comm
     commits = list_commits(layout.path, files=files)
     if resume.isdecimal():
         return of_step(commits, str(int(resume)))
-    if resume not in CHOICES:
-        raise UnknownNameError("resume", resume, CHOICES)
+    if resume not in RESUME_WORDS:
+        raise UnknownNameError("resume", resume, (*RESUME_WORDS, "<step>"))
     found = in_order(commits)
     if not found:
         _refuse_to_start_over(files, layout, commits, resume)

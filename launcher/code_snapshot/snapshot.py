@@ -13,7 +13,7 @@ from launcher.code_snapshot.filters import FOLDER
 from launcher.code_snapshot.project import imports_of, launcher_package, project_of
 from launcher.code_snapshot.store import ProjectTree
 from launcher.errors import ConfigError
-from launcher.runs import files
+from launcher.files import replace
 from launcher.specs import FrozenCode, RunLayout, from_json, short, to_json
 
 _MAX_NAMES = 3
@@ -74,7 +74,7 @@ class CodeSnapshot:
     def record(self) -> None:
         """Make this the code of the run, also for later attempts. Call after `freeze`."""
         self.layout.path.mkdir(parents=True, exist_ok=True)
-        files.replace(self.layout.code, to_json(self.frozen, indent=2))
+        replace(self.layout.code, to_json(self.frozen, indent=2))
 
     @property
     def folder(self) -> Path:

@@ -23,8 +23,9 @@ from launcher.code_snapshot.filters import FOLDER, MANIFEST
 from launcher.code_snapshot.project import Project
 from launcher.code_snapshot.tree import Item, Listed, Tree
 from launcher.errors import StagingError
+from launcher.files import replace, sync_folder
 from launcher.specs import from_json, short, to_json
-from launcher.storage.disk import DiskProblem, classify, sync_folder, write_atomic
+from launcher.storage.disk import DiskProblem, classify
 
 _ABANDONED_S = 24 * 3600.0
 
@@ -140,7 +141,7 @@ def _publish(source: ProjectTree, parent: Path) -> Tree:
             at=time.time(),
             items=copies.items,
         )
-        write_atomic(aside / MANIFEST, to_json(manifest).encode())
+        replace(aside / MANIFEST, to_json(manifest), durable=True)
         aside.chmod(0o755)  # `mkdtemp` allows only us, but others may share the storage
         _rename(aside, parent / short(copies.digest))
     except BaseException:

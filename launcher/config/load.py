@@ -18,9 +18,10 @@ from launcher.config.paths import ConfigPaths, find
 from launcher.config.register import build, hydra, plain
 from launcher.config.required import find_program, refuse_missing
 from launcher.config.rewrite import rewrite
-from launcher.config.schema import LaunchConfig, absolute_root
+from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
 from launcher.specs.secrets import holds_a_secret
+from launcher.storage import local_root
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def _finish(config: LaunchConfig, paths: ConfigPaths, *, require_recipe: bool) -
 
 def _with_absolute_paths(config: LaunchConfig, cwd: Path) -> LaunchConfig:
     """A run may be resumed from another folder, so no saved path may be relative."""
-    root = absolute_root(config.storage.root, cwd)
+    root = str(local_root(config.storage.root, cwd))
     data = dataclasses.replace(
         config.data,
         source=_absolute(config.data.source, cwd),

@@ -4,7 +4,8 @@ The docstring under a field is its help text: `python -m launcher run --help` an
 print it.
 
 Pieces that live with their owner: `ModelConfig` and `DataConfig` in `launcher.staging.config`,
-`SlurmConfig` in `launcher.slurm.config`, `SuperviseConfig` in `launcher.supervise.config`.
+`ClusterConfig` and `PreflightConfig` in `launcher.nodes.config`, `SlurmConfig` in
+`launcher.slurm.config`, `SuperviseConfig` in `launcher.supervise.config`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from launcher.errors import ConfigError, require
-from launcher.slurm.config import SlurmConfig
+from launcher.nodes.config import ClusterConfig, NodesRequest, PreflightConfig
+from launcher.specs.plan import RESUME_WORDS
 from launcher.specs.secrets import names_a_secret
 from launcher.staging.config import DataConfig, ModelConfig
+from launcher.storage import local_root
 from launcher.supervise.config import SuperviseConfig
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -75,43 +77,6 @@ class RecipeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterConfig:
-    """Where the nodes come from."""
-
-    name: str = "local"
-    """Source of the node list."""
-    port: int = 0
-    """Port on the head where the ranks meet; 0 takes a free one."""
-    python: str = ""
-    """Interpreter on the nodes; empty means the one that runs the launcher."""
-    hostfile: str = ""
-    """With `cluster=hostfile`: file with one host a line, `gpu1 slots=8`."""
-    hosts: tuple[str, ...] = ()
-    """With `cluster=hostfile`: the hosts themselves, in place of a file."""
-    include: tuple[str, ...] = ()
-    """Use only these of the hosts; ranges like `gpu[1-4]` may be given."""
-    exclude: tuple[str, ...] = ()
-    """Use none of these hosts."""
-    head: str = ""
-    """Name of the node that is the head; empty takes the first."""
-    spares: tuple[str, ...] = ()
-    """Hosts that are used only when others do not answer or are lost."""
-    min_nodes: int = 1
-    """After nodes were lost the run goes on with no fewer than this; a first start needs all."""
-    wait: bool = False
-    """With `cluster=slurm`: follow the job until the run has ended, with its exit code."""
-    slurm: SlurmConfig = field(default_factory=SlurmConfig)
-    """With `cluster=slurm`: what sbatch is asked for."""
-    probe: bool = True
-    """Ask the nodes for their addresses before planning; false takes their names as addresses."""
-
-    def __post_init__(self) -> None:
-        ok = self.min_nodes >= 1
-        require("cluster.min_nodes", self.min_nodes, ok=ok, reason="it must be at least 1")
-        require("cluster.port", self.port, ok=0 <= self.port < 65536, reason="a port is 0 to 65535")
-
-
-@dataclass(frozen=True, kw_only=True)
 class BackendConfig:
     """What starts and connects the ranks."""
 
@@ -127,16 +92,10 @@ class StorageConfig:
     """Folder of runs, checkpoints, staged models and data; absolute once loaded."""
 
     def __post_init__(self) -> None:
-        require("storage.root", self.root, ok=bool(self.root.strip()), reason="it names no folder")
+        local_root(self.root)
         longest = max(len(os.fsencode(name)) for name in self.root.split("/"))
         ok = longest <= NAME_BYTES and len(os.fsencode(self.root)) <= PATH_BYTES
         require("storage.root", self.root, ok=ok, reason="no folder can have a name this long")
-        scheme = self.root.partition("://")[0] if "://" in self.root else "file"
-        if scheme not in ("file", "local"):
-            raise ConfigError(
-                f"`storage.root={self.root}`: `{scheme}://` is not available in this version",
-                hint="give a folder that all nodes see: `storage.root=/shared/me/outputs`",
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,18 +182,6 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreflightConfig:
-    """What must hold before anything is started."""
-
-    min_free_gb: float = 2.0
-    """Free space that `storage.root` must have, in GB."""
-
-    def __post_init__(self) -> None:
-        ok = self.min_free_gb >= 0
-        require("preflight.min_free_gb", self.min_free_gb, ok=ok, reason="it cannot be negative")
-
-
-@dataclass(frozen=True, kw_only=True)
 class LaunchConfig:
     """Everything that one command asks for."""
 
@@ -303,6 +250,16 @@ class LaunchConfig:
         fixed = self.determinism is Determinism.logical_shards
         return self.logical_shards if fixed else None
 
+    @property
+    def nodes_request(self) -> NodesRequest:
+        """Which nodes are asked for; `auto` leaves a number to the source."""
+        return NodesRequest(
+            cluster=self.cluster,
+            nodes=self.nodes if isinstance(self.nodes, int) else None,
+            slots=self.slots if isinstance(self.slots, int) else None,
+            device=self.device.value,
+        )
+
     def _check_shards(self) -> None:
         count, batch = self.logical_shards, self.train.batch_size
         require("logical_shards", count, ok=count >= 1, reason="it must be at least 1")
@@ -332,10 +289,10 @@ def check_run_id(run_id: str) -> None:
 
 def check_resume(resume: str) -> None:
     """Refuse anything but auto, never, required and digits."""
-    if resume in ("auto", "never", "required") or re.fullmatch(r"[0-9]+", resume):
+    if resume in RESUME_WORDS or re.fullmatch(r"[0-9]+", resume):
         return
     raise ConfigError(
-        f"`resume={resume}` is none of auto, never, required or a step in digits",
+        f"`resume={resume}`: expected {', '.join(RESUME_WORDS)} or a step in digits",
         hint="`python -m launcher checkpoints ls RUN_ID` lists the steps that can be resumed from",
     )
 
@@ -361,11 +318,4 @@ def _check_env(env: Mapping[str, str]) -> None:
 
 def default_root() -> str:
     """Return the absolute `storage.root` of a command that names none."""
-    return absolute_root(os.environ.get("LAUNCHER_STORAGE_ROOT", "outputs"), Path.cwd())
-
-
-def absolute_root(root: str, cwd: Path) -> str:
-    """Return `storage.root` as an absolute path."""
-    for scheme in ("file://", "local://"):
-        root = root.removeprefix(scheme)
-    return str((cwd / Path(root).expanduser()).resolve())
+    return str(local_root(os.environ.get("LAUNCHER_STORAGE_ROOT", "outputs")))

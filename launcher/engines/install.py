@@ -26,6 +26,8 @@ __all__ = ["BuildFailed", "build_environ", "install", "wheel_folder"]
 _HOROVOD = "0.28.1"
 _REQUIRES = ("cloudpickle", "psutil", "pyyaml", "packaging", "cffi>=1.4.0", "setuptools>=70.1")
 _BYTES_PER_COMPILER = 2 * 10**9
+_GLOO = {"HOROVOD_CONTROLLER": "gloo", "HOROVOD_CPU_OPERATIONS": "gloo"}
+"""For the check: a Horovod built with MPI would use that, and it needs an mpirun."""
 _CHECK = """
 import horovod.torch as hvd, torch
 hvd.init()
@@ -59,7 +61,7 @@ def install(*, with_mpi: bool, say: Callable[[str], None]) -> None:
         _run("-m", "pip", "install", "--no-deps", "--force-reinstall", str(wheel))
         note = Path(sysconfig.get_path("platlib"), "horovod", MARKER)
         note.write_text(json.dumps(build), encoding="utf-8")
-        _run("-c", _CHECK, env={**os.environ, "HOROVOD_CONTROLLER": "gloo"})
+        _run("-c", _CHECK, env={**os.environ, **_GLOO})
     say(f"{what} is installed")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from launcher import nodes, storage, transports
+from launcher import nodes, transports
 from launcher import plan as planning
 from launcher.config import CodeChoice, LaunchConfig
 from launcher.nodes import Look
@@ -52,7 +52,7 @@ def find(
     Raises:
         PreflightError: too few of them can be used; with the reason for each other one.
     """
-    asked = cluster_request(config)
+    asked = config.nodes_request
     candidates = nodes.candidates(asked)
     if candidates.complete or not config.cluster.probe:
         chosen = nodes.choose(candidates, None, asked, at_least=at_least)
@@ -64,33 +64,16 @@ def find(
     return Found(attempt=attempt, nodes=chosen, seen=seen)
 
 
-def cluster_request(config: LaunchConfig) -> nodes.ClusterRequest:
-    """Return what the configuration asks of the cluster."""
-    return nodes.ClusterRequest(
-        source=config.cluster.name,
-        nodes=config.nodes if isinstance(config.nodes, int) else None,
-        slots=config.slots if isinstance(config.slots, int) else None,
-        device=config.device.value,
-        hostfile=config.cluster.hostfile,
-        hosts=config.cluster.hosts,
-        include=config.cluster.include,
-        exclude=config.cluster.exclude,
-        head=config.cluster.head,
-        spares=config.cluster.spares,
-        min_nodes=config.cluster.min_nodes,
-    )
-
-
 def look_request(config: LaunchConfig, attempt: int, *, write: bool) -> nodes.LookRequest:
     """Return what the nodes are to be asked."""
     derived = tuple(planning.port(config.run_id, attempt, each) for each in range(PORT_TRIES))
     return nodes.LookRequest(
-        root=storage.local_root(config.storage.root),
+        root=Path(config.storage.root),
         ports=derived,
         pinned=config.cluster.port,
         backend=config.backend.name,
         device=config.device.value,
-        slots=config.slots if isinstance(config.slots, int) else None,
+        slots=config.nodes_request.slots,
         min_free_gb=config.preflight.min_free_gb,
         brings_launcher=config.code is not CodeChoice.shared,
         write=write,
@@ -99,5 +82,5 @@ def look_request(config: LaunchConfig, attempt: int, *, write: bool) -> nodes.Lo
 
 def transport_to(config: LaunchConfig, candidates: nodes.Candidates) -> transports.Transport:
     """Return a connection to all candidates; who takes it closes it."""
-    reach = transports.Reach(nodes=candidates.nodes, python=config.cluster.python or sys.executable)
+    reach = transports.Reach(nodes=candidates.nodes, python=config.cluster.interpreter)
     return transports.create(nodes.SOURCES[candidates.source].transport, reach)

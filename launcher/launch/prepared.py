@@ -6,19 +6,19 @@ import json
 import os
 import secrets
 import signal
-import sys
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from launcher import code_snapshot, preflight, slurm, staging, storage, supervise
+from launcher import code_snapshot, slurm, staging, supervise
 from launcher import plan as planning
 from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError, PreflightError, SavedForRequeue
+from launcher.files import replace as replace_file
 from launcher.launch.nodes import PORT_TRIES, Found, find
 from launcher.nodes import SOURCES
-from launcher.runs import environment, files
+from launcher.runs import environment
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
 
 
@@ -37,14 +37,10 @@ class Launch:
 
     @classmethod
     def of(cls, config: LaunchConfig) -> Launch:
-        root = storage.local_root(config.storage.root)
+        root = Path(config.storage.root)
         job = own_job(config)
         run_id = slurm.run_id_of(job, config.run_id, config.recipe.name) if job else config.run_id
-        config = replace(
-            config,
-            run_id=run_id or new_run_id(config.recipe.name),
-            storage=replace(config.storage, root=str(root)),
-        )
+        config = replace(config, run_id=run_id or new_run_id(config.recipe.name))
         layout = RunLayout.of(root, config.run_id)
         if job:
             config = replace(config, resume=slurm.resume_of(layout, job, config.resume))
@@ -79,9 +75,9 @@ class Launch:
         return slurm.prepare(
             self.layout,
             options=options,
-            nodes=config.nodes if isinstance(config.nodes, int) else 1,
+            nodes=config.nodes_request.nodes or 1,
             signal_s=early.signal_s,
-            python=config.cluster.python or sys.executable,
+            python=config.cluster.interpreter,
             config=dump(replace(config, supervise=patient)),
         )
 
@@ -140,7 +136,7 @@ class Launch:
             cluster=nodes,
             backend=config.backend.name,
             program=replace(program, path=str(code.program)) if code else program,
-            python=config.cluster.python or sys.executable,
+            python=config.cluster.interpreter,
             cwd=str(code.packages if code else Path.cwd()),
             checkpoint=CheckpointPolicy(
                 every_steps=config.checkpoint.every_steps,
@@ -171,18 +167,15 @@ class Launch:
         )
         return (note,)
 
-    def preflight_config(self) -> preflight.PreflightConfig:
-        return preflight.PreflightConfig(min_free_gb=self.config.preflight.min_free_gb)
-
     def write_run_folder(self, staged: dict[str, StagedItem]) -> None:
         """Write what the ranks and the read-side verbs need before the first rank starts."""
         self.layout.path.mkdir(parents=True, exist_ok=True)
         config = self.config
         if config.code is CodeChoice.new:  # once: who goes on later keeps what was new now
             config = replace(config, code=CodeChoice.frozen)
-        files.replace(self.layout.config, dump(config))
+        replace_file(self.layout.config, dump(config))
         folders = {name: item.path for name, item in staged.items()}
-        files.replace(self.layout.staged, json.dumps(folders, indent=2))
+        replace_file(self.layout.staged, json.dumps(folders, indent=2))
         if self.job:
             slurm.note_own(self.layout, self.job)
         if self.code:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
-from launcher import engines, nodes, preflight, slurm, staging, storage, supervise
+from launcher import engines, nodes, preflight, slurm, staging, supervise
 from launcher.checkpoint import next_generation
 from launcher.config import LaunchConfig
 from launcher.errors import SavedForRequeue
-from launcher.launch.nodes import cluster_request, look_request, transport_to
+from launcher.launch.nodes import look_request, transport_to
 from launcher.launch.prepared import Launch, own_job
 from launcher.specs import Plan, StagedItem
 
@@ -24,7 +24,7 @@ def plan(config: LaunchConfig) -> Plan:
 
 def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedItem]:
     """Bring models and data in place, and nothing more."""
-    root = storage.local_root(config.storage.root)
+    root = Path(config.storage.root)
     items = staging.items(config.model, config.data)
     with supervise.preemptible():
         return staging.stage(items, root=root, progress=progress)
@@ -33,7 +33,7 @@ def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedI
 def doctor(config: LaunchConfig, *, tell: Callable[[str], None]) -> nodes.Diagnosis:
     """Find out what is wrong with the nodes; `tell` is given what is being done."""
     nodes.require_real(config.cluster.name)
-    asked = cluster_request(config)
+    asked = config.nodes_request
     candidates = nodes.candidates(asked)
     if nodes.SOURCES[candidates.source].one_machine:
         candidates = replace(candidates, hosts=candidates.hosts[:1])
@@ -78,12 +78,12 @@ def _run(
     on_plan: Callable[[Plan], None],
 ) -> supervise.Outcome:
     config = launch.config
-    engines.require(config.backend.name, config.cluster.python or sys.executable)
+    engines.require(config.backend.name, config.cluster.interpreter)
     began = time.monotonic()
     launch = launch.with_nodes(next_generation(launch.layout.checkpoints))
     first = launch.next_plan()
     on_plan(first)
-    preflight.check(first, layout=launch.layout, config=launch.preflight_config())
+    preflight.check(first, layout=launch.layout, config=config.preflight)
     checked = time.monotonic()
     launch = launch.freeze()
     staged = stage(config, progress)
@@ -133,7 +133,7 @@ def submit(
     done = launch.finished()
     if done:
         return done
-    engines.require(config.backend.name, config.cluster.python or sys.executable)
+    engines.require(config.backend.name, config.cluster.interpreter)
     launch = launch.freeze()
     stage(config, progress)
     with slurm.all_or_nothing(launch.layout):

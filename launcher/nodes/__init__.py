@@ -3,8 +3,9 @@
 `candidates` lists the machines of a source, `look` asks them, `choose` decides.
 """
 
-from launcher.nodes.candidate import Candidate, Candidates, ClusterRequest, Condition
+from launcher.nodes.candidate import Candidate, Candidates, Condition
 from launcher.nodes.choose import choose
+from launcher.nodes.config import ClusterConfig, NodesRequest, PreflightConfig
 from launcher.nodes.doctor import Diagnosis, diagnose
 from launcher.nodes.find import Look, LookRequest, look
 from launcher.nodes.local import Machine
@@ -16,13 +17,15 @@ __all__ = [
     "Candidate",
     "Candidates",
     "Cell",
-    "ClusterRequest",
+    "ClusterConfig",
     "Condition",
     "Diagnosis",
     "Look",
     "LookRequest",
     "Machine",
     "Mark",
+    "NodesRequest",
+    "PreflightConfig",
     "Row",
     "Source",
     "Table",

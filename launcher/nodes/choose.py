@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from launcher.errors import ConfigError, PreflightError
-from launcher.nodes.candidate import Candidate, Candidates, ClusterRequest, Condition
+from launcher.nodes.candidate import Candidate, Candidates, Condition
+from launcher.nodes.config import NodesRequest
 from launcher.nodes.selection import listing
 from launcher.specs import Cluster, Node
 
@@ -17,7 +18,7 @@ Pair = tuple[Candidate, Condition]
 def choose(
     candidates: Candidates,
     conditions: Mapping[str, Condition] | None,
-    request: ClusterRequest,
+    request: NodesRequest,
     *,
     at_least: int | None = None,
 ) -> Cluster:
@@ -66,24 +67,25 @@ def _condition(host: Candidate, conditions: Mapping[str, Condition] | None) -> C
     return conditions.get(host.name) or Condition(healthy=False, reason="nobody asked it")
 
 
-def _require_enough_hosts(candidates: Candidates, wanted: int, request: ClusterRequest) -> None:
+def _require_enough_hosts(candidates: Candidates, wanted: int, request: NodesRequest) -> None:
     if not candidates.hosts:
         raise ConfigError(
-            f"cluster={request.source} has no host at all",
+            f"cluster={request.cluster.name} has no host at all",
             hint="name hosts, or take less away with cluster.include and cluster.exclude",
         )
     if wanted > len(candidates.hosts):
         raise ConfigError(
-            f"nodes={wanted}, but cluster={request.source} has {len(candidates.hosts)}: "
+            f"nodes={wanted}, but cluster={request.cluster.name} has {len(candidates.hosts)}: "
             + listing([host.name for host in candidates.hosts]),
             hint=f"nodes={len(candidates.hosts)}, or leave `nodes` away to take all",
         )
 
 
-def _require_fewer_at_least(wanted: int, request: ClusterRequest) -> None:
-    if request.min_nodes > wanted:
+def _require_fewer_at_least(wanted: int, request: NodesRequest) -> None:
+    min_nodes = request.cluster.min_nodes
+    if min_nodes > wanted:
         raise ConfigError(
-            f"cluster.min_nodes={request.min_nodes}, but the run has {wanted} nodes from the start",
+            f"cluster.min_nodes={min_nodes}, but the run has {wanted} nodes from the start",
             hint="it says with how few nodes a run may go on after a loss",
         )
 
@@ -100,17 +102,17 @@ def _too_few(
     )
 
 
-def _require_head(unfit: Sequence[Pair], request: ClusterRequest, at_least: int | None) -> None:
+def _require_head(unfit: Sequence[Pair], request: NodesRequest, at_least: int | None) -> None:
     """A head that was asked for by name is not silently another one; after a loss it may be."""
     for host, condition in unfit:
-        if host.name == request.head and at_least is None:
+        if host.name == request.cluster.head and at_least is None:
             raise PreflightError(
                 f"cluster.head={host.name} cannot be used: {condition.reason}",
                 hint="mend this host, or name another head",
             )
 
 
-def _device(chosen: Sequence[Pair], request: ClusterRequest, *, asked: bool) -> str:
+def _device(chosen: Sequence[Pair], request: NodesRequest, *, asked: bool) -> str:
     """Return `cpu` or `cuda`, one for all: ranks on different devices cannot talk."""
     if request.device == "cpu":
         return "cpu"
@@ -148,7 +150,7 @@ def _require_cuda(without: Sequence[str], cpu_builds: Sequence[str]) -> None:
 
 
 def _node(
-    node_rank: int, host: Candidate, condition: Condition, request: ClusterRequest, device: str
+    node_rank: int, host: Candidate, condition: Condition, request: NodesRequest, device: str
 ) -> Node:
     gpus = condition.gpus if device == "cuda" else ()
     slots = _slots(host, len(gpus), request)
@@ -165,7 +167,7 @@ def _node(
     )
 
 
-def _slots(host: Candidate, gpus: int, request: ClusterRequest) -> int:
+def _slots(host: Candidate, gpus: int, request: NodesRequest) -> int:
     """The command line wins over the source, but a host that takes no ranks stays without."""
     if host.slots == 0:
         return 0

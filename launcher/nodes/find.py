@@ -12,8 +12,9 @@ from typing import Any
 from launcher.errors import PreflightError
 from launcher.nodes import addresses
 from launcher.nodes.addresses import Places
-from launcher.nodes.candidate import Candidates, ClusterRequest, Condition
+from launcher.nodes.candidate import Candidates, Condition
 from launcher.nodes.choose import choose
+from launcher.nodes.config import NodesRequest
 from launcher.nodes.facts import NodeFacts
 from launcher.nodes.health import Wanted, judge
 from launcher.nodes.probe import LAUNCHER, PACKAGES, Question, ask
@@ -57,7 +58,7 @@ class Look:
     """Name of a node -> a port that is free there and that the others reached."""
 
     def choose(
-        self, candidates: Candidates, request: ClusterRequest, *, at_least: int | None = None
+        self, candidates: Candidates, request: NodesRequest, *, at_least: int | None = None
     ) -> Cluster:
         """Return the cluster of those nodes that can be used, with notes about what was seen.
 

@@ -7,15 +7,18 @@ from pathlib import Path
 
 from launcher.errors import ConfigError, nearest
 from launcher.nodes import hostfile_syntax, selection
-from launcher.nodes.candidate import Candidates, ClusterRequest
+from launcher.nodes.candidate import Candidates
+from launcher.nodes.config import NodesRequest
 from launcher.nodes.hostfile_syntax import Entry
 from launcher.nodes.local import Machine
 
 
-def candidates(request: ClusterRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
+def candidates(request: NodesRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
     """Return the hosts in the order in which they are written."""
     hosts = hostfile_syntax.candidates(_entries(request))
-    spares = hostfile_syntax.candidates(_from_command_line("cluster.spares", request.spares))
+    spares = hostfile_syntax.candidates(
+        _from_command_line("cluster.spares", request.cluster.spares)
+    )
     return Candidates(source="hostfile", hosts=selection.select(hosts, spares, request))
 
 
@@ -37,19 +40,19 @@ def parse(text: str, name: str) -> tuple[Entry, ...]:
     return hostfile_syntax.merge(found)
 
 
-def _entries(request: ClusterRequest) -> tuple[Entry, ...]:
-    if request.hostfile and request.hosts:
+def _entries(request: NodesRequest) -> tuple[Entry, ...]:
+    if request.cluster.hostfile and request.cluster.hosts:
         raise ConfigError(
             "cluster.hostfile and cluster.hosts both name the hosts", hint="give one of them"
         )
-    if request.hosts:
-        return _from_command_line("cluster.hosts", request.hosts)
-    if not request.hostfile:
+    if request.cluster.hosts:
+        return _from_command_line("cluster.hosts", request.cluster.hosts)
+    if not request.cluster.hostfile:
         raise ConfigError(
             "cluster=hostfile needs to know the hosts",
             hint="add cluster.hostfile=PATH, or 'cluster.hosts=[gpu1,gpu2]'",
         )
-    return parse(_read(Path(request.hostfile).expanduser()), request.hostfile)
+    return parse(_read(Path(request.cluster.hostfile).expanduser()), request.cluster.hostfile)
 
 
 def _from_command_line(key: str, texts: tuple[str, ...]) -> tuple[Entry, ...]:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import PreflightError
-from launcher.nodes.candidate import Candidate, Candidates, ClusterRequest
+from launcher.nodes.candidate import Candidate, Candidates
+from launcher.nodes.config import NodesRequest
 from launcher.specs import Node
 
 ADDRESS = "127.0.0.1"
 
 
-def candidates(request: ClusterRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
+def candidates(request: NodesRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
     """Share this machine's cores and GPUs out over `request.nodes` nodes; one if nobody says."""
     nodes = request.nodes or 1
     gpus = _usable_gpus(request.device, machine)

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from launcher.errors import ConfigError, nearest
-from launcher.nodes.candidate import Candidate, ClusterRequest
+from launcher.nodes.candidate import Candidate
+from launcher.nodes.config import NodesRequest
 
 
 def select(
-    hosts: Sequence[Candidate], spares: Sequence[Candidate], request: ClusterRequest
+    hosts: Sequence[Candidate], spares: Sequence[Candidate], request: NodesRequest
 ) -> tuple[Candidate, ...]:
     """Return the hosts that `request` leaves, the head first and `spares` last.
 
@@ -22,8 +23,8 @@ def select(
         ConfigError: a name matches no host; the nearest is offered.
     """
     known = {host.name: host for host in (*spares, *hosts)}
-    included = frozenset(match("cluster.include", request.include, known))
-    excluded = frozenset(match("cluster.exclude", request.exclude, known))
+    included = frozenset(match("cluster.include", request.cluster.include, known))
+    excluded = frozenset(match("cluster.exclude", request.cluster.exclude, known))
     spare_names = dict.fromkeys(spare.name for spare in spares)
     plain = [
         host
@@ -36,7 +37,7 @@ def select(
         raise ConfigError(
             "cluster.include and cluster.exclude leave no host", hint="take less of them away"
         )
-    ordered = _head_first(left, request.head)
+    ordered = _head_first(left, request.cluster.head)
     return tuple(
         replace(host, node=replace(host.node, node_rank=place))
         for place, host in enumerate(ordered)

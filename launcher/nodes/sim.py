@@ -5,14 +5,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
-from launcher.nodes.candidate import Candidate, Candidates, ClusterRequest
+from launcher.nodes.candidate import Candidate, Candidates
+from launcher.nodes.config import NodesRequest
 from launcher.nodes.local import Machine
 from launcher.specs import Node
 
 _FIRST = ipaddress.IPv4Address("198.18.0.1")  # of the range kept for benchmarks: nobody's address
 
 
-def candidates(request: ClusterRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
+def candidates(request: NodesRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
     """Pretend `request.nodes` nodes like this machine, with a GPU per rank if CUDA is asked for."""
     nodes = request.nodes or 1
     slots = request.slots or 1

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 
 from launcher.errors import ConfigError
 from launcher.nodes import selection
-from launcher.nodes.candidate import Candidate, Candidates, ClusterRequest
+from launcher.nodes.candidate import Candidate, Candidates
+from launcher.nodes.config import NodesRequest
 from launcher.nodes.local import Machine
 from launcher.nodes.selection import expand, listing, split
 from launcher.specs import Node
 from launcher.specs.counts import read_counts
 
 
-def candidates(request: ClusterRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
+def candidates(request: NodesRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
     """Return the nodes of the allocation in Slurm's order, all of its parts after each other."""
     allocation = read(environ)
     hosts = [
@@ -43,12 +44,14 @@ def _candidate(place: int, node: AllocatedNode, visible: tuple[str, ...]) -> Can
     )
 
 
-def _spares(request: ClusterRequest, hosts: Iterable[Candidate]) -> list[Candidate]:
+def _spares(request: NodesRequest, hosts: Iterable[Candidate]) -> list[Candidate]:
     by_name = {host.name: host for host in hosts}
-    return [by_name[name] for name in selection.match("cluster.spares", request.spares, by_name)]
+    return [
+        by_name[name] for name in selection.match("cluster.spares", request.cluster.spares, by_name)
+    ]
 
 
-def _notes(allocation: Allocation, request: ClusterRequest) -> Iterable[str]:
+def _notes(allocation: Allocation, request: NodesRequest) -> Iterable[str]:
     if request.slots is not None:
         return
     tasks = [node.tasks for node in allocation.nodes]

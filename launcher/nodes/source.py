@@ -9,8 +9,9 @@ from typing import cast
 
 from launcher.errors import ConfigError
 from launcher.extensions import Table, load
-from launcher.nodes.candidate import Candidates, ClusterRequest
+from launcher.nodes.candidate import Candidates
 from launcher.nodes.choose import choose
+from launcher.nodes.config import NodesRequest
 from launcher.nodes.local import Machine
 from launcher.specs import Cluster
 
@@ -27,7 +28,7 @@ class Source:
     name: str
     """What the user types: `cluster=NAME`."""
     candidates: str
-    """`(ClusterRequest, Machine, Mapping[str, str]) -> Candidates`, named by its import path,
+    """`(NodesRequest, Machine, Mapping[str, str]) -> Candidates`, named by its import path,
     `module:function`: lists all machines in the order of preference, each with a unique name.
 
     A pure function of the request, this machine and the environment: a source connects to no
@@ -82,21 +83,21 @@ SOURCES = Table(
 
 
 def candidates(
-    request: ClusterRequest,
+    request: NodesRequest,
     machine: Machine | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Candidates:
     """Return the candidates of the source that `request` names."""
-    source = SOURCES[request.source]
+    source = SOURCES[request.cluster.name]
     _refuse_unread_keys(source, request)
     listed = cast(
-        "Callable[[ClusterRequest, Machine, Mapping[str, str]], Candidates]",
+        "Callable[[NodesRequest, Machine, Mapping[str, str]], Candidates]",
         load(source.candidates),
     )
     return listed(request, machine or Machine.here(), environ)
 
 
-def resolve(request: ClusterRequest, machine: Machine | None = None) -> Cluster:
+def resolve(request: NodesRequest, machine: Machine | None = None) -> Cluster:
     """Return the cluster for `request` without asking any machine."""
     return choose(candidates(request, machine), None, request)
 
@@ -115,9 +116,9 @@ def require_real(name: str) -> None:
         )
 
 
-def _refuse_unread_keys(source: Source, request: ClusterRequest) -> None:
+def _refuse_unread_keys(source: Source, request: NodesRequest) -> None:
     for key in ("hostfile", "hosts", *_SELECTION):
-        if getattr(request, key) and key not in source.reads:
+        if getattr(request.cluster, key) and key not in source.reads:
             readers = [row.name for row in SOURCES.built_in.values() if key in row.reads]
             raise ConfigError(
                 f"cluster={source.name} does not read cluster.{key}",

@@ -3,7 +3,7 @@
 from launcher.nodes.doctor import Diagnosis, diagnose
 from launcher.nodes.find import Look, LookRequest, look
 from launcher.nodes.table import Cell, Mark, Row, Table
-from launcher.preflight.check import Check, CheckResult, Moment, PreflightConfig, Trouble
+from launcher.preflight.check import Check, CheckResult, Moment, Trouble
 from launcher.preflight.run import check
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "LookRequest",
     "Mark",
     "Moment",
-    "PreflightConfig",
     "Row",
     "Table",
     "Trouble",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from launcher.nodes.config import PreflightConfig
 from launcher.specs import Plan, RunLayout
 
 
@@ -14,20 +15,6 @@ class Moment(Enum):
 
     BEFORE_STAGING = "before staging"
     BEFORE_START = "before start"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreflightConfig:
-    """How strict the checks are."""
-
-    min_free_gb: float = 2.0
-    """Free space wanted on storage, in units of 10**9 bytes; 0 asks for none."""
-    timeout_s: float = 10.0
-    """How long one check may take before it counts as failed."""
-
-    def __post_init__(self) -> None:
-        if self.min_free_gb < 0:
-            raise ValueError(f"min_free_gb must be 0 or more, got {self.min_free_gb}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,18 +8,20 @@ import time
 from collections.abc import Sequence
 
 from launcher.errors import PreflightError
+from launcher.nodes.config import PreflightConfig
 from launcher.nodes.source import SOURCES
 from launcher.preflight import checkpoints, cores, machine, ports, program, storage, supervisor
 from launcher.preflight.check import (
     Check,
     CheckResult,
     Moment,
-    PreflightConfig,
     Subject,
     Trouble,
 )
 from launcher.specs import Plan, RunLayout
 
+_TIMEOUT_S = 10.0
+"""How long one check may take before it counts as failed."""
 _BOTH = frozenset(Moment)
 _EARLY = frozenset({Moment.BEFORE_STAGING})
 
@@ -45,6 +47,7 @@ def check(
     config: PreflightConfig | None = None,
     moment: Moment = Moment.BEFORE_STAGING,
     checks: Sequence[Check] = CHECKS,
+    timeout_s: float = _TIMEOUT_S,
 ) -> list[CheckResult]:
     """Ask every check of `moment` in parallel and return what they found, all of them well.
 
@@ -54,14 +57,14 @@ def check(
     subject = Subject(plan=plan, layout=layout, config=config or PreflightConfig())
     here = SOURCES[plan.cluster.source].one_machine
     asked = [each for each in checks if moment in each.moments and (here or not each.of_nodes)]
-    results = ask(asked, subject)
+    results = ask(asked, subject, timeout_s)
     troubles = [(each.name, each.trouble) for each in results if each.trouble]
     if troubles:
         raise _error(troubles)
     return results
 
 
-def ask(checks: Sequence[Check], subject: Subject) -> list[CheckResult]:
+def ask(checks: Sequence[Check], subject: Subject, timeout_s: float) -> list[CheckResult]:
     """Return what every check found, in their order, none later than the time limit."""
     answers: queue.SimpleQueue[CheckResult] = queue.SimpleQueue()
     for each in checks:
@@ -70,14 +73,14 @@ def ask(checks: Sequence[Check], subject: Subject) -> list[CheckResult]:
             target=_ask_one, args=(each, subject, answers), name=each.name, daemon=True
         ).start()
     found: dict[str, CheckResult] = {}
-    deadline = time.monotonic() + subject.config.timeout_s
+    deadline = time.monotonic() + timeout_s
     while len(found) < len(checks):
         try:
             result = answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             break
         found[result.name] = result
-    return [found.get(each.name, _too_slow(each.name, subject.config)) for each in checks]
+    return [found.get(each.name, _too_slow(each.name, timeout_s)) for each in checks]
 
 
 def _ask_one(each: Check, subject: Subject, answers: queue.SimpleQueue[CheckResult]) -> None:
@@ -93,12 +96,12 @@ def _ask_one(each: Check, subject: Subject, answers: queue.SimpleQueue[CheckResu
     answers.put(CheckResult(name=each.name, trouble=trouble, seconds=seconds))
 
 
-def _too_slow(name: str, config: PreflightConfig) -> CheckResult:
+def _too_slow(name: str, timeout_s: float) -> CheckResult:
     trouble = Trouble(
-        what=f"no answer within {config.timeout_s:g} s",
+        what=f"no answer within {timeout_s:g} s",
         hint="a file system or driver does not answer: try `df`, `ls` and `nvidia-smi` by hand",
     )
-    return CheckResult(name=name, trouble=trouble, seconds=config.timeout_s)
+    return CheckResult(name=name, trouble=trouble, seconds=timeout_s)
 
 
 def _error(troubles: list[tuple[str, Trouble]]) -> PreflightError:

@@ -10,12 +10,13 @@ from typing import Any
 
 from launcher import __version__, units
 from launcher.failures.root_cause import first_failure
+from launcher.files import replace
 from launcher.report import series
 from launcher.report.charts import Chart, curve, time_bar
 from launcher.report.series import Series
 from launcher.runs import events, logs
 from launcher.runs.events import AttemptEnded, AttemptStarted, Event
-from launcher.runs.files import read_object, replace
+from launcher.runs.files import read_object
 from launcher.runs.records import newest_attempt, read_plan
 from launcher.runs.status import RunState, RunStatus, read_status
 from launcher.runs.time_accounting import ledger

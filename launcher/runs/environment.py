@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher.runs.files import read_object, replace
+from launcher.files import replace
+from launcher.runs.files import read_object
 from launcher.specs import FrozenCode, RunLayout
 from launcher.specs.secrets import mask, redact
 

@@ -11,10 +11,9 @@ import os
 import socket
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from launcher import units
-from launcher.runs.files import replace
+from launcher import processes, units
+from launcher.files import replace
 from launcher.runs.hints import command
 from launcher.specs import Job, RunLayout, from_json, to_json
 
@@ -96,8 +95,8 @@ def is_alive(found: Supervisor | None, *, now: float | None = None) -> bool:
     """Return whether that supervisor still works, as far as can be told from here."""
     if found is None:
         return False
-    if found.host == socket.gethostname() and found.boot_id == _boot_id():
-        return bool(found.process_started) and found.process_started == _process_started(found.pid)
+    if found.host == socket.gethostname() and found.boot_id == processes.boot_id():
+        return bool(found.process_started) and found.process_started == _started(found.pid)
     return (time.time() if now is None else now) - found.heartbeat_at < STALE_S
 
 
@@ -105,10 +104,10 @@ def _own(attempt: int) -> Supervisor:
     return Supervisor(
         pid=os.getpid(),
         host=socket.gethostname(),
-        process_started=_process_started(os.getpid()),
+        process_started=_started(os.getpid()),
         heartbeat_at=time.time(),
         attempt=attempt,
-        boot_id=_boot_id(),
+        boot_id=processes.boot_id(),
         job=Job.from_environ(os.environ),
     )
 
@@ -124,17 +123,6 @@ def _is_own(found: Supervisor) -> bool:
     )
 
 
-def _process_started(pid: int) -> str:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    state, *rest = stat.rpartition(")")[2].split()
-    return "" if state in "ZX" else rest[18]
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
+def _started(pid: int) -> str:
+    process = processes.find(pid)
+    return process.started if process else ""

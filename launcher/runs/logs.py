@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launcher.runs.files import read_lines, replace
+from launcher.files import replace
+from launcher.runs.files import read_lines
 from launcher.runs.records import attempts, newest_attempt
 from launcher.specs import RunLayout
 

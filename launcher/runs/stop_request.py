@@ -7,8 +7,9 @@ import socket
 import time
 from dataclasses import dataclass
 
+from launcher.files import replace
 from launcher.runs.environment import user_name
-from launcher.runs.files import read_object, replace
+from launcher.runs.files import read_object
 from launcher.specs import RunLayout
 
 

@@ -9,8 +9,8 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from launcher import processes
 from launcher.runtime.environ import RankEnviron
 from launcher.runtime.stop import STOP_SIGNALS
 
@@ -126,16 +126,8 @@ def _signal_group(leader: int, number: signal.Signals) -> None:
 
 
 def _members(leader: int) -> Iterator[int]:
-    """Yield the living processes of a group without its leader."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != leader and _group_of(entry) == leader:
-            yield int(entry.name)
-
-
-def _group_of(entry: Path) -> int | None:
-    try:
-        # The command may hold spaces and parentheses: count from its end. State, parent, group.
-        state, _, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-    except OSError:
-        return None  # it has ended meanwhile
-    return None if state == "Z" else int(group)
+    """Yield the running processes of a group without its leader."""
+    for pid in processes.pids():
+        process = processes.find(pid) if pid != leader else None
+        if process is not None and process.group == leader:
+            yield pid

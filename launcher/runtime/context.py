@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from launcher.errors import ConfigError, StagingError, nearest
+from launcher.files import replace
 from launcher.runtime import engines, process
 from launcher.runtime.status import LineFile
 from launcher.specs import RankState, RunLayout
@@ -233,10 +234,7 @@ class RankContext:
         """Tell the result of the whole run; rank 0's counts. Work may go on after it."""
         self._rank.status.progress()
         if self.is_main and self._rank.layout is not None:
-            path = self._rank.layout.result
-            beside = path.with_name(f".{path.name}.{os.getpid()}")
-            beside.write_text(json.dumps(dict(result), indent=2), encoding="utf-8")
-            beside.replace(path)
+            replace(self._rank.layout.result, json.dumps(dict(result), indent=2))
 
     def close(self) -> None:
         """Let go of the other ranks and of the files; done by itself when the program ends."""

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from launcher.files import replace
 from launcher.runtime.children import Child, End
 from launcher.runtime.environ import LaunchEnviron, RankEnviron
 from launcher.runtime.process import first_record
-from launcher.runtime.status import write_record
-from launcher.specs import RankRecord, RankState, RunLayout, from_json
+from launcher.specs import RankRecord, RankState, RunLayout, from_json, to_json
 
 __all__ = ["bury_silent", "complete_record", "final", "read_record"]
 
@@ -27,7 +27,7 @@ def complete_record(child: Child, launch: LaunchEnviron) -> None:
     record = final(known, child.end)
     if record != known:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_record(path, record)
+        replace(path, to_json(record))
 
 
 def bury_silent(places: Iterable[RankEnviron], launch: LaunchEnviron, *, exit_code: int) -> None:
@@ -45,7 +45,7 @@ def bury_silent(places: Iterable[RankEnviron], launch: LaunchEnviron, *, exit_co
         record = dataclasses.replace(
             known, state=RankState.FAILED, exit_code=exit_code, heartbeat_at=time.time()
         )
-        write_record(_path_of(place.rank, launch.run_dir, launch.attempt), record)
+        replace(_path_of(place.rank, launch.run_dir, launch.attempt), to_json(record))
 
 
 def read_record(rank: int, launch: LaunchEnviron) -> RankRecord | None:

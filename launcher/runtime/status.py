@@ -13,20 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from launcher.files import replace
 from launcher.specs import RankRecord, RankState, to_json
 
-__all__ = ["RankStatus", "write_record"]
+__all__ = ["LineFile", "RankStatus"]
 
 logger = logging.getLogger(__name__)
 
 _ENDED = (RankState.DONE, RankState.SAVED, RankState.FAILED)
-
-
-def write_record(path: Path, record: RankRecord) -> None:
-    """Replace the file at `path` as a whole, so that a reader never sees half a record."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(to_json(record), encoding="utf-8")
-    beside.replace(path)
 
 
 class RankStatus:
@@ -148,7 +142,7 @@ class RankStatus:
             return
         try:
             with self._lock:
-                write_record(self._path, self._snapshot())
+                replace(self._path, to_json(self._snapshot()))
         except OSError as error:
             if not self._warned:
                 logger.warning("cannot write the status file `%s`: %s", self._path, error)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from launcher.files import replace
 from launcher.runs import events
-from launcher.runs.files import replace
 from launcher.runs.records import attempts
 from launcher.specs import Job, RunLayout, from_json, to_json
 

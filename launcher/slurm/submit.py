@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from launcher.errors import ConfigError, PreflightError
-from launcher.runs.files import replace
+from launcher.files import replace
 from launcher.runs.time_accounting import longest_save_s
 from launcher.slurm.config import BatchRequest, SlurmConfig, options_of, render
 from launcher.slurm.control import call, words

@@ -56,6 +56,10 @@ class Plan:
 
 
 # When checkpoints are written, kept and resumed from.
+RESUME_WORDS = ("auto", "never", "required")
+"""What `resume` may be, besides a step in digits."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckpointPolicy:
     """What the plan tells the ranks about checkpoints."""
@@ -65,7 +69,7 @@ class CheckpointPolicy:
     keep: int
     """How many newest commits retention leaves; at least 2, since the newest may be damaged."""
     resume: str
-    """`auto`, `never`, `required`, or the step to go on from, in digits."""
+    """One of `RESUME_WORDS`, or the step to resume from, in digits."""
 
 
 # What is executed: an argv, never a shell string.

@@ -28,8 +28,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher import processes
+from launcher.files import replace
 from launcher.storage import Stopped
-from launcher.storage.disk import write_atomic
 
 __all__ = ["Owner", "Partial", "acquire", "sweep"]
 
@@ -105,7 +106,7 @@ class Partial:
     def release(self) -> None:
         """Leave it to whoever comes next."""
         with contextlib.suppress(OSError):
-            write_atomic(self.claim, _FREE.encode())
+            replace(self.claim, _FREE, durable=True)
 
     def beat(self) -> None:
         """Show other machines that this process lives."""
@@ -221,23 +222,15 @@ def _is_free(claim: Path) -> bool:
 
 
 def _machine() -> str:
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    namespace = Path("/proc/self/ns/pid")
-    parts = [socket.gethostname()]
+    parts = [socket.gethostname(), processes.boot_id()]
     with contextlib.suppress(OSError):
-        parts += [boot.read_text(encoding="ascii").strip(), str(namespace.readlink())]
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
 
 
 def _started(pid: int) -> str | None:
-    """Return the start time of a process in kernel ticks, or None when it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    # the command name in parentheses may hold blanks and parentheses itself
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in ("Z", "X") else fields[19]
+    process = processes.find(pid)
+    return process.started if process else None
 
 
 def _age_s(claim: Path) -> float:

@@ -11,10 +11,10 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from launcher.files import sync_file, sync_folder
 from launcher.specs import StagedItem, StageItem
 from launcher.specs.secrets import without_secrets
 from launcher.storage import Manifest, read_manifest
-from launcher.storage.disk import sync_file, sync_folder
 from launcher.storage.manifest import check_digests, check_sizes, describe, write_manifest
 
 __all__ = ["find", "publish", "seal", "verify"]

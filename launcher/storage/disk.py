@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from launcher.files import sync_file
 
 __all__ = [
     "DiskProblem",
@@ -18,9 +19,6 @@ __all__ = [
     "free_bytes",
     "is_disk_full",
     "probe_writable",
-    "sync_file",
-    "sync_folder",
-    "write_atomic",
 ]
 
 
@@ -114,35 +112,3 @@ def free_bytes(path: Path) -> int:
     """Return how many bytes this user can still write at `path`, which need not exist yet."""
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     return shutil.disk_usage(existing).free
-
-
-def sync_file(path: Path) -> None:
-    """Return once the content of `path` is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(path: Path) -> None:
-    """Return once the names in `path` are on disk, where the file system can promise that."""
-    try:
-        sync_file(path)
-    except OSError as error:
-        # some network and FUSE file systems refuse fsync on folders; then their server decides
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES):
-            raise
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace `path` as a whole: a reader sees the old content or the new, never a part."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        beside.write_bytes(content)
-        sync_file(beside)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.files import replace
 from launcher.specs import from_json, to_json
-from launcher.storage.disk import write_atomic
 
 __all__ = [
     "MANIFEST_NAME",
@@ -82,7 +82,7 @@ def describe(folder: Path, sha256: Mapping[str, str]) -> tuple[FileEntry, ...]:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Put the marker into `folder`; only a complete folder may have one."""
-    write_atomic(folder / MANIFEST_NAME, to_json(manifest, indent=1).encode())
+    replace(folder / MANIFEST_NAME, to_json(manifest, indent=1), durable=True)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

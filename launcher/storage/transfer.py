@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.files import sync_file
 from launcher.specs.secrets import redact
-from launcher.storage.disk import is_disk_full, sync_file
+from launcher.storage.disk import is_disk_full
 from launcher.storage.range_log import Journal, Range, gaps
 from launcher.storage.remote import StorageError
 

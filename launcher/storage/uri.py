@@ -38,8 +38,8 @@ def local_path(uri: str) -> Path:
     ).absolute()
 
 
-def local_root(uri: str) -> Path:
-    """Return the folder that `storage.root` names.
+def local_root(uri: str, cwd: Path | None = None) -> Path:
+    """Return the absolute folder that `storage.root` names; a relative one starts at `cwd`.
 
     Raises:
         ConfigError: it is in a bucket or behind a server: run folders need a file system.
@@ -54,4 +54,5 @@ def local_root(uri: str) -> Path:
             hint="give a folder that all nodes see (`storage.root=/shared/me/outputs`); "
             "models and data may come from there: `model=s3://...`, `data=s3://...`",
         )
-    return local_path(uri)
+    path = local_path(uri) if "://" in uri else Path(uri).expanduser()
+    return ((cwd or Path.cwd()) / path).resolve()

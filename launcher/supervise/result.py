@@ -13,8 +13,9 @@ from typing import Any
 
 from launcher import report
 from launcher.failures.causes import FirstFailure
+from launcher.files import replace
 from launcher.runs import logs
-from launcher.runs.files import read_object, replace
+from launcher.runs.files import read_object
 from launcher.runs.records import newest_attempt
 from launcher.runs.time_accounting import ledger
 from launcher.specs import RunLayout

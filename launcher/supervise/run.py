@@ -20,8 +20,8 @@ from launcher.errors import (
 from launcher.failures import report
 from launcher.failures.causes import FailureKind
 from launcher.failures.root_cause import first_failure
+from launcher.files import replace
 from launcher.runs import clear_stop, events
-from launcher.runs.files import replace
 from launcher.runs.hints import command
 from launcher.runs.lock import refusal, rival
 from launcher.specs import Job, Plan, RunLayout, to_json

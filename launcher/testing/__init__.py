@@ -9,8 +9,9 @@ ships its tests of file systems in the same way.
 import pytest
 
 # Without this, a failed assertion of a suite shows no values.
-pytest.register_assert_rewrite("launcher.testing.engines")
+pytest.register_assert_rewrite("launcher.testing.engines", "launcher.testing.sources")
 
 from launcher.testing.engines import EngineContract  # noqa: E402 - after the registration
+from launcher.testing.sources import SourceContract  # noqa: E402
 
-__all__ = ["EngineContract"]
+__all__ = ["EngineContract", "SourceContract"]

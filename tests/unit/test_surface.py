@@ -27,7 +27,7 @@ EXPORTED = {
     "launcher.errors": [
         *("CheckpointError", "ConfigError", "EngineMissingError", "Interrupted", "LauncherError"),
         *("NotRequeueable", "PreflightError", "SavedForRequeue", "StagingError", "TrainingError"),
-        *("UnknownNameError", "nearest"),
+        *("UnknownNameError", "nearest", "require"),
     ],
     "launcher.runtime": ["Engine", "RankContext", "Shard", "Vote", "init"],
 }
@@ -143,12 +143,14 @@ def loaded_by(code: str, cwd: Path) -> set[str]:
     return set(done.stderr.split())
 
 
+@pytest.mark.process
 def test_the_command_line_imports_nothing_heavy(tmp_path: Path) -> None:
     assert (
         loaded_by("import launcher.cli", tmp_path) & (HEAVY | {"hydra", "rich", "fsspec"}) == set()
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "words",
     [

@@ -358,6 +358,7 @@ def test_a_full_disk_is_said_once_and_training_may_go_on(
     assert verify(folder) == []
 
 
+@pytest.mark.process
 def test_a_limit_on_file_sizes_is_an_error_too(folder: Path, training: Any, ranks: Any) -> None:
     def body(group: Any) -> str:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

@@ -32,6 +32,7 @@ def test_a_step_can_be_named(folder: Path, saved: Callable[..., Any], tmp_path: 
     assert found["norm.weight"].tolist() == images[1]["norm.weight"][1]
 
 
+@pytest.mark.process
 def test_pieces_written_by_several_ranks_are_put_together(
     folder: Path, training: Any, ranks: Any, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_an_unknown_step_is_said_with_those_there_are(
     assert "1, 2" in caught.value.hint
 
 
+@pytest.mark.process
 def test_listing_and_verifying_load_no_torch(folder: Path, saved: Callable[..., Any]) -> None:
     saved(1)
     code = (

@@ -26,6 +26,8 @@ from launcher.checkpoint.layout import CheckpointLayout
 from launcher.checkpoint.verification import open_commit
 from launcher.errors import CheckpointError
 
+pytestmark = pytest.mark.process
+
 
 def hop(group: Any, folder: Path, training: Any, resume: str) -> dict[str, Any]:
     """Restore, take a step as replicas do (each has the same gradients), save."""

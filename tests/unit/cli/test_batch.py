@@ -18,6 +18,8 @@ from launcher.runs.lock import Supervisor
 from launcher.specs import RunLayout, to_json
 from tests.unit.slurm.conftest import command
 
+pytestmark = pytest.mark.process
+
 __all__ = ["command"]
 
 SCRIPT = ("cluster=slurm", "recipe=script", "script=train.py", "device=cpu", "run_id=r")

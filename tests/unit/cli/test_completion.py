@@ -69,6 +69,7 @@ def test_an_unknown_shell_or_action_is_told(types: Any) -> None:
     assert "install" in said.err
 
 
+@pytest.mark.process
 def test_bash_itself_completes_after_installing(here: Path) -> None:
     """Hydra's function asks the command by its name, so one of that name is put in the path."""
     command = here / "launcher"

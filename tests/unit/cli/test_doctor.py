@@ -9,6 +9,8 @@ import pytest
 
 from launcher.cli.main import main
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(autouse=True)
 def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from launcher.cli import verbs
 from launcher.cli.main import main
 from launcher.errors import ConfigError, StagingError
@@ -65,6 +67,7 @@ def test_colors_are_for_terminals_only(types: Any) -> None:
     assert "\033" not in types("nonsense").err
 
 
+@pytest.mark.process
 def test_a_reader_that_left_is_no_error(here: Path) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -126,12 +129,14 @@ def in_shell(here: Path, command: str, **variables: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.process
 def test_closed_streams_change_nothing(here: Path) -> None:
     plan = '"$PYTHON" -m launcher plan recipe=script script=train.py'
     assert in_shell(here, f"{plan} >&-").returncode == 0
     assert in_shell(here, f"{plan} >&- 2>&-").returncode == 0
 
 
+@pytest.mark.process
 def test_letters_that_the_terminal_lacks_are_escaped(here: Path) -> None:
     plan = '"$PYTHON" -m launcher plan recipe=script script=train.py args=[ü]'
     said = in_shell(here, plan, PYTHONIOENCODING="ascii")
@@ -139,6 +144,7 @@ def test_letters_that_the_terminal_lacks_are_escaped(here: Path) -> None:
     assert r"\xfc" in said.stdout
 
 
+@pytest.mark.process
 def test_a_folder_that_was_removed_under_the_command_is_told(here: Path) -> None:
     gone = 'mkdir gone && cd gone && rmdir ../gone && "$PYTHON" -m launcher status'
     said = in_shell(here, gone)

@@ -13,6 +13,7 @@ from launcher.specs import Plan, from_json
 SCRIPT = ("recipe=script", "script=train.py", "device=cpu")
 
 
+@pytest.mark.process
 def test_plan_prints_every_command_and_variable(types: Any, here: Path) -> None:
     said = types("plan", *SCRIPT, "nodes=2", "run_id=r", "args=[--x,a b]", "env.COLOR=red")
     assert said.code == 0
@@ -23,12 +24,14 @@ def test_plan_prints_every_command_and_variable(types: Any, here: Path) -> None:
     assert not (here / "outputs").exists()
 
 
+@pytest.mark.process
 def test_plan_as_json_is_the_plan(types: Any) -> None:
     said = types("plan", "--json", *SCRIPT, "nodes=2", "run_id=r")
     plan = from_json(Plan, said.out)
     assert (plan.run_id, len(plan.commands), plan.cluster.world_size) == ("r", 2, 2)
 
 
+@pytest.mark.process
 def test_plan_of_a_sweep_prints_them_all(types: Any) -> None:
     said = types("plan", "-m", *SCRIPT, "nodes=1,2", "run_id=r")
     assert "r-1 (attempt 1)" in said.out
@@ -41,6 +44,7 @@ def test_plan_warns_of_a_program_that_is_not_there(types: Any) -> None:
     assert "nope.py is not there" in said.err
 
 
+@pytest.mark.process
 def test_plan_of_a_run_that_was_started_otherwise_is_refused(types: Any, make_run: Any) -> None:
     make_run("r")
     said = types("plan", *SCRIPT, "run_id=r", "train.seed=7")
@@ -54,6 +58,7 @@ def test_words_that_mean_nothing_are_refused(types: Any) -> None:
     assert "`bert_finetune` means nothing to `plan`" in said.err
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("verb", ["status", "logs", "why", "stop", "resume", "checkpoints ls"])
 def test_a_run_is_named_by_word_or_key_or_is_the_newest(
     types: Any, make_run: Any, verb: str
@@ -112,11 +117,13 @@ def test_logs_of_a_rank_that_is_not_there_name_those_that_are(types: Any, make_r
     assert "0, 1" in said.err
 
 
+@pytest.mark.process
 def test_resume_of_a_finished_run_says_so(types: Any, make_run: Any) -> None:
     make_run("r")
     assert "done already" in types("resume", "r").out
 
 
+@pytest.mark.process
 def test_resume_with_another_seed_is_refused(types: Any, make_run: Any) -> None:
     make_run("r")
     said = types("resume", "r", "train.seed=7")

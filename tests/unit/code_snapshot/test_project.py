@@ -20,6 +20,8 @@ from launcher.errors import ConfigError
 from launcher.specs import RunLayout
 from launcher.storage.manifest import Manifest, write_manifest
 
+pytestmark = pytest.mark.process
+
 ODD_NAMES = ("a b.py", "quote's.py", 'double".py', "new\nline.py", "ünï.py", "-x.py", "$(x).py")
 
 

@@ -10,6 +10,8 @@ from launcher.code_snapshot import CodeSnapshot
 from launcher.errors import StagingError
 from launcher.specs import RunLayout
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:

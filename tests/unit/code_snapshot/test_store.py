@@ -14,6 +14,8 @@ from launcher.code_snapshot.project import project_of
 from launcher.code_snapshot.store import ProjectTree, publish
 from launcher.errors import StagingError
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:

@@ -10,6 +10,7 @@ import pytest
 from launcher import config
 from launcher.errors import UnknownNameError
 from launcher.nodes import candidates, choose
+from tests.nodes_request import nodes_request
 
 SOURCE = """
 from launcher.nodes import Candidate, Candidates, Source
@@ -75,8 +76,6 @@ def test_its_run_can_be_loaded_again(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("package")
 def test_its_hosts_become_the_nodes() -> None:
-    from launcher.nodes import ClusterRequest
-
-    request = ClusterRequest(source="pbs")
+    request = nodes_request("pbs")
     offered = candidates(request, environ={"PBS_NODES": "a b"})
     assert [node.name for node in choose(offered, None, request).nodes] == ["a", "b"]

@@ -46,6 +46,7 @@ def typed_in_bash(words: str) -> list[str]:
     return found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_arrives_as_it_is_through_bash(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("")
@@ -54,6 +55,7 @@ def test_a_name_arrives_as_it_is_through_bash(tmp_path: Path, name: str) -> None
     assert found.recipe.program == str(tmp_path / name)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", NAMES)
 def test_the_hint_for_a_name_typed_without_quotes_works(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("")

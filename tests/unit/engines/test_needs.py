@@ -12,6 +12,8 @@ from launcher.engines import require
 from launcher.engines.needs import MARKER
 from launcher.errors import EngineMissingError
 
+pytestmark = pytest.mark.process
+
 
 def bare_python(folder: Path) -> str:
     """Return an interpreter that has nothing installed."""
@@ -71,11 +73,11 @@ def test_a_horovod_linked_with_mpi_needs_it_even_where_mpi_is_not_used(tmp_path:
     assert {"mpi4py", "mpirun"} <= set(done.stdout.strip().split(","))
 
 
-def test_nothing_is_said_about_another_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launcher.engines.needs.NEEDS", {"x": lambda: iter([("y", "pip")])})
+def test_another_interpreter_is_not_inspected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launcher.engines.needs.torch", lambda: iter([("torch", "pip")]))
     with pytest.raises(EngineMissingError):
-        require("x")
-    require("x", "/another/python")
+        require("torchrun")
+    require("torchrun", "/another/python")
 
 
 def test_asking_imports_no_engine() -> None:

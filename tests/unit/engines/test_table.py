@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from launcher import config
 from launcher.engines import BACKENDS, Backend, BackendRequest, commands, require
 from launcher.errors import EngineMissingError, UnknownNameError
 from launcher.extensions import load
@@ -120,10 +119,3 @@ def test_what_an_installed_backend_needs_is_checked() -> None:
     with pytest.raises(EngineMissingError, match="backend=flux needs flux-python") as caught:
         require("flux")
     assert caught.value.hint == "pip install flux-python"
-
-
-@pytest.mark.usefixtures("flux")
-def test_an_installed_backend_needs_no_file_of_ours(tmp_path: Path) -> None:
-    (tmp_path / "train.py").touch()
-    typed = ("recipe=script", "script=train.py", "backend=flux")
-    assert config.load(typed, cwd=tmp_path).backend.name == "flux"

@@ -76,6 +76,7 @@ def test_a_preemption_before_the_first_rank_wants_another_start(
     assert error.exit_code == 75
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("wanted", "asked"), [("true", [["requeue", "7"]]), ("false", [])])
 def test_in_a_job_slurm_is_asked_for_it_unless_that_is_switched_off(
     load: Callable[..., LaunchConfig],

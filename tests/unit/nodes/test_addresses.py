@@ -128,6 +128,7 @@ def transport() -> Transport:
     return create("local", Reach(nodes=(node,), python=sys.executable))
 
 
+@pytest.mark.process
 def test_nodes_that_reach_each_other_say_so_at_every_address(
     transport: Transport, ports: dict[int, int]
 ) -> None:
@@ -142,6 +143,7 @@ def test_nodes_that_reach_each_other_say_so_at_every_address(
         assert link.seconds
 
 
+@pytest.mark.process
 def test_who_does_not_listen_is_told_with_the_reason_by_all_others(
     transport: Transport, ports: dict[int, int]
 ) -> None:
@@ -161,6 +163,7 @@ def test_who_does_not_listen_is_told_with_the_reason_by_all_others(
     assert gone.links[1, 2].failed == {"127.0.0.1": "connection refused"}
 
 
+@pytest.mark.process
 def test_an_address_where_somebody_else_answers_does_not_count(
     transport: Transport, ports: dict[int, int]
 ) -> None:

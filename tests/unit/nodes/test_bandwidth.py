@@ -3,6 +3,8 @@ from __future__ import annotations
 import socket
 import sys
 
+import pytest
+
 from launcher.nodes import bandwidth
 from launcher.nodes.addresses import Place
 from launcher.nodes.bandwidth import Link, Links
@@ -68,6 +70,7 @@ def free_ports(count: int) -> tuple[int, ...]:
     return ports
 
 
+@pytest.mark.process
 def test_real_processes_measure_each_other_through_gloo() -> None:
     ports = free_ports(4)
     nodes = [

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import pytest
 
 from launcher.errors import ConfigError, PreflightError
-from launcher.nodes import Candidates, ClusterRequest, Condition, candidates, choose
+from launcher.nodes import Candidates, Condition, NodesRequest, candidates, choose
 from launcher.specs import Cluster
+from tests.nodes_request import nodes_request
 
 HOSTS = ("a", "b", "c", "d")
 FIT = Condition(healthy=True, cpus=8)
@@ -21,7 +22,7 @@ def ill(reason: str = "no answer") -> Condition:
     return Condition(healthy=False, reason=reason)
 
 
-def offered(request: ClusterRequest) -> Candidates:
+def offered(request: NodesRequest) -> Candidates:
     return candidates(request)
 
 
@@ -31,7 +32,7 @@ def chosen(
     hosts: tuple[str, ...] = HOSTS,
     **asked: object,
 ) -> Cluster:
-    request = ClusterRequest(source="hostfile", hosts=hosts, **asked)  # type: ignore[arg-type]
+    request = nodes_request("hostfile", hosts=hosts, **asked)  # type: ignore[arg-type]
     return choose(offered(request), conditions, request, at_least=at_least)
 
 

@@ -9,16 +9,19 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import PreflightError
-from launcher.nodes import Candidate, Candidates, ClusterRequest, Diagnosis, LookRequest, look
+from launcher.nodes import Candidate, Candidates, Diagnosis, LookRequest, look
 from launcher.nodes.bandwidth import Links
 from launcher.specs import Node
 from launcher.transports import Reach, Transport, create
+from tests.nodes_request import nodes_request
+
+pytestmark = pytest.mark.process
 
 HERE = Candidates(
     source="hostfile",
     hosts=(Candidate(node=Node(node_rank=0, name="here", address="127.0.0.1", slots=1)),),
 )
-REQUEST = ClusterRequest(source="hostfile", device="cpu")
+REQUEST = nodes_request("hostfile", device="cpu")
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.nodes import ClusterRequest, candidates
+from launcher.nodes import NodesRequest, candidates
 from launcher.nodes.hostfile import parse
+from tests.nodes_request import nodes_request
 
 OPEN_MPI = """\
 # my cluster
@@ -17,11 +18,11 @@ gpu[2-3] slots=1
 """
 
 
-def request(**changes: object) -> ClusterRequest:
-    return ClusterRequest(source="hostfile", **changes)  # type: ignore[arg-type]
+def request(**changes: object) -> NodesRequest:
+    return nodes_request("hostfile", **changes)  # type: ignore[arg-type]
 
 
-def names(found: ClusterRequest) -> list[str]:
+def names(found: NodesRequest) -> list[str]:
     return [host.name for host in candidates(found).hosts]
 
 

@@ -3,11 +3,12 @@
 import pytest
 
 from launcher.errors import PreflightError, UnknownNameError
-from launcher.nodes import ClusterRequest, Machine, local, resolve
+from launcher.nodes import Machine, NodesRequest, local, resolve
+from tests.nodes_request import nodes_request
 
 
-def request(nodes: int, slots: int | None = None, device: str = "auto") -> ClusterRequest:
-    return ClusterRequest(source="local", nodes=nodes, slots=slots, device=device)
+def request(nodes: int, slots: int | None = None, device: str = "auto") -> NodesRequest:
+    return nodes_request("local", nodes=nodes, slots=slots, device=device)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_device_cuda_without_a_gpu_says_where_it_looked() -> None:
 
 def test_an_unknown_source_offers_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="locl") as caught:
-        resolve(ClusterRequest(source="locl", nodes=1), Machine(cpus=1))
+        resolve(nodes_request("locl", nodes=1), Machine(cpus=1))
     assert "did you mean `local`" in caught.value.hint
 
 

@@ -3,13 +3,14 @@
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.nodes import Candidate, ClusterRequest, candidates
+from launcher.nodes import Candidate, candidates
 from launcher.nodes.selection import expand, listing, split
+from tests.nodes_request import nodes_request
 
 
 def hosts(**changes: tuple[str, ...] | str) -> tuple[Candidate, ...]:
     asked = {"hosts": ("gpu[1-4]",), **changes}
-    return candidates(ClusterRequest(source="hostfile", **asked)).hosts  # type: ignore[arg-type]
+    return candidates(nodes_request("hostfile", **asked)).hosts  # type: ignore[arg-type]
 
 
 def names(**changes: tuple[str, ...] | str) -> list[str]:

@@ -3,11 +3,12 @@
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.nodes import ClusterRequest, Machine, require_real, resolve
+from launcher.nodes import Machine, require_real, resolve
+from tests.nodes_request import nodes_request
 
 
 def test_every_pretended_node_has_a_name_and_an_address_of_its_own() -> None:
-    cluster = resolve(ClusterRequest(source="sim", nodes=1000, slots=8), Machine(cpus=4))
+    cluster = resolve(nodes_request("sim", nodes=1000, slots=8), Machine(cpus=4))
     assert len({node.name for node in cluster.nodes}) == 1000
     assert len({node.address for node in cluster.nodes}) == 1000
     assert cluster.world_size == 8000
@@ -15,7 +16,7 @@ def test_every_pretended_node_has_a_name_and_an_address_of_its_own() -> None:
 
 
 def test_cuda_gives_every_pretended_rank_a_gpu() -> None:
-    request = ClusterRequest(source="sim", nodes=2, slots=8, device="cuda")
+    request = nodes_request("sim", nodes=2, slots=8, device="cuda")
     assert len(resolve(request, Machine(cpus=4)).head.gpus) == 8
 
 

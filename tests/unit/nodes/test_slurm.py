@@ -3,9 +3,10 @@
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.nodes import ClusterRequest, Condition, Machine, candidates, choose
+from launcher.nodes import Condition, Machine, candidates, choose
 from launcher.nodes.slurm import read
 from launcher.specs import Cluster
+from tests.nodes_request import nodes_request
 
 JOB = {
     "SLURM_JOB_ID": "7",
@@ -21,7 +22,7 @@ def cluster(
     conditions: dict[str, Condition] | None = None,
     **asked: object,
 ) -> Cluster:
-    request = ClusterRequest(source="slurm", **asked)  # type: ignore[arg-type]
+    request = nodes_request("slurm", **asked)  # type: ignore[arg-type]
     offered = candidates(request, Machine(cpus=1), {**JOB, **(environ or {})})
     return choose(offered, conditions, request)
 

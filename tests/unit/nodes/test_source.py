@@ -3,7 +3,8 @@
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.nodes import ClusterRequest, candidates
+from launcher.nodes import candidates
+from tests.nodes_request import nodes_request
 
 KEYS = {
     "hostfile": "hosts.txt",
@@ -18,7 +19,7 @@ KEYS = {
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("source", ["local", "sim"])
 def test_a_key_that_the_source_would_not_read_is_refused(source: str, key: str) -> None:
-    request = ClusterRequest(source=source, **{key: KEYS[key]})  # type: ignore[arg-type]
+    request = nodes_request(source, **{key: KEYS[key]})  # type: ignore[arg-type]
     with pytest.raises(
         ConfigError, match=f"cluster={source} does not read cluster.{key}"
     ) as caught:
@@ -28,6 +29,6 @@ def test_a_key_that_the_source_would_not_read_is_refused(source: str, key: str) 
 
 @pytest.mark.parametrize("key", ["hostfile", "hosts"])
 def test_slurm_has_its_own_hosts(key: str) -> None:
-    request = ClusterRequest(source="slurm", **{key: KEYS[key]})  # type: ignore[arg-type]
+    request = nodes_request("slurm", **{key: KEYS[key]})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=f"cluster=slurm does not read cluster.{key}"):
         candidates(request)

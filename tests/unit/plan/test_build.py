@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError, UnknownNameError
-from launcher.nodes import ClusterRequest, Machine, resolve
+from launcher.nodes import Machine, resolve
 from launcher.plan import PlanRequest, build, render
 from launcher.plan.build import oversubscribed, oversubscription_notes
 from launcher.specs import (
@@ -20,6 +20,7 @@ from launcher.specs import (
     from_json,
     to_json,
 )
+from tests.nodes_request import nodes_request
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "plan_local_two_nodes.txt"
 AWKWARD = ("--name", "a b", "it's", "$(rm -rf /)", "x;y", "é", "line\nbreak")
@@ -30,7 +31,7 @@ def request(nodes: int = 2, **changes: object) -> PlanRequest:
         run_id="demo",
         attempt=1,
         storage_root="/data",
-        cluster=resolve(ClusterRequest(source="local", nodes=nodes, device="cpu"), Machine(cpus=4)),
+        cluster=resolve(nodes_request("local", nodes=nodes, device="cpu"), Machine(cpus=4)),
         backend="torchrun",
         program=Program(path="/home/me/train.py", args=AWKWARD),
         python="/usr/bin/python3",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.preflight.check import PreflightConfig, Subject
+from launcher.nodes import PreflightConfig
+from launcher.preflight.check import Subject
 from launcher.preflight.checkpoints import still_there
 from launcher.specs import (
     CheckpointPolicy,

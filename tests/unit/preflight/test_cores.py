@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.preflight.check import PreflightConfig, Subject, Trouble
+from launcher.nodes import PreflightConfig
+from launcher.preflight.check import Subject, Trouble
 from launcher.preflight.cores import enough
 from launcher.specs import CheckpointPolicy, Cluster, Node, Plan, Program, Rendezvous, RunLayout
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import PreflightError
-from launcher.preflight import Check, Moment, PreflightConfig, Trouble, check
+from launcher.nodes import PreflightConfig
+from launcher.preflight import Check, Moment, Trouble, check
 from launcher.preflight.check import Subject
 from launcher.preflight.run import CHECKS
 from launcher.runs import lock
@@ -108,6 +109,7 @@ def test_a_pinned_port_in_use_is_an_error(plan: Plan) -> None:
         check(plan, layout=layout_of(plan), config=_NOT_STRICT)
 
 
+@pytest.mark.process
 def test_cuda_without_a_driver_is_told(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     if Path("/proc/driver/nvidia/version").exists():
         pytest.skip("this machine has a driver")
@@ -127,6 +129,7 @@ def test_a_missing_program_without_a_near_name_lists_the_python_files(
     assert "train.py" in error.hint
 
 
+@pytest.mark.process
 def test_a_live_supervisor_of_the_same_run_is_named_by_host_and_process(plan: Plan) -> None:
     layout = layout_of(plan)
     layout.path.mkdir(parents=True)
@@ -168,7 +171,7 @@ def test_a_check_that_never_answers_is_left_behind_and_told(plan: Plan) -> None:
 
     slow = Check(name="slow", moments=frozenset(Moment), ask=hang)
     with pytest.raises(PreflightError, match=r"no answer within 0\.1 s"):
-        check(plan, layout=layout_of(plan), config=PreflightConfig(timeout_s=0.1), checks=[slow])
+        check(plan, layout=layout_of(plan), checks=[slow], timeout_s=0.1)
     over.set()
 
 
@@ -196,6 +199,7 @@ def test_checks_are_asked_only_at_their_moment(plan: Plan) -> None:
     assert "storage" not in names
 
 
+@pytest.mark.process
 def test_checking_imports_no_torch(plan: Plan) -> None:
     code = "import launcher.preflight, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -26,6 +26,7 @@ def build(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.process
 def test_the_same_files_give_the_same_data_set_byte_for_byte(tmp_path: Path) -> None:
     for name in ("one", "two"):
         done = build(tmp_path / name, *SMALL)
@@ -42,6 +43,7 @@ def test_the_same_files_give_the_same_data_set_byte_for_byte(tmp_path: Path) -> 
     assert not set(data["train"]["text"]) & set(data["test"]["text"])
 
 
+@pytest.mark.process
 def test_an_unknown_option_is_named_with_those_that_exist(tmp_path: Path) -> None:
     done = build(tmp_path / "out", "per_lable=3")
     assert done.returncode == 2

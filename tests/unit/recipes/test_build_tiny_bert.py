@@ -12,6 +12,8 @@ import transformers
 
 from recipes.bert_finetune import build_tiny_bert as program
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:

@@ -301,6 +301,7 @@ def test_neighbouring_steps_and_shards_draw_different_numbers() -> None:
     assert len(keys) == 400
 
 
+@pytest.mark.process
 def test_without_the_launcher_it_says_how_to_start_it(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, train.__file__], cwd=tmp_path, capture_output=True, text=True, check=False

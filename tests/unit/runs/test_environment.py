@@ -10,6 +10,8 @@ import pytest
 from launcher.runs import environment
 from launcher.specs import FrozenCode, RunLayout
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:

@@ -20,6 +20,8 @@ from launcher.errors import ConfigError
 from launcher.runtime.agent import parse
 from launcher.specs import RankRecord, RankState, RunLayout, from_json
 
+pytestmark = pytest.mark.process
+
 AGENT = (sys.executable, "-m", "launcher.runtime.agent")
 
 JOIN = """

@@ -19,8 +19,7 @@ from launcher.runtime.exit_records import read_record
 from launcher.runtime.mpi_node import daemon
 from launcher.runtime.process import first_record
 from launcher.runtime.rsh_agent import Letterbox, close_all
-from launcher.runtime.status import write_record
-from launcher.specs import RankRecord, RankState, RunLayout
+from launcher.specs import RankRecord, RankState, RunLayout, to_json
 
 WITHIN_S = 60
 
@@ -67,22 +66,26 @@ def node(tmp_path: Path) -> Iterator[Node]:
     made.process.wait()
 
 
+@pytest.mark.process
 def test_it_runs_what_it_is_told_and_ends_as_that_does(node: Node) -> None:
     node.gets("exit 7")
     assert node.ends_with() == 7
 
 
+@pytest.mark.process
 def test_it_leaves_when_nothing_will_come(node: Node) -> None:
     close_all(node.launch)
     assert node.ends_with() == 0
 
 
+@pytest.mark.process
 def test_it_leaves_when_asked_before_anything_came(node: Node) -> None:
     node.wait_for(node.box.path)
     node.process.send_signal(signal.SIGTERM)
     assert node.ends_with() == 0
 
 
+@pytest.mark.process
 def test_a_request_to_stop_is_left_to_mpi_and_the_rest_is_killed_after_the_grace(
     node: Node, tmp_path: Path
 ) -> None:
@@ -93,6 +96,7 @@ def test_a_request_to_stop_is_left_to_mpi_and_the_rest_is_killed_after_the_grace
     assert node.ends_with() == 128 + signal.SIGKILL
 
 
+@pytest.mark.process
 def test_it_tells_the_end_of_its_own_ranks_that_could_not_and_of_no_others(tmp_path: Path) -> None:
     node = Node(tmp_path, LAUNCHER_SLOTS="1(x2)", LAUNCHER_NODE_RANK="1")
     before = [a_running_rank(rank, node.launch) for rank in (0, 1)]
@@ -112,10 +116,11 @@ def a_running_rank(rank: int, launch: LaunchEnviron) -> RankRecord:
     assert launch.run_dir is not None
     path = RunLayout(launch.run_dir).attempt(1).rank_record(rank)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_record(path, record)
+    path.write_text(to_json(record))
     return record
 
 
+@pytest.mark.process
 def test_the_prefix_of_an_mpi_that_was_moved_is_the_one_of_this_node(
     node: Node, tmp_path: Path
 ) -> None:

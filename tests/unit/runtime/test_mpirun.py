@@ -14,6 +14,8 @@ import pytest
 from launcher.runtime.environ import node_variables
 from launcher.specs import RankRecord, RankState, RunLayout, from_json
 
+pytestmark = pytest.mark.process
+
 WAITS = """
 import sys, time
 print("ready", flush=True)

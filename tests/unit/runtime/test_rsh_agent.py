@@ -61,6 +61,7 @@ def test_a_closed_one_says_that_nothing_will_come(launch: LaunchEnviron) -> None
     assert early.read() == late.read() == []
 
 
+@pytest.mark.process
 def test_it_is_called_as_ssh_is(environ: dict[str, str], launch: LaunchEnviron) -> None:
     words = ["A=1;export", "A;PATH=/x:$PATH ; /opt/bin/orted -mca", "uri '1.0;tcp://10.0.0.1:5'"]
     subprocess.run(

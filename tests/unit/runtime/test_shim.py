@@ -15,6 +15,8 @@ import pytest
 
 from launcher.specs import RankRecord, RankState, RunLayout, from_json
 
+pytestmark = pytest.mark.process
+
 
 class Shimmed:
     """A program started under the shim in a run folder of its own."""

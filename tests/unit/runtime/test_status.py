@@ -62,6 +62,7 @@ def test_an_inner_phase_is_not_counted_in_the_outer_one() -> None:
     assert status.record.phase == "other"
 
 
+@pytest.mark.process
 def test_a_forked_child_never_writes_its_parents_file(tmp_path: Path) -> None:
     path = tmp_path / "0000.json"
     status = make(path)

@@ -16,6 +16,8 @@ from launcher.runtime.environ import RankEnviron
 from launcher.runtime.wake import Wake
 from launcher.runtime.watch import Patience, Watch
 
+pytestmark = pytest.mark.process
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
 STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN); ready(); time.sleep(60)"
 OBEDIENT = "ready(); time.sleep(60)"

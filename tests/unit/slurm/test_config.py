@@ -126,6 +126,7 @@ def test_every_option_reaches_sbatch_and_the_users_own_lines_come_last() -> None
     ]
 
 
+@pytest.mark.process
 def test_the_command_arrives_unchanged_whatever_it_holds(tmp_path: Path) -> None:
     script = tmp_path / "job.sbatch"
     script.write_text(render(request_of(None, "printf", "%s", HURTFUL)))
@@ -137,6 +138,7 @@ def test_the_command_arrives_unchanged_whatever_it_holds(tmp_path: Path) -> None
     assert shlex.quote(HURTFUL) in script.read_text()
 
 
+@pytest.mark.process
 def test_the_launcher_takes_the_place_of_the_batch_shell(tmp_path: Path) -> None:
     """Else `--signal=B:` would reach a shell that does not pass it on."""
     script = tmp_path / "job.sbatch"

@@ -43,11 +43,13 @@ def test_the_tasks_of_an_array_are_told_apart() -> None:
     assert str(waiting) == "job 13_2-4%1: PENDING (Priority)"
 
 
+@pytest.mark.process
 def test_a_job_that_slurm_has_forgotten_is_nothing(command: Callable[..., Path]) -> None:
     command("scontrol", err="slurm_load_jobs error: Invalid job id specified\n", code=1)
     assert look("7") == ()
 
 
+@pytest.mark.process
 def test_a_controller_that_does_not_answer_is_told_in_its_own_words(
     command: Callable[..., Path],
 ) -> None:
@@ -57,6 +59,7 @@ def test_a_controller_that_does_not_answer_is_told_in_its_own_words(
     assert "Unable to contact slurm controller" in caught.value.context
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("job_id", "asked"), [("7", "7"), ("13_2", "13_[2]"), ("13_2-4%1", "13_[2-4]")]
 )
@@ -68,6 +71,7 @@ def test_only_the_named_tasks_are_cancelled(
     assert json.loads(called.read_text())[0] == [asked]
 
 
+@pytest.mark.process
 def test_a_machine_without_slurm_is_told_where_to_go() -> None:
     with pytest.raises(PreflightError, match="no `sbatch-nowhere`") as caught:
         call(["sbatch-nowhere"])

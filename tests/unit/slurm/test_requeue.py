@@ -25,6 +25,7 @@ def calls(called: Path) -> list[list[str]]:
     return [json.loads(line)[0] for line in called.read_text().splitlines()]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["7", "120_5"])
 def test_exactly_this_job_or_task_is_started_again(
     layout: RunLayout, scontrol: Callable[..., Path], name: str
@@ -36,6 +37,7 @@ def test_exactly_this_job_or_task_is_started_again(
     assert calls(called)[-1] == ["requeue", name]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("state", "reason", "granted"),
     [
@@ -54,6 +56,7 @@ def test_a_job_that_slurm_has_decided_about_is_left_alone(
     assert (["requeue", "7"] in calls(called)) == granted
 
 
+@pytest.mark.process
 def test_a_refusal_is_told_in_slurms_own_words(
     layout: RunLayout, tmp_path: Path, scontrol: Callable[..., Path]
 ) -> None:
@@ -72,6 +75,7 @@ def test_a_refusal_is_told_in_slurms_own_words(
     assert "presently disabled" in answer.why
 
 
+@pytest.mark.process
 def test_three_starts_without_a_new_checkpoint_are_enough(
     layout: RunLayout, attempt: Callable[..., None], scontrol: Callable[..., Path]
 ) -> None:
@@ -109,6 +113,7 @@ def test_other_jobs_and_starts_that_were_cut_off_do_not_count(
     assert starts_in_vain(layout, JOB) == 1
 
 
+@pytest.mark.process
 def test_where_slurm_cannot_be_asked_the_run_is_saved_all_the_same(
     layout: RunLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,8 @@ from launcher.slurm.jobs import JobRecord, read
 from launcher.slurm.submit import Submission, all_or_nothing, prepare, submit
 from launcher.specs import RunLayout
 
+pytestmark = pytest.mark.process
+
 _BADLY_NAMED = "Batch job submission failed: Invalid partition name specified\n"
 
 

@@ -87,6 +87,7 @@ def test_two_items_of_one_name_are_refused() -> None:
         in_order([StageItem(name="a", uri="/x"), StageItem(name="a", uri="/y")])
 
 
+@pytest.mark.process
 def test_independent_items_come_at_the_same_time(tmp_path: Path) -> None:
     # each program waits for the other's sign: one after the other would never end
     body = """
@@ -106,6 +107,7 @@ def test_independent_items_come_at_the_same_time(tmp_path: Path) -> None:
     assert set(staging.stage(pair, root=tmp_path / "root")) == {"a", "b"}
 
 
+@pytest.mark.process
 def test_a_failure_ends_the_others(tmp_path: Path) -> None:
     begun, done = str(tmp_path / "begun"), tmp_path / "done"
     slow = build_item(
@@ -180,6 +182,7 @@ def _stage_in_child(item: StageItem, root: Path, ready: Any, results: Any) -> No
     results.put((os.getpid(), staged.transferred_bytes, staged.path))
 
 
+@pytest.mark.process
 def test_two_processes_at_once_transfer_once(tmp_path: Path, big: StageItem) -> None:
     spawn = multiprocessing.get_context("spawn")
     ready, results = spawn.Barrier(3), spawn.Queue()
@@ -241,6 +244,7 @@ def assert_goes_on(tmp_path: Path, big: StageItem) -> None:
     assert len(list((tmp_path / "root" / "staged").iterdir())) == 1
 
 
+@pytest.mark.process
 def test_after_kill_9_the_next_call_goes_on(
     tmp_path: Path, big: StageItem, child: subprocess.Popen[str]
 ) -> None:
@@ -249,6 +253,7 @@ def test_after_kill_9_the_next_call_goes_on(
     assert_goes_on(tmp_path, big)
 
 
+@pytest.mark.process
 def test_ctrl_c_is_an_exit_code_of_its_own_and_loses_nothing(
     tmp_path: Path, big: StageItem, child: subprocess.Popen[str]
 ) -> None:
@@ -258,6 +263,7 @@ def test_ctrl_c_is_an_exit_code_of_its_own_and_loses_nothing(
     assert_goes_on(tmp_path, big)
 
 
+@pytest.mark.process
 def test_ctrl_c_ends_the_build_program_too(tmp_path: Path) -> None:
     item = build_item(
         tmp_path,
@@ -293,6 +299,7 @@ except StagingError as error:
 """
 
 
+@pytest.mark.process
 def test_a_disk_that_fills_up_is_a_sentence_and_what_arrived_is_kept(
     tmp_path: Path, big: StageItem
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.storage import DiskTrouble, free_bytes, is_disk_full, probe_writable
-from launcher.storage.disk import classify, write_atomic
+from launcher.storage.disk import classify
 
 
 def test_a_writable_folder_is_left_as_it_was(tmp_path: Path) -> None:
@@ -55,6 +55,7 @@ def test_troubles_are_told_apart(number: int, trouble: DiskTrouble, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_folder_of_somebody_else_is_permission_denied(tmp_path: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents[:2]):
@@ -75,10 +76,3 @@ def test_disk_full_is_recognised() -> None:
     assert is_disk_full(OSError(errno.ENOSPC, ""))
     assert not is_disk_full(OSError(errno.EIO, ""))
     assert not is_disk_full(ValueError())
-
-
-def test_an_atomic_write_leaves_nothing_beside(tmp_path: Path) -> None:
-    write_atomic(tmp_path / "x", b"1")
-    write_atomic(tmp_path / "x", b"2")
-    assert [p.name for p in tmp_path.iterdir()] == ["x"]
-    assert (tmp_path / "x").read_bytes() == b"2"

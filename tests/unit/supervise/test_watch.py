@@ -17,6 +17,7 @@ from launcher.failures import FailureKind
 from launcher.specs import CheckpointPolicy, Plan, Program, RankRecord, RunLayout
 from launcher.supervise import NoObserver, Outcome, OutcomeState, SuperviseConfig, run
 from launcher.supervise.reap import processes_of
+from tests.nodes_request import nodes_request
 
 pytestmark = pytest.mark.e2e
 
@@ -75,9 +76,7 @@ def supervise(
                 run_id=layout.run_id,
                 attempt=attempt,
                 storage_root=str(layout.path.parent.parent),
-                cluster=nodes.resolve(
-                    nodes.ClusterRequest(source="local", nodes=2, slots=1, device="cpu")
-                ),
+                cluster=nodes.resolve(nodes_request("local", nodes=2, slots=1, device="cpu")),
                 backend="torchrun",
                 program=Program(path=str(program), args=(mode,)),
                 python=sys.executable,

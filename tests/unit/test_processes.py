@@ -1,0 +1,38 @@
+"""Processes of this machine, looked up by id."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from launcher import processes
+
+
+def test_a_running_process_is_found_whatever_its_name_contains(tmp_path: Path) -> None:
+    program = tmp_path / "a) R 1 1 (b"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program, "60"], start_new_session=True) as child:
+        try:
+            process = processes.find(child.pid)
+            assert process is not None
+            assert (process.parent, process.group) == (os.getpid(), child.pid)
+            assert child.pid in processes.pids()
+        finally:
+            child.kill()
+    assert processes.find(child.pid) is None
+
+
+def test_a_process_that_ended_is_not_found_even_before_its_parent_waits() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert processes.find(child.pid) is None
+    child.wait()
+
+
+def test_the_start_time_tells_two_processes_with_one_id_apart() -> None:
+    process = processes.find(os.getpid())
+    assert process is not None
+    assert int(process.started) > 0
+    assert process == processes.find(os.getpid())
