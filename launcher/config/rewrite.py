@@ -22,8 +22,8 @@ from types import MappingProxyType
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from launcher.config.keys import all_keys, free_prefix
-from launcher.nodes.selection import split
 from launcher.slurm.config import SlurmConfig
+from launcher.specs.ranges import split
 
 SOURCES = ("model", "data")
 """Groups that accept a path or URI instead of a name."""

@@ -2,7 +2,6 @@
 
 from launcher.specs.cluster import Cluster, Node, RankPlace
 from launcher.specs.codec import from_json, to_json
-from launcher.specs.job import Job
 from launcher.specs.layout import AttemptLayout, RunLayout
 from launcher.specs.plan import (
     CheckpointPolicy,
@@ -16,6 +15,7 @@ from launcher.specs.plan import (
     short,
 )
 from launcher.specs.rank import RankException, RankRecord, RankState
+from launcher.specs.slurm import Job
 
 __all__ = [
     "AttemptLayout",

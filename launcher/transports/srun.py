@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import PreflightError
-from launcher.specs import Command, Node
+from launcher.specs import Command, Node, slurm
 from launcher.transports.calls import Errands
 from launcher.transports.channel import Kept, Link, Refusal, last_messages, last_words
 from launcher.transports.poller import Switchboard
@@ -83,7 +82,7 @@ class SrunTransport:
         self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
     ) -> dict[int, Answer]:
         asked = {self._nodes[node_rank]: request for node_rank, request in requests.items()}
-        common = question(source, timeout_s, env=job_variables(os.environ), without=OF_A_STEP)
+        common = question(source, timeout_s, env=job_variables(os.environ), without=slurm.OF_A_STEP)
         together = steps(asked, os.environ)
         answers = self._ask_all(together, common, asked)
         # A node that is down keeps Slurm from starting a step on the others as well.
@@ -135,7 +134,7 @@ class SrunTransport:
     def _start_step(
         self, step: Step, commands: Mapping[Node, Command], logs: Mapping[int, Path]
     ) -> list[Kept]:
-        common = common_job(without=OF_A_STEP, lost_after_s=self._reach.lost_after_s)
+        common = common_job(without=slurm.OF_A_STEP, lost_after_s=self._reach.lost_after_s)
         env = job_variables(os.environ)
         jobs = {
             node.name: command_job(commands[node], logs[node.node_rank], env) for node in step.nodes
@@ -157,20 +156,6 @@ class SrunTransport:
 
 
 # Which steps it takes to reach nodes of a Slurm job, and the command line of each.
-OF_A_STEP = ("SLURM_", "PMI")
-"""What a step sets begins with these. Commands get the job's own variables instead."""
-
-_STEP_ONLY = (
-    "SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_GTIDS", "SLURM_TASK_PID",
-    "SLURM_SRUN_", "SLURM_LAUNCH_", "SLURM_CPU_BIND", "SLURM_DISTRIBUTION", "SLURM_UMASK",
-)  # fmt: skip
-"""Among ours they are there when the launcher itself was started by srun or by a batch script."""
-_FOR_SRUN = ("SLURM_CONF", "SLURM_CLUSTER", "SLURM_WORKING_CLUSTER", "SLURM_JWT", "SLURM_HET_SIZE")
-_FOR_SRUN_PREFIX = "SLURM_JOB"
-_GPUS_OF_THE_JOB = ("SLURM_GPUS", "SLURM_JOB_GPUS")
-_WITHIN_S = 30.0
-
-
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """Nodes that one srun can reach: Slurm takes one number of GPUs, and one part of the job."""
@@ -217,23 +202,20 @@ def steps(nodes: Iterable[Node], environ: Mapping[str, str]) -> list[Step]:
     """Return the fewest steps that reach all `nodes`.
 
     Raises:
-        PreflightError: we are not in a job of Slurm's, or its commands are not here.
+        PreflightError: `srun` is not installed here.
+        ConfigError: this process is not in a Slurm job.
     """
     if shutil.which("srun") is None:
         raise PreflightError(
             "there is no `srun` on this machine",
             hint="load Slurm's commands, or use cluster=hostfile",
         )
-    if not environ.get("SLURM_JOB_ID"):
-        raise PreflightError(
-            "this is not inside an allocation of Slurm: SLURM_JOB_ID is not set",
-            hint="call the launcher in a batch script, or inside `salloc -N2`",
-        )
-    tells_gpus = any(name.startswith(_GPUS_OF_THE_JOB) for name in environ)
+    slurm.require_allocation(environ)
+    has_gpus = any(name.startswith(slurm.OF_JOBS_WITH_GPUS) for name in environ)
     groups = _het_groups(environ)
     alike: dict[tuple[int, str], list[Node]] = {}
     for node in nodes:
-        gpus = len(node.gpus) if tells_gpus else 0
+        gpus = len(node.gpus) if has_gpus else 0
         alike.setdefault((gpus, groups.get(node.name, "")), []).append(node)
     return [
         Step(nodes=tuple(members), gpus=gpus, het_group=group)
@@ -243,18 +225,13 @@ def steps(nodes: Iterable[Node], environ: Mapping[str, str]) -> list[Step]:
 
 def _het_groups(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the part that each node of a heterogeneous job belongs to."""
-    groups = {}
-    for number in range(int(environ.get("SLURM_HET_SIZE") or 0)):
-        listed = subprocess.run(
-            ("scontrol", "show", "hostnames", environ[f"SLURM_JOB_NODELIST_HET_GROUP_{number}"]),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_WITHIN_S,
-            check=True,
-        )
-        groups.update(dict.fromkeys(listed.stdout.split(), str(number)))
-    return groups
+    suffixes = slurm.part_suffixes(environ)
+    return {
+        host: str(number)
+        for number, suffix in enumerate(suffixes)
+        if suffix
+        for host in slurm.JobPart(environ=environ, suffix=suffix).hosts()
+    }
 
 
 def job_variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -262,7 +239,7 @@ def job_variables(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name.startswith("SLURM_") and not name.startswith(_STEP_ONLY)
+        if name.startswith(slurm.PREFIX) and not name.startswith(slurm.OF_A_STEP_ONLY)
     }
 
 
@@ -275,8 +252,7 @@ def srun_variables(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if not name.startswith(("SLURM_", "SRUN_"))
-        or name.startswith((*_FOR_SRUN, _FOR_SRUN_PREFIX))
+        if not name.startswith(slurm.REQUESTS) or name.startswith(slurm.NOT_REQUESTS)
     }
 
 

@@ -116,7 +116,7 @@ def test_nodes_stand_in_slurms_order(text: str, expected: list[str]) -> None:
 
 
 def test_outside_of_a_job_it_says_so() -> None:
-    with pytest.raises(ConfigError, match="not inside an allocation") as caught:
+    with pytest.raises(ConfigError, match="not inside a Slurm allocation") as caught:
         read({})
     assert "salloc" in caught.value.hint
 
