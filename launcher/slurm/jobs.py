@@ -1,4 +1,4 @@
-"""Which jobs belong to a run: one small file each in the run folder."""
+"""The jobs of a run: a file for each in the run folder, and what each job has done for the run."""
 
 from __future__ import annotations
 
@@ -13,46 +13,45 @@ from launcher.specs import Job, RunLayout, from_json, to_json
 
 @dataclass(frozen=True, kw_only=True)
 class JobRecord:
-    """One job that works, worked or will work on a run."""
+    """One job of a run: finished, running or pending."""
 
     cluster: str
     job_id: str
     """`123`, `120_5`, or `120` for a whole array."""
     array: str = ""
-    """The tasks of a whole array, as they were asked for."""
+    """The tasks of a whole array, as submitted."""
     log: str = ""
-    """Where the launcher of the job writes; empty when somebody else submitted it."""
+    """Log of the job's launcher; empty if the user submitted the job with sbatch."""
 
 
 def note(layout: RunLayout, record: JobRecord) -> None:
-    """Write down that a job belongs to the run."""
+    """Record that a job belongs to the run."""
     layout.jobs.mkdir(parents=True, exist_ok=True)
     replace(layout.jobs / f"{record.job_id}.json", to_json(record, indent=2))
 
 
 def note_own(layout: RunLayout, job: Job) -> None:
-    """Write down that the job this process runs in works on the run, unless it is known."""
+    """Record the job of this process for the run, unless it is already recorded."""
     if not (layout.jobs / f"{job.job_id}.json").exists():
         note(layout, JobRecord(cluster=job.cluster, job_id=job.job_id))
 
 
 def read(layout: RunLayout) -> list[JobRecord]:
     """Return the jobs of the run, oldest first."""
-    found = []
+    records = []
     for path in layout.jobs.glob("[0-9]*.json"):
         try:
-            found.append((path.stat().st_mtime_ns, from_json(JobRecord, path.read_bytes())))
+            records.append((path.stat().st_mtime_ns, from_json(JobRecord, path.read_bytes())))
         except (OSError, ValueError):
             continue  # being written
-    return [record for _, record in sorted(found, key=lambda each: each[0])]
+    return [record for _, record in sorted(records, key=lambda each: each[0])]
 
 
-# Which run a job works on, and what it has done for it so far.
 def run_id_of(job: Job, given: str, recipe: str) -> str:
-    """Return the run that `job` works on, the same at each of its starts.
+    """Return the run of `job`, the same at each start of the job.
 
-    Every task of an array has a run of its own. Jobs that are given the same name go on with the
-    same run: so a chain of jobs trains longer than one may.
+    Each array task has its own run. Jobs with the same `run_id` resume the same run, so that a
+    chain of jobs can train longer than one.
     """
     if not given:
         return f"{recipe}-{job.job_id}"
@@ -62,20 +61,19 @@ def run_id_of(job: Job, given: str, recipe: str) -> str:
 def attempts_of(
     layout: RunLayout, job: Job
 ) -> Iterator[tuple[events.AttemptStarted, events.AttemptEnded | None]]:
-    """Yield how the attempts of the run that this job made started and ended, oldest first."""
+    """Yield the start and end of each attempt that this job made, oldest first."""
     for number in attempts(layout):
-        told = events.read(layout.attempt(number).events)
-        started = next((each for each in told if isinstance(each, events.AttemptStarted)), None)
-        ended = next((each for each in told if isinstance(each, events.AttemptEnded)), None)
+        log = events.read(layout.attempt(number).events)
+        started = next((each for each in log if isinstance(each, events.AttemptStarted)), None)
+        ended = next((each for each in log if isinstance(each, events.AttemptEnded)), None)
         if started is not None and job.is_same(started.job):
             yield started, ended
 
 
 def resume_of(layout: RunLayout, job: Job, resume: str) -> str:
-    """Return what `resume=` means in this start of the job.
+    """Return the effective `resume=` for this start of the job.
 
-    A job that is started again runs the same command: `never` and a step in digits are about its
-    first start, all others go on.
+    A requeued job runs the same command, but `never` or a step is meant for its first start only.
     """
     if resume in ("auto", "required") or not any(attempts_of(layout, job)):
         return resume

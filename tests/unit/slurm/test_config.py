@@ -13,7 +13,7 @@ from launcher.slurm.config import BatchRequest, SlurmConfig, render
 
 @pytest.mark.parametrize("line", ["exclusive", "", "--x\n--y", "# --x", "; rm -rf /"])
 def test_an_extra_that_is_no_option_is_refused(line: str) -> None:
-    with pytest.raises(ConfigError, match="no option of sbatch"):
+    with pytest.raises(ConfigError, match="expected an option of sbatch"):
         SlurmConfig(extra=(line,))
 
 
@@ -75,7 +75,7 @@ def request_of(options: SlurmConfig | None = None, *command: str) -> BatchReques
 def test_a_bare_script_asks_for_nodes_a_warning_and_another_start() -> None:
     assert render(request_of()).splitlines() == [
         "#!/bin/bash",
-        "# Written by the launcher. All that decides stands in the configuration that it names.",
+        "# Generated. All settings are in the config file named below.",
         "#SBATCH --job-name=r1",
         "#SBATCH --nodes=4",
         "#SBATCH --ntasks-per-node=1",

@@ -50,11 +50,11 @@ def test_a_job_that_slurm_has_forgotten_is_nothing(command: Callable[..., Path])
 
 
 @pytest.mark.process
-def test_a_controller_that_does_not_answer_is_told_in_its_own_words(
+def test_a_controller_that_does_not_answer_is_quoted(
     command: Callable[..., Path],
 ) -> None:
     command("scontrol", err="slurm_load_jobs error: Unable to contact slurm controller\n", code=1)
-    with pytest.raises(PreflightError, match="how job 7 is") as caught:
+    with pytest.raises(PreflightError, match="the state of job 7") as caught:
         look("7")
     assert "Unable to contact slurm controller" in caught.value.context
 
@@ -72,8 +72,8 @@ def test_only_the_named_tasks_are_cancelled(
 
 
 @pytest.mark.process
-def test_a_machine_without_slurm_is_told_where_to_go() -> None:
-    with pytest.raises(PreflightError, match="no `sbatch-nowhere`") as caught:
+def test_a_machine_without_slurm_gets_a_hint() -> None:
+    with pytest.raises(PreflightError, match="`sbatch-nowhere` is not installed") as caught:
         call(["sbatch-nowhere"])
     assert "login node" in caught.value.hint
 
@@ -100,7 +100,7 @@ def test_a_controller_that_is_away_for_a_moment_ends_nothing() -> None:
     assert [info.state for info in states("RUNNING", None, None, "COMPLETED")][-1] == "COMPLETED"
 
 
-def test_a_controller_that_stays_away_is_told() -> None:
+def test_a_controller_that_stays_away_is_reported() -> None:
     with pytest.raises(PreflightError):
         list(states(*([None] * 1000)))
 
