@@ -55,16 +55,20 @@ class Table(Generic[R]):
         """
         if name in self.built_in:
             return self.built_in[name]
-        declared = self._declared()
+        declared = self.declared()
         if name not in declared:
             raise UnknownNameError(self.kind, name, (*self.built_in, *declared))
         return self._loaded(declared[name])
 
+    def __contains__(self, name: str) -> bool:
+        return name in self.built_in or name in self.declared()
+
     def names(self) -> tuple[str, ...]:
         """Return every name, sorted, including those of installed packages."""
-        return tuple(sorted({*self.built_in, *self._declared()}))
+        return tuple(sorted({*self.built_in, *self.declared()}))
 
-    def _declared(self) -> dict[str, EntryPoint]:
+    def declared(self) -> dict[str, EntryPoint]:
+        """Return the entry points of installed packages by name, not loaded."""
         from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms that few commands need
 
         found: dict[str, EntryPoint] = {}

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.process_guard import ProcessGuard
+from tests.marker_guard import MarkerGuard
 
 # A shell ignores Ctrl-C for what it starts in the background, `nohup` the end of the terminal, and
 # so would every process that a test starts and then signals.
@@ -16,4 +16,4 @@ for number in (signal.SIGHUP, signal.SIGQUIT):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(ProcessGuard())
+    config.pluginmanager.register(MarkerGuard())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from launcher.runs.status import Pace, RunFacts, RunStatus, run_status
+from launcher.runs.metrics import Pace
+from launcher.runs.status import RunFacts, RunStatus, run_status
 from launcher.specs import (
     CheckpointPolicy,
     Cluster,

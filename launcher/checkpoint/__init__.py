@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from launcher.checkpoint.commits import CommitInfo, list_commits
+from launcher.checkpoint.commits import CommitInfo, list_commits, newest_commit
 from launcher.checkpoint.export import export
 from launcher.checkpoint.generations import GenerationTaken, claim_generation, next_generation
 from launcher.checkpoint.group import Group, SingleProcess
@@ -49,6 +49,7 @@ __all__ = [
     "claim_generation",
     "export",
     "list_commits",
+    "newest_commit",
     "next_generation",
     "share",
     "verify",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import xxhash
 
-from launcher.checkpoint.files import Files, Source
-from launcher.checkpoint.layout import BLOCK_BYTES, DIGEST, FileEntry
+from launcher.checkpoint.files import Files, Reader
+from launcher.checkpoint.layout import BLOCK_BYTES, DIGEST, ShardFile
 
 
 class DamagedError(Exception):
@@ -39,7 +39,7 @@ class Segment:
 
 def write_file(
     files: Files, path: Path, parts: Sequence[memoryview], *, block_bytes: int = BLOCK_BYTES
-) -> FileEntry:
+) -> ShardFile:
     """Write a new file durably from `parts` and return its size and digests."""
     digests = []
     sink = files.create(path)
@@ -54,7 +54,7 @@ def write_file(
         sink.abandon()
         raise
     sink.close()
-    return FileEntry(
+    return ShardFile(
         name=path.name,
         size_bytes=sum(part.nbytes for part in parts),
         digests=tuple(digests),
@@ -62,7 +62,7 @@ def write_file(
     )
 
 
-def read_file(files: Files, path: Path, entry: FileEntry, wanted: Sequence[Segment]) -> None:
+def read_file(files: Files, path: Path, entry: ShardFile, wanted: Sequence[Segment]) -> None:
     """Read the wanted segments straight into their places; every block that is touched is checked.
 
     Raises:
@@ -87,7 +87,7 @@ def read_file(files: Files, path: Path, entry: FileEntry, wanted: Sequence[Segme
         source.close()
 
 
-def check_file(files: Files, path: Path, entry: FileEntry) -> list[DamagedError]:
+def check_file(files: Files, path: Path, entry: ShardFile) -> list[DamagedError]:
     """Read the whole file and return every block that is not what was written."""
     found = []
     scratch = memoryview(bytearray(min(entry.block_bytes, entry.size_bytes)))
@@ -106,7 +106,7 @@ def check_file(files: Files, path: Path, entry: FileEntry) -> list[DamagedError]
 
 
 def _read_block(
-    source: Source, entry: FileEntry, index: int, parts: Sequence[memoryview], expected: str
+    source: Reader, entry: ShardFile, index: int, parts: Sequence[memoryview], expected: str
 ) -> None:
     if entry.algorithm != DIGEST:
         raise DamagedError(entry.name, f"unknown digest `{entry.algorithm}`", block=index)

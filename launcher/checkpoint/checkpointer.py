@@ -30,7 +30,7 @@ from launcher.checkpoint.plan import Piece, TensorSpec, in_file_order, share_out
 from launcher.checkpoint.restoring import Restored, Restorer
 from launcher.checkpoint.retention import KeepLast, RetentionPolicy
 from launcher.checkpoint.shards import describe
-from launcher.checkpoint.staging_buffer import Arena
+from launcher.checkpoint.staging_buffer import StagingBuffer
 from launcher.checkpoint.state import Snapshot, TrainingState, collect, specs, state_bytes
 from launcher.checkpoint.verification import open_commit
 from launcher.errors import CheckpointError, LauncherError
@@ -111,7 +111,7 @@ class Checkpointer:
         self._on_commit = on_commit
         self._session = self._open_session(generation)
         self._saves = 0
-        self._arena = Arena()
+        self._buffer = StagingBuffer()
         self._base: CommitKey | None = None
         self._thread: threading.Thread | None = None
         self._in_flight: _Save | None = None
@@ -194,7 +194,7 @@ class Checkpointer:
             self.wait()
         finally:
             self._join()
-            self._arena = Arena()
+            self._buffer = StagingBuffer()
 
     def __enter__(self) -> Self:
         return self
@@ -262,7 +262,7 @@ class Checkpointer:
                 shard=describe(pieces, file, metadata),
                 agreed=snapshot.agreed(),
             ),
-            payload=self._arena.stage(pieces, {**snapshot.tensors, **own}),
+            payload=self._buffer.stage(pieces, {**snapshot.tensors, **own}),
             total_bytes=sum(item.size_bytes for item in replicated)
             + self._group.world_size * sum(item.size_bytes for item in local),
             snapshot=snapshot,
@@ -274,7 +274,7 @@ class Checkpointer:
         if total:
             share = total // self._group.world_size + _RNG_BYTES
             on_device = any(item.is_cuda for item in state.model.parameters())
-            self._arena.warm_up(share, pinned=on_device)
+            self._buffer.warm_up(share, pinned=on_device)
 
     def _pieces(self, replicated: list[TensorSpec], local: list[TensorSpec]) -> tuple[Piece, ...]:
         share = share_out(replicated, self._group.world_size)[self._group.rank]

@@ -1,6 +1,6 @@
-"""Checkpoints for others: the model's weights as Hugging Face `from_pretrained` reads them.
+"""Export: the weights of a checkpoint in the format of Hugging Face `from_pretrained`.
 
-Needs no torch: bytes are checked while they are read and written again in another order.
+Needs no torch. Bytes are checked while they are read.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.checkpoint import plain
 from launcher.checkpoint.blocks import DamagedError, Segment, read_file
-from launcher.checkpoint.commits import in_order, list_commits
+from launcher.checkpoint.commits import list_commits, newest_commit, of_step
 from launcher.checkpoint.files import Files, PosixFiles
 from launcher.checkpoint.layout import ITEM_BYTES, CheckpointLayout, CommitKey, TensorEntry
 from launcher.checkpoint.shards import encode_header
-from launcher.checkpoint.verification import Opened, finding, of_step, open_commit
+from launcher.checkpoint.verification import Opened, finding, open_commit
 from launcher.errors import CheckpointError, ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("hf",)
 CONFIG_SCALAR = "hf_config"
-"""A mapping that a program keeps in `TrainingState.scalars` under this name becomes the exported
-`config.json`."""
+"""If `TrainingState.scalars` has a mapping of this name, it becomes the exported `config.json`."""
 
 _MODEL = "model/"
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".index.json", ".onnx")
@@ -43,30 +42,30 @@ def export(
     directory: Path,
     step: int | None,
     destination: Path,
-    format: str = "hf",  # noqa: A002 - the word that the command line uses
+    format: str = "hf",  # noqa: A002 - the word of the command line
     *,
     template: Path | None = None,
 ) -> Path:
-    """Write the model of a commit as a folder that others can read, all of it or nothing.
+    """Write the model of a commit to a new folder, completely or not at all.
 
     Args:
         directory: the checkpoint folder.
-        step: which commit; None takes the newest.
+        step: which commit; None exports the newest.
         destination: the folder to create.
-        format: `hf` for `model.safetensors` beside a config and a tokenizer.
+        format: `hf` for `model.safetensors` with a config and a tokenizer.
         template: a model folder whose config and tokenizer files are copied, such as the staged
             model.
 
     Raises:
-        UnknownNameError: there is no such step or format.
+        UnknownNameError: the step or format does not exist.
         ConfigError: the destination exists.
-        CheckpointError: the commit is damaged, or there is none.
+        CheckpointError: there is no commit, or it is damaged.
     """
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
     target = Path(destination)
     if target.exists():
-        raise ConfigError(f"{target} exists already", hint="name a folder that does not exist yet")
+        raise ConfigError(f"{target} already exists", hint="name a folder that does not exist yet")
     files, layout = PosixFiles(), CheckpointLayout(Path(directory))
     key = _choose(files, layout, step)
     try:
@@ -93,19 +92,19 @@ def _choose(files: Files, layout: CheckpointLayout, step: int | None) -> CommitK
     commits = list_commits(layout.path, files=files)
     if step is not None:
         return of_step(commits, str(step))[0].key
-    for info in in_order(commits):
-        if not info.problem:
-            return info.key
-    raise CheckpointError(
-        "there is no checkpoint to export", context=str(layout.path), hint="check the run id"
-    )
+    chosen = newest_commit(commits)
+    if chosen is None:
+        raise CheckpointError(
+            "there is no checkpoint to export", context=str(layout.path), hint="check the run id"
+        )
+    return chosen.key
 
 
 def _read_model(files: Files, opened: Opened) -> dict[str, tuple[TensorEntry, Raw]]:
-    """Return name -> (an entry with type and shape, its bytes: one element per row)."""
-    import numpy as np  # noqa: PLC0415 - listing checkpoints should not pay for it
+    """Return name -> (an entry with type and shape, its bytes with one element per row)."""
+    import numpy as np  # noqa: PLC0415 - keeps `checkpoints ls` quick
 
-    found: dict[str, tuple[TensorEntry, Raw]] = {}
+    tensors: dict[str, tuple[TensorEntry, Raw]] = {}
     segments: dict[str, list[Segment]] = defaultdict(list)
     pieces: list[tuple[TensorEntry, Raw]] = []
     for entry in opened.tensors:
@@ -113,8 +112,8 @@ def _read_model(files: Files, opened: Opened) -> dict[str, tuple[TensorEntry, Ra
             continue
         width = ITEM_BYTES[entry.dtype]
         name = entry.name.removeprefix(_MODEL)
-        if name not in found:
-            found[name] = entry, np.empty((*entry.shape, width), dtype=np.uint8)
+        if name not in tensors:
+            tensors[name] = entry, np.empty((*entry.shape, width), dtype=np.uint8)
         piece = np.empty((*entry.lengths, width), dtype=np.uint8)
         pieces.append((entry, piece))
         segments[entry.file].append(Segment(entry.offset, piece.reshape(-1).data))
@@ -123,8 +122,8 @@ def _read_model(files: Files, opened: Opened) -> dict[str, tuple[TensorEntry, Ra
     for entry, piece in pieces:
         pairs = zip(entry.offsets, entry.lengths, strict=True)
         box = tuple(slice(start, start + length) for start, length in pairs)
-        found[entry.name.removeprefix(_MODEL)][1][box] = piece
-    return found
+        tensors[entry.name.removeprefix(_MODEL)][1][box] = piece
+    return tensors
 
 
 def _write_weights(

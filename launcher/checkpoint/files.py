@@ -20,7 +20,7 @@ _NO_LINK = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, er
 _BUFFERS_PER_CALL = 512  # below IOV_MAX (1024) everywhere
 
 
-class Sink(Protocol):
+class Writer(Protocol):
     """A new file being written."""
 
     def write(self, parts: Sequence[memoryview]) -> None:
@@ -33,7 +33,7 @@ class Sink(Protocol):
         """Close without any promise about the content. Never raises."""
 
 
-class Source(Protocol):
+class Reader(Protocol):
     """An existing file being read."""
 
     def read_into(self, offset: int, parts: Sequence[memoryview]) -> int:
@@ -60,10 +60,10 @@ class Files(Protocol):
     def make_folder(self, path: Path) -> None:
         """Create the folder and its parents; it is no error when it is there."""
 
-    def create(self, path: Path) -> Sink:
+    def create(self, path: Path) -> Writer:
         """Start a new file; FileExistsError when the name is taken."""
 
-    def open(self, path: Path) -> Source: ...
+    def open(self, path: Path) -> Reader: ...
 
     def publish(self, temporary: Path, path: Path) -> None:
         """Give the file its final name.
@@ -79,33 +79,6 @@ class Files(Protocol):
 
     def remove_folder(self, path: Path) -> None:
         """Remove a folder with all it holds; it is no error when it is gone."""
-
-
-def write_record(files: Files, path: Path, content: bytes, *, tag: str = "") -> None:
-    """Write a small file beside, then publish it, so that a reader sees all of it or nothing.
-
-    Raises:
-        FileExistsError: the name is taken; what is there stays.
-    """
-    temporary = path.parent / f".{path.name}.{tag or os.urandom(6).hex()}.tmp"
-    try:
-        put(files, temporary, content)
-        files.publish(temporary, path)
-    except OSError:
-        files.remove(temporary)
-        raise
-    files.sync_folder(path.parent)
-
-
-def put(files: Files, path: Path, content: bytes) -> None:
-    """Write a new file with durable content; its name is durable only after `sync_folder`."""
-    sink = files.create(path)
-    try:
-        sink.write([memoryview(content)])
-    except BaseException:
-        sink.abandon()
-        raise
-    sink.close()
 
 
 class PosixFiles:
@@ -138,11 +111,11 @@ class PosixFiles:
         path.mkdir(exist_ok=True)
         self.sync_folder(path.parent)
 
-    def create(self, path: Path) -> Sink:
-        return _FileSink(path)
+    def create(self, path: Path) -> Writer:
+        return _PosixWriter(path)
 
-    def open(self, path: Path) -> Source:
-        return _FileSource(path)
+    def open(self, path: Path) -> Reader:
+        return _PosixReader(path)
 
     def publish(self, temporary: Path, path: Path) -> None:
         try:
@@ -173,7 +146,7 @@ class PosixFiles:
         shutil.rmtree(path, ignore_errors=True)
 
 
-class _FileSink:
+class _PosixWriter:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
@@ -201,7 +174,7 @@ class _FileSink:
                 return
 
 
-class _FileSource:
+class _PosixReader:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher.checkpoint.checksummed import seal, unseal
-from launcher.checkpoint.commits import list_commits, newest
-from launcher.checkpoint.files import Files, PosixFiles, write_record
+from launcher.checkpoint.checksummed import decode_record, encode_record, write_record
+from launcher.checkpoint.commits import list_commits, newest_commit
+from launcher.checkpoint.files import Files, PosixFiles
 from launcher.checkpoint.layout import (
     CheckpointLayout,
     GenerationRecord,
@@ -64,7 +64,7 @@ def claim_generation(
     for folder in (layout.generations, layout.data, layout.commits):
         files.make_folder(folder)
     _refuse_if_newer(files, layout, generation)
-    base = newest(list_commits(layout.path, files=files))
+    base = newest_commit(list_commits(layout.path, files=files))
     record = GenerationRecord(
         generation=generation,
         token=os.urandom(16).hex(),
@@ -73,7 +73,7 @@ def claim_generation(
         info=dict(info or {}),
     )
     try:
-        write_record(files, layout.generation(generation), seal(record))
+        write_record(files, layout.generation(generation), encode_record(record))
     except FileExistsError:
         raise _taken(generation, generation) from None
 
@@ -93,7 +93,7 @@ def read_generation(files: Files, layout: CheckpointLayout, number: int) -> Gene
     """
     path = layout.generation(number)
     try:
-        return unseal(GenerationRecord, files.read(path))
+        return decode_record(GenerationRecord, files.read(path))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"the claim of generation {number} cannot be read",

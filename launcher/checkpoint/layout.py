@@ -6,7 +6,7 @@
       generations/000003.json                 GenerationRecord, claimed once per attempt
       data/000003-00001200-7f3a/
         s000.safetensors ...                  one per writing rank, tensors only
-        r000.json ...                         Manifest of what that rank wrote
+        r000.json ...                         ShardManifest of what that rank wrote
       commits/000003-00001200.json            CommitRecord: its presence makes the checkpoint exist
 
 Nothing is ever overwritten. Every JSON file is sealed, see `launcher.checkpoint.checksummed`.
@@ -64,7 +64,7 @@ class CommitKey:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileEntry:
+class ShardFile:
     """One file that a rank wrote, with the digests by which every block of it is checked."""
 
     name: str
@@ -102,7 +102,7 @@ class TensorEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class ShardManifest:
     """What one rank wrote for one checkpoint."""
 
     schema: int = SCHEMA
@@ -110,7 +110,7 @@ class Manifest:
     step: int
     rank: int
     world_size: int
-    files: tuple[FileEntry, ...]
+    files: tuple[ShardFile, ...]
     tensors: tuple[TensorEntry, ...]
     agreed: dict[str, str]
     """Digest of every part of the logical state as this rank saw it; equal on all ranks."""

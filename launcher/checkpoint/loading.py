@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 import torch
 
 from launcher.checkpoint.blocks import DamagedError, Segment, read_file
-from launcher.checkpoint.dtypes import TORCH_TYPES
 from launcher.checkpoint.files import Files
 from launcher.checkpoint.layout import TensorEntry
 from launcher.checkpoint.staging_buffer import huge_pages
+from launcher.checkpoint.state import TORCH_TYPES
 from launcher.checkpoint.verification import Opened
 
 

@@ -19,21 +19,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from launcher.checkpoint.blocks import write_file
-from launcher.checkpoint.checksummed import digest, seal, unseal
+from launcher.checkpoint.checksummed import decode_record, digest, encode_record, write_record
 from launcher.checkpoint.commits import read_record
-from launcher.checkpoint.files import Files, write_record
+from launcher.checkpoint.files import Files
 from launcher.checkpoint.generations import newest_generation
 from launcher.checkpoint.layout import (
     GIVEN_UP,
     CheckpointLayout,
     CommitKey,
     CommitRecord,
-    Manifest,
     ManifestEntry,
+    ShardManifest,
     failure_name,
     manifest_name,
 )
-from launcher.checkpoint.shards import Shard
+from launcher.checkpoint.shards import ShardLayout
 from launcher.errors import CheckpointError
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ Look = Callable[[], tuple[T | None, object]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class FailureNote:
     """The note a rank leaves when its part cannot be written."""
 
     rank: int
@@ -59,14 +59,14 @@ class Part:
     rank: int
     world_size: int
     file: str
-    shard: Shard
+    shard: ShardLayout
     agreed: dict[str, str]
 
 
-def write_part(files: Files, folder: Path, part: Part, payload: memoryview) -> Manifest:
+def write_part(files: Files, folder: Path, part: Part, payload: memoryview) -> ShardManifest:
     """Write this rank's shard, then the manifest that vouches for it; both are then durable."""
     entry = write_file(files, folder / part.file, [memoryview(part.shard.header), payload])
-    manifest = Manifest(
+    manifest = ShardManifest(
         generation=part.key.generation,
         step=part.key.step,
         rank=part.rank,
@@ -75,7 +75,7 @@ def write_part(files: Files, folder: Path, part: Part, payload: memoryview) -> M
         tensors=part.shard.entries,
         agreed=part.agreed,
     )
-    write_record(files, folder / manifest_name(part.rank), seal(manifest))
+    write_record(files, folder / manifest_name(part.rank), encode_record(manifest))
     return manifest
 
 
@@ -119,7 +119,7 @@ def check_manifests(
     entries = []
     for rank, content in sorted(raw.items()):
         name = manifest_name(rank)
-        manifest = _unsealed(content, name)
+        manifest = _decoded(content, name)
         odd = sorted(key for key in agreed if manifest.agreed.get(key) != agreed[key])
         if odd:
             raise CheckpointError(
@@ -154,7 +154,7 @@ def publish(files: Files, layout: CheckpointLayout, record: CommitRecord) -> Non
             f"generation {newer} was claimed, this is generation {record.generation}",
             hint="another attempt of this run has taken over; stop this one",
         )
-    content = seal(record)
+    content = encode_record(record)
     path = layout.commit(record.key)
     try:
         write_record(files, path, content)
@@ -192,10 +192,10 @@ def leave_note(files: Files, folder: Path, part: Part, error: CheckpointError) -
 
     Best effort: never raises.
     """
-    note = Failure(rank=part.rank, message=error.message, hint=error.hint)
+    note = FailureNote(rank=part.rank, message=error.message, hint=error.hint)
     try:
         files.remove(folder / part.file)
-        write_record(files, folder / failure_name(part.rank), seal(note))
+        write_record(files, folder / failure_name(part.rank), encode_record(note))
     except OSError:
         return
 
@@ -210,7 +210,7 @@ def give_up(files: Files, folder: Path, error: CheckpointError, *, alone: bool) 
     if alone:
         files.remove_folder(folder)
         return
-    note = seal(Failure(rank=0, message=error.message, hint=error.hint))
+    note = encode_record(FailureNote(rank=0, message=error.message, hint=error.hint))
     try:
         told = _told(files, folder / GIVEN_UP, note)
         for name in files.sizes(folder):
@@ -284,9 +284,9 @@ def _committed_as(files: Files, layout: CheckpointLayout, key: CommitKey, folder
     return True
 
 
-def _unsealed(content: bytes, name: str) -> Manifest:
+def _decoded(content: bytes, name: str) -> ShardManifest:
     try:
-        return unseal(Manifest, content)
+        return decode_record(ShardManifest, content)
     except ValueError as error:
         raise CheckpointError(
             f"{name} was damaged on its way to storage",
@@ -297,9 +297,9 @@ def _unsealed(content: bytes, name: str) -> Manifest:
 
 def _reported(files: Files, path: Path) -> CheckpointError:
     try:
-        note = unseal(Failure, files.read(path))
+        note = decode_record(FailureNote, files.read(path))
     except (OSError, ValueError):
-        note = Failure(rank=-1, message="a rank failed to write its part")
+        note = FailureNote(rank=-1, message="a rank failed to write its part")
     return CheckpointError(
         note.message,
         context=f"reported by rank {note.rank}" if note.rank >= 0 else "",

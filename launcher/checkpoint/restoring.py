@@ -8,13 +8,13 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from launcher.checkpoint import optimizers, plain, rng
 from launcher.checkpoint.blocks import DamagedError
-from launcher.checkpoint.commits import CommitInfo, in_order, list_commits, read_claims
+from launcher.checkpoint.commits import candidates
 from launcher.checkpoint.files import Files
 from launcher.checkpoint.group import Group, logical_shards
 from launcher.checkpoint.layout import CheckpointLayout, CommitKey, TensorEntry
@@ -29,9 +29,8 @@ from launcher.checkpoint.state import (
     signature,
     specs,
 )
-from launcher.checkpoint.verification import Opened, finding, of_step, open_commit
-from launcher.errors import CheckpointError, LauncherError, UnknownNameError
-from launcher.specs.plan import RESUME_WORDS
+from launcher.checkpoint.verification import Opened, finding, open_commit
+from launcher.errors import CheckpointError, LauncherError
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class Restored:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Choice0:
     """What the choosing rank tells the others.
 
     A commit, an error that ends it for all, or neither: start at step 0.
@@ -98,9 +97,9 @@ class Restorer:
                 choice.failures += sorted({str(item) for item in outcomes if item is not None})
             notes.append(f"step {told.key.step} is damaged")
 
-    def _tell(self, choice: _Choice | None) -> _Told:
+    def _tell(self, choice: _Choice | None) -> _Choice0:
         mine = choice.next() if choice is not None else None
-        told: _Told = self.group.all_gather_object(mine)[0]
+        told: _Choice0 = self.group.all_gather_object(mine)[0]
         return told
 
     def _attempt(
@@ -152,14 +151,14 @@ class _Choice:
         self._left: list[CommitKey] | None = None
         self.failures: list[str] = []
 
-    def next(self) -> _Told:
+    def next(self) -> _Choice0:
         try:
-            return _Told(key=self._next_key())
+            return _Choice0(key=self._next_key())
         except LauncherError as error:
-            return _Told(error=error)
+            return _Choice0(error=error)
         except OSError as error:
             hint = "look at the storage, then start the run again"
-            return _Told(
+            return _Choice0(
                 error=CheckpointError(f"the checkpoints cannot be listed: {error}", hint=hint)
             )
 
@@ -313,56 +312,3 @@ def _check_model(opened: Opened, tensors: dict[str, Any], aliases: dict[str, str
 
 def _look(entry: TensorEntry) -> str:
     return f"{entry.dtype}{list(entry.shape)}"
-
-
-# Which commit to go on from. Decided by one process; the others are told.
-def candidates(files: Files, layout: CheckpointLayout, resume: str) -> list[CommitInfo]:
-    """Return the commits to try, in order; empty means: start at step 0.
-
-    Args:
-        files: where the checkpoints lie.
-        layout: the checkpoint folder.
-        resume: `auto`, `never`, `required`, or a step in digits.
-
-    Raises:
-        CheckpointError: something must be there and is not.
-        UnknownNameError: no such step, or no such choice.
-    """
-    if resume == "never":
-        return []
-    commits = list_commits(layout.path, files=files)
-    if resume.isdecimal():
-        return of_step(commits, str(int(resume)))
-    if resume not in RESUME_WORDS:
-        raise UnknownNameError("resume", resume, (*RESUME_WORDS, "<step>"))
-    found = in_order(commits)
-    if not found:
-        _refuse_to_start_over(files, layout, commits, resume)
-    return found
-
-
-def _refuse_to_start_over(
-    files: Files, layout: CheckpointLayout, commits: list[CommitInfo], resume: str
-) -> None:
-    """Starting at step 0 is right only when there never was a commit."""
-    lost = list(_recorded_bases(files, layout))
-    if commits or lost:
-        there = ", ".join(str(info.step) for info in commits) or "none"
-        raise CheckpointError(
-            "checkpoints were written, but none of them is left to go on from",
-            context=f"{layout.path}: commits of steps: {there}; "
-            f"recorded by earlier attempts: {', '.join(lost) or 'none'}",
-            hint="name a step with resume=<step>, or start over with resume=never",
-        )
-    if resume == "required":
-        raise CheckpointError(
-            "resume=required, but there is no checkpoint",
-            context=str(layout.path),
-            hint="check run_id= and storage.root=, or start a new run with resume=auto",
-        )
-
-
-def _recorded_bases(files: Files, layout: CheckpointLayout) -> Iterator[str]:
-    for claim in read_claims(files, layout).values():
-        if claim is not None and claim.base is not None:
-            yield f"step {claim.base.step} of generation {claim.base.generation}"

@@ -1,8 +1,8 @@
-"""Which checkpoints stay, and the removal of the others.
+"""Retention: which checkpoints to keep, and the removal of the others.
 
-A policy only names what to keep. The removal is careful for it: it acts after a newer commit is
-durable and checked, takes the commit record away before the data, never touches the running
-generation's unfinished saves, and does nothing once a newer generation has been claimed.
+A policy only names what to keep. The removal adds the safety: it runs after a newer commit is
+durable and checked, removes the commit record before the data, never touches unfinished saves of
+the running generation, and does nothing once a newer generation is claimed.
 """
 
 from __future__ import annotations
@@ -17,35 +17,32 @@ from launcher.checkpoint.commits import CommitInfo, list_commits
 from launcher.checkpoint.files import Files
 from launcher.checkpoint.generations import newest_generation
 from launcher.checkpoint.layout import CheckpointLayout, CommitKey, commit_key, data_key
-from launcher.errors import ConfigError
+from launcher.specs.plan import MIN_KEEP, check_keep
 
 logger = logging.getLogger(__name__)
 
 
 class RetentionPolicy(Protocol):
-    """Chooses what stays.
+    """Chooses the commits to keep.
 
-    It is asked with all commits, the most useful first: the run's history from the newest back,
-    then what is not part of it. It returns keys; it cannot delete, and what it forgets to keep
-    below two is kept anyway.
+    A policy cannot delete anything, and the two most useful commits are kept whatever it returns.
     """
 
-    def keep(self, commits: Sequence[CommitInfo]) -> set[CommitKey]: ...
+    def keep(self, commits: Sequence[CommitInfo]) -> set[CommitKey]:
+        """Return the keys to keep of `commits`.
+
+        `commits` has the history of the run, newest first, then the commits outside of it.
+        """
 
 
 @dataclass(frozen=True)
 class KeepLast:
-    """The newest `count`; at least 2, since the newest may turn out to be damaged."""
+    """Keeps the newest `count` commits."""
 
-    count: int = 2
+    count: int = MIN_KEEP
 
     def __post_init__(self) -> None:
-        if self.count < 2:
-            raise ConfigError(
-                f"checkpoint.keep={self.count} leaves nothing to fall back to "
-                "when the newest is damaged",
-                hint="use checkpoint.keep=2 or more",
-            )
+        check_keep(self.count)
 
     def keep(self, commits: Sequence[CommitInfo]) -> set[CommitKey]:
         return {info.key for info in commits[: self.count]}
@@ -53,7 +50,7 @@ class KeepLast:
 
 @dataclass(frozen=True)
 class KeepEvery:
-    """Those whose step is a multiple of `steps`, for ever."""
+    """Keeps every commit whose step is a multiple of `steps`."""
 
     steps: int
 
@@ -63,7 +60,7 @@ class KeepEvery:
 
 @dataclass(frozen=True)
 class AnyOf:
-    """What any of several policies keeps."""
+    """Keeps what at least one of several policies keeps."""
 
     policies: tuple[RetentionPolicy, ...]
 
@@ -72,28 +69,27 @@ class AnyOf:
 
 
 def decide(commits: Sequence[CommitInfo], policy: RetentionPolicy) -> list[CommitInfo]:
-    """Return the commits to remove, the least useful first. Pure."""
+    """Return the commits to remove, least useful first."""
     readable = [info for info in commits if not info.problem]
     ordered = sorted(readable, key=lambda info: (not info.superseded, info.key), reverse=True)
-    kept = policy.keep(ordered) | KeepLast(2).keep(ordered)
+    kept = policy.keep(ordered) | KeepLast().keep(ordered)
     return [info for info in reversed(ordered) if info.key not in kept]
 
 
 def retain(
     files: Files, layout: CheckpointLayout, policy: RetentionPolicy, *, newest: CommitKey
 ) -> list[CommitKey]:
-    """Remove what `policy` lets go, now that `newest` is durable and checked.
+    """Remove the commits that `policy` does not keep, and return their keys.
 
-    Returns what was removed.
+    Call it after `newest` is durable and checked.
     """
     removed = []
     for info in decide(list_commits(layout.path, files=files), policy):
         if info.key >= newest or newest_generation(files, layout) > newest.generation:
             continue
         files.remove(info.path)
-        files.sync_folder(
-            layout.commits
-        )  # durable before the data goes: no commit may point at nothing
+        # the removal must be durable before the data goes: a commit must never point to nothing
+        files.sync_folder(layout.commits)
         if info.data is not None:
             files.remove_folder(info.data)
         removed.append(info.key)
@@ -101,23 +97,20 @@ def retain(
 
 
 def sweep(files: Files, layout: CheckpointLayout, generation: int) -> list[str]:
-    """Remove what older generations left without a commit. Returns the names.
-
-    A folder is read before the commits are, so one that is committed in between is seen as
-    committed.
-    """
+    """Remove the data folders of older generations that have no commit, and return their names."""
     if newest_generation(files, layout) > generation:
         return []
-    candidates = [
+    # list the data before the commits, so that a save committed in between counts as committed
+    older = [
         (name, key)
         for name in sorted(files.sizes(layout.data))
         if (key := data_key(name)) and key.generation < generation
     ]
     records = files.sizes(layout.commits)
     committed = {commit_key(name) for name in records}
-    orphans = [name for name, key in candidates if key not in committed]
+    orphans = [name for name, key in older if key not in committed]
     for name in orphans:
-        logger.info("removing `%s`, left by an attempt that did not finish saving", name)
+        logger.info("removing `%s`: its save was never finished", name)
         files.remove_folder(layout.data_folder(name))
     for name in records:
         if name.startswith(".") and name.endswith(".tmp") and _older(name, generation):

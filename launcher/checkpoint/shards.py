@@ -14,7 +14,7 @@ _ALIGNMENT = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shard:
+class ShardLayout:
     """What one file will hold."""
 
     header: bytes
@@ -29,7 +29,7 @@ class Shard:
         return sum(entry.size_bytes for entry in self.entries)
 
 
-def describe(pieces: Sequence[Piece], file: str, metadata: dict[str, str]) -> Shard:
+def describe(pieces: Sequence[Piece], file: str, metadata: dict[str, str]) -> ShardLayout:
     """Lay out the pieces in a file called `file`, in the order given."""
     ends = list(accumulate((piece.size_bytes for piece in pieces), initial=0))
     header = encode_header(
@@ -39,7 +39,7 @@ def describe(pieces: Sequence[Piece], file: str, metadata: dict[str, str]) -> Sh
         ],
         metadata,
     )
-    return Shard(
+    return ShardLayout(
         header=header,
         entries=tuple(
             TensorEntry(

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from launcher.checkpoint.dtypes import TORCH_TYPES
 from launcher.checkpoint.plan import Piece
+from launcher.checkpoint.state import TORCH_TYPES
 
 _TOUCH_BYTES = 16 * 2**20
 _GROWTH_BYTES = 2 * 2**20  # also the size of a huge page
 
 
-class Arena:
+class StagingBuffer:
     """Holds the bytes of one save. The training loop may go on as soon as `stage` has returned."""
 
     def __init__(self) -> None:

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.checkpoint.blocks import DamagedError, check_file
-from launcher.checkpoint.checksummed import digest, unseal
-from launcher.checkpoint.commits import CommitInfo, list_commits, read_record
+from launcher.checkpoint.checksummed import decode_record, digest
+from launcher.checkpoint.commits import list_commits, of_step, read_record
 from launcher.checkpoint.files import Files, PosixFiles
 from launcher.checkpoint.layout import (
     SCHEMA,
     CheckpointLayout,
     CommitKey,
     CommitRecord,
-    FileEntry,
-    Manifest,
+    ShardFile,
+    ShardManifest,
     TensorEntry,
 )
-from launcher.errors import UnknownNameError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class Opened:
     """A commit whose records are consistent and whose files have the right sizes."""
 
     record: CommitRecord
-    manifests: tuple[Manifest, ...]
+    manifests: tuple[ShardManifest, ...]
     folder: Path
 
     @property
@@ -53,7 +52,7 @@ class Opened:
         return [entry for manifest in self.manifests for entry in manifest.tensors]
 
     @property
-    def files(self) -> dict[str, FileEntry]:
+    def files(self) -> dict[str, ShardFile]:
         return {file.name: file for manifest in self.manifests for file in manifest.files}
 
 
@@ -72,18 +71,6 @@ def verify(
     if step is not None:
         chosen = of_step(chosen, str(step))
     return [finding for info in chosen for finding in _findings(files, layout, info.key)]
-
-
-def of_step(commits: list[CommitInfo], step: str) -> list[CommitInfo]:
-    """Return the commits of a step, those of the run's history first, newer generations first.
-
-    Raises:
-        UnknownNameError: there is none; it names the steps there are.
-    """
-    found = [info for info in commits if str(info.step) == step.strip()]
-    if not found:
-        raise UnknownNameError("step", step, {str(info.step) for info in commits})
-    return sorted(found, key=lambda info: (not info.superseded, info.key), reverse=True)
 
 
 def open_commit(files: Files, layout: CheckpointLayout, key: CommitKey) -> Opened:
@@ -141,7 +128,7 @@ def _findings(files: Files, layout: CheckpointLayout, key: CommitKey) -> Iterato
             yield finding(key, DamagedError(prefix + bad.file, bad.problem, block=bad.block))
 
 
-def _manifests(files: Files, folder: Path, record: CommitRecord) -> Iterator[Manifest]:
+def _manifests(files: Files, folder: Path, record: CommitRecord) -> Iterator[ShardManifest]:
     for entry in record.manifests:
         name = f"data/{record.data}/{entry.name}"
         try:
@@ -151,7 +138,7 @@ def _manifests(files: Files, folder: Path, record: CommitRecord) -> Iterator[Man
         if digest(raw) != entry.digest:
             raise DamagedError(name, "does not match the digest in the commit")
         try:
-            manifest = unseal(Manifest, raw)
+            manifest = decode_record(ShardManifest, raw)
         except ValueError as error:
             raise DamagedError(name, str(error)) from error
         if manifest.schema > SCHEMA:

@@ -7,8 +7,10 @@ every key, and it guesses at abbreviations.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 from launcher.errors import ConfigError, UnknownNameError, nearest
@@ -76,6 +78,8 @@ class Invocation:
     overrides: tuple[str, ...] = ()
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Key of a flag -> its values; a switch has one empty value."""
+    program: tuple[str, ...] = ("launcher",)
+    """How the user called the launcher."""
 
     def has(self, flag: str) -> bool:
         return flag in self.flags
@@ -100,7 +104,9 @@ class Invocation:
         return tuple(int(value) for value in self.values(flag))
 
 
-def parse(argv: Sequence[str], verbs: Iterable[str]) -> Invocation:
+def parse(
+    argv: Sequence[str], verbs: Iterable[str], program: Sequence[str] = ("launcher",)
+) -> Invocation:
     """Take a command line apart.
 
     Raises:
@@ -127,7 +133,26 @@ def parse(argv: Sequence[str], verbs: Iterable[str]) -> Invocation:
         words=tuple(words[1:]),
         overrides=tuple(overrides),
         flags=MappingProxyType(flags),
+        program=tuple(program),
     )
+
+
+def typed_program(argv: Sequence[str], original: Sequence[str]) -> tuple[str, ...]:
+    """Return the words that started the launcher, from `sys.argv` and `sys.orig_argv`.
+
+    `launcher`, or an interpreter with its options up to `-m launcher`.
+    """
+    started = argv[0] if argv else ""
+    if Path(started).name != "__main__.py" or "-m" not in original:
+        return (_short(started) or "launcher",)
+    python, *options = original[: original.index("-m")]
+    return (_short(python), *options, "-m", "launcher")
+
+
+def _short(program: str) -> str:
+    """Return the name of a program where the shell finds it under that name, else its path."""
+    name = Path(program).name
+    return name if shutil.which(name) == program else program
 
 
 def flags_of(verb: str) -> list[Flag]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher import failures, launch, runs, slurm
-from launcher.cli import commands, failure
+from launcher.cli import failure
 from launcher.cli.display import RunDisplay, open_surface
-from launcher.cli.display.status import line, text
+from launcher.cli.display.status import in_one_line, text
 from launcher.cli.display.ticker import Ticker
 from launcher.config import LaunchConfig
 from launcher.errors import ConfigError, Interrupted, PreflightError, SavedForRequeue, TrainingError
 from launcher.runs import RunState, RunStatus
+from launcher.runs.command_line import CommandLine
 from launcher.runs.logs import last_lines
 from launcher.runs.records import newest_attempt
 from launcher.slurm import JobInfo, JobRecord, Submitted
@@ -41,7 +42,7 @@ class HandedIn:
     """Empty when the run was done already."""
 
 
-def submit(chosen: LaunchConfig) -> HandedIn:
+def submit(chosen: LaunchConfig, commands: CommandLine) -> HandedIn:
     """Hand a job in and say what to type next; with `cluster.wait` follow it to its end."""
     if chosen.cluster.wait and chosen.cluster.slurm.array:
         raise ConfigError(
@@ -51,25 +52,24 @@ def submit(chosen: LaunchConfig) -> HandedIn:
     surface = open_surface()
     display = RunDisplay(surface)
     try:
-        done = launch.submit(chosen, progress=display)
+        done = launch.submit(chosen, progress=display, commands=commands)
     finally:
         display.close()
     if not isinstance(done, Submitted):
         surface.say(f"{done.run_id} is done already; resume=never would start it over", "note")
         return HandedIn(exit_code=done.exit_code, run_id=done.run_id, job_id="")
     layout = RunLayout.of(chosen.storage.root, done.run_id)
-    where = commands.storage_override(chosen.storage.root)
     array = f", tasks {done.record.array}" if done.record.array else ""
     for name, said in (
         ("run", done.run_id),
         ("job", f"{done.record.job_id}{array}"),
         ("script", str(done.script)),
         ("log", done.record.log),
-        ("watch", commands.of_run("status", done.run_id, where)),
-        ("end", commands.of_run("stop", done.run_id, where)),
+        ("watch", commands.of_run(layout, "status")),
+        ("end", commands.of_run(layout, "stop")),
     ):
         surface.say(f"{name:<12}{said}", "bold" if name in ("watch", "end") else "")
-    code = _follow(done, layout) if chosen.cluster.wait else 0
+    code = _follow(done, layout, commands) if chosen.cluster.wait else 0
     return HandedIn(exit_code=code, run_id=done.run_id, job_id=done.record.job_id)
 
 
@@ -94,7 +94,7 @@ class Jobs:
         return status
 
 
-def look(layout: RunLayout) -> Jobs:
+def look(layout: RunLayout, commands: CommandLine) -> Jobs:
     """Return how the jobs of the run are, as Slurm sees them.
 
     Raises:
@@ -105,15 +105,17 @@ def look(layout: RunLayout) -> Jobs:
     going_on = tuple(info for _, infos in seen for info in infos if not info.over)
     if going_on or not seen:
         return Jobs(going_on=going_on, told=tuple(str(info) for info in going_on))
-    return _ended(layout, *seen[-1])
+    return _ended(layout, *seen[-1], commands)
 
 
-def _ended(layout: RunLayout, record: JobRecord, infos: tuple[JobInfo, ...]) -> Jobs:
+def _ended(
+    layout: RunLayout, record: JobRecord, infos: tuple[JobInfo, ...], commands: CommandLine
+) -> Jobs:
     log = log_of(record)
     if infos:
         return Jobs(
             told=(f"{infos[-1]}, {log}" if log else str(infos[-1]),),
-            advice=advice(layout, record, infos[-1]),
+            advice=advice(layout, record, infos[-1], commands),
             state=state_of(infos),
         )
     if record.array or newest_attempt(layout):  # forgotten, but the folder tells
@@ -121,12 +123,12 @@ def _ended(layout: RunLayout, record: JobRecord, infos: tuple[JobInfo, ...]) -> 
     words = f"job {record.job_id}: over, Slurm has forgotten how it ended"
     return Jobs(
         told=(f"{words}, {log}" if log else words,),
-        advice=advice(layout, record, None),
+        advice=advice(layout, record, None, commands),
         state=RunState.LOST,
     )
 
 
-def _follow(submitted: Submitted, layout: RunLayout) -> int:
+def _follow(submitted: Submitted, layout: RunLayout, commands: CommandLine) -> int:
     ticker = Ticker()
     record, said, info = submitted.record, "", None
     try:
@@ -135,25 +137,28 @@ def _follow(submitted: Submitted, layout: RunLayout) -> int:
                 said = str(info)
                 ticker.say(said)
             if not info.waiting:
-                jobs = _ended(layout, record, (info,)) if info.over else Jobs(going_on=(info,))
+                jobs = Jobs(going_on=(info,))
+                if info.over:
+                    jobs = _ended(layout, record, (info,), commands)
                 status = jobs.refine(runs.read_status(layout))
-                ticker.show(block=text(status), line=line(status))
+                why = commands.of_run(layout, "why")
+                ticker.show(block=text(status, why=why), line=in_one_line(status))
     except KeyboardInterrupt:
         failure.say(f"job {record.job_id} goes on without being watched")
         raise
     code = _exit_code(info, layout)
-    for name, value in advice(layout, record, info) if code else ():
+    for name, value in advice(layout, record, info, commands) if code else ():
         ticker.say(f"{name:<12}{value}")
     if code and log_of(record):
         ticker.say(f"{'log':<12}{record.log}")
-        ticker.say(_last_words(layout, Path(record.log)))
+        ticker.say(_last_words(layout, Path(record.log), commands))
     return code
 
 
-def _last_words(layout: RunLayout, log: Path) -> str:
+def _last_words(layout: RunLayout, log: Path, commands: CommandLine) -> str:
     """Return what broke in the run; of a job that came to no run, the end of its log."""
     if runs.read_status(layout).state is RunState.FAILED:
-        return failures.why(layout)
+        return failures.why(layout, commands=commands)
     return "\n".join(f"  {each}" for each in last_lines(log, _LAST_WORDS))
 
 
@@ -180,13 +185,15 @@ def state_of(jobs: Sequence[JobInfo]) -> RunState | None:
     return RunState.FAILED
 
 
-def advice(layout: RunLayout, record: JobRecord, job: JobInfo | None) -> tuple[Row, ...]:
+def advice(
+    layout: RunLayout, record: JobRecord, job: JobInfo | None, commands: CommandLine
+) -> tuple[Row, ...]:
     """Return why a job came to nothing, and the next command; None is a job Slurm has forgotten.
 
     Nothing for a job in which the launcher spoke: its log says more.
     """
-    root = str(layout.path.parents[1])
-    resume = f"`{commands.of_run('resume', layout.run_id, commands.storage_override(root))}`"
+    root = layout.path.parents[1]
+    resume = f"`{commands.of_run(layout, 'resume')}`"
     again = ("next", f"{resume} submits it again")
     if record.array or (job and job.state == "COMPLETED"):
         return ()

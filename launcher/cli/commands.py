@@ -1,14 +1,13 @@
-"""Commands as a person would type them: for messages that say what to do next."""
+"""How the user called the launcher, and the commands that this makes right for messages."""
 
 from __future__ import annotations
 
 import shlex
-import sys
-from pathlib import Path
 
 from launcher import config
 from launcher.cli.arguments import Invocation
 from launcher.errors import ConfigError
+from launcher.runs.command_line import CommandLine
 
 
 def no_words(invocation: Invocation) -> None:
@@ -20,33 +19,20 @@ def no_words(invocation: Invocation) -> None:
     if invocation.words:
         word = invocation.words[0]
         raise ConfigError(
-            f"`{word}` means nothing to `{invocation.verb}`",
-            hint=f"an override is written `key=value`; a run is named `run_id={word}`",
+            f"`{invocation.verb}` does not take the word `{word}`",
+            hint=f"write an override as `key=value`, and name a run with `run_id={word}`",
         )
 
 
-def program() -> str:
-    """Return how the launcher itself was called."""
-    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "launcher"
-    return "python -m launcher" if name in ("__main__.py", "-m", "-c") else name
+def command_line(invocation: Invocation) -> CommandLine:
+    """Return what builds the commands to offer after this one."""
+    return CommandLine(program=invocation.program, default_root=config.default_root())
 
 
-def command(invocation: Invocation) -> str:
-    """Return the command line that repeats `invocation` as a new run."""
+def repeat(invocation: Invocation) -> str:
+    """Return the command line that does `invocation` again, as a new run."""
     verb: tuple[str, ...] = () if invocation.verb == "run" else (invocation.verb,)
     dirs = [f"--config-dir={folder}" for folder in invocation.values("config-dir")]
     dirs += [f"--config={file}" for file in invocation.values("config")]
     overrides = [text for text in invocation.overrides if not text.startswith("run_id=")]
-    if invocation.verb == "resume":
-        verb = ("resume", *invocation.words)
-    return " ".join([program(), shlex.join((*verb, *dirs, *overrides))]).rstrip()
-
-
-def of_run(verb: str, run_id: str, where: str) -> str:
-    """Return the command that does `verb` to a run."""
-    return " ".join([program(), verb, run_id, where]).rstrip()
-
-
-def storage_override(root: str) -> str:
-    """Return the override that a later command needs to find `root`, empty when it needs none."""
-    return "" if root == config.default_root() else shlex.quote(f"storage.root={root}")
+    return shlex.join((*invocation.program, *verb, *dirs, *overrides))

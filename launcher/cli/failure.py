@@ -27,12 +27,16 @@ def show(error: LauncherError) -> None:
 
 def of_machine(error: Exception) -> LauncherError | None:
     """Return what to tell about an error that no program can help: a disk that takes nothing."""
-    from launcher.storage.disk import DiskTrouble, classify
+    from launcher.storage.disk import DiskProblemKind, classify
 
     if not isinstance(error, OSError):
         return None
     trouble = classify(error)
-    if trouble not in (DiskTrouble.DISK_FULL, DiskTrouble.READ_ONLY, DiskTrouble.PERMISSION):
+    if trouble not in (
+        DiskProblemKind.DISK_FULL,
+        DiskProblemKind.READ_ONLY,
+        DiskProblemKind.PERMISSION,
+    ):
         return None
     where = f"`{error.filename}`" if error.filename else "a file, or to the output of this command"
     return PreflightError(

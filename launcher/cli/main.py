@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from launcher.cli import failure
-from launcher.cli.arguments import parse
+from launcher.cli.arguments import parse, typed_program
 from launcher.cli.verbs import VERBS, VerbModule, load
 from launcher.errors import ConfigError, LauncherError
 
@@ -20,7 +20,7 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports for any other program
 def entry_point() -> NoReturn:
     """Run the command that was typed and leave with its exit code."""
     _mend_streams()
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], program=typed_program(sys.argv, sys.orig_argv)))
 
 
 def _mend_streams() -> None:
@@ -33,10 +33,15 @@ def _mend_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def main(argv: Sequence[str], *, verb: Callable[[str], VerbModule] = load) -> int:
+def main(
+    argv: Sequence[str],
+    *,
+    program: Sequence[str] = ("launcher",),
+    verb: Callable[[str], VerbModule] = load,
+) -> int:
     """Run one command and return its exit code; nothing is raised. `verb` finds modules."""
     try:
-        code = _run(argv, verb)
+        code = _run(argv, program, verb)
         sys.stdout.flush()
     except LauncherError as error:
         failure.show(error)
@@ -58,7 +63,7 @@ def main(argv: Sequence[str], *, verb: Callable[[str], VerbModule] = load) -> in
     return code
 
 
-def _run(argv: Sequence[str], verb: Callable[[str], VerbModule]) -> int:
+def _run(argv: Sequence[str], program: Sequence[str], verb: Callable[[str], VerbModule]) -> int:
     if argv and argv[0].split("=")[0] in ("--shell-completion", "-sc"):
         from launcher.cli.completion import main as complete
 
@@ -66,10 +71,10 @@ def _run(argv: Sequence[str], verb: Callable[[str], VerbModule]) -> int:
     if "--version" in argv:
         return _version()
     if "--help" in argv or "-h" in argv:
-        return _help(argv)
+        return _help(argv, program)
     failure.log_warnings()
     _require_folder()
-    invocation = parse(argv, VERBS)
+    invocation = parse(argv, VERBS, program)
     return verb(invocation.verb).main(invocation)
 
 
@@ -89,10 +94,10 @@ def _version() -> int:
     return 0
 
 
-def _help(argv: Sequence[str]) -> int:
+def _help(argv: Sequence[str], program: Sequence[str]) -> int:
     from launcher.cli.usage import of_verb, overview
 
-    invocation = parse(argv, VERBS)
+    invocation = parse(argv, VERBS, program)
     named = any(word in VERBS for word in argv)
     print(of_verb(invocation.verb, invocation) if named else overview(invocation))
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from launcher import config, launch, units
 from launcher.cli import batch, commands, failure
 from launcher.cli.arguments import Invocation
@@ -47,14 +49,15 @@ def _what(texts: tuple[str, ...]) -> str:
 
 
 def _one(invocation: Invocation, overrides: tuple[str, ...], number: int) -> tuple[int, str, str]:
-    repeat = commands.command(Invocation(verb="run", overrides=overrides, flags=invocation.flags))
+    repeat = commands.repeat(dataclasses.replace(invocation, overrides=overrides))
+    line = commands.command_line(invocation)
     try:
         chosen = config.load(overrides, config_dirs=config_dirs(invocation))
         chosen = launch.numbered(chosen, number)
         if launch.submits(chosen):
-            handed = batch.submit(chosen)
+            handed = batch.submit(chosen, line)
             return handed.exit_code, handed.run_id, f"job {handed.job_id}" if handed.job_id else ""
-        outcome = run(chosen, repeat=repeat)
+        outcome = run(chosen, line, repeat=repeat)
     except LauncherError as error:
         failure.show(error)
         return error.exit_code, "-", error.message

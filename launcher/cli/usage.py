@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from launcher import __version__
 from launcher.cli.arguments import Flag, Invocation, flags_of
-from launcher.cli.commands import program
 from launcher.cli.verbs import VERBS
 from launcher.config import installed, paths
 from launcher.config.keys import Key, all_keys
@@ -39,7 +39,7 @@ _EXIT_CODES = (
 
 def overview(invocation: Invocation) -> str:
     """Return the page of `launcher --help`."""
-    me = program()
+    me = shlex.join(invocation.program)
     parts = [
         f"launcher {__version__}: one command from a recipe to a supervised, resumable run",
         f"  {me} recipe=bert_finetune nodes=4",
@@ -55,7 +55,7 @@ def overview(invocation: Invocation) -> str:
 
 def of_verb(name: str, invocation: Invocation) -> str:
     """Return the page of `launcher VERB --help`."""
-    verb, me = VERBS[name], program()
+    verb, me = VERBS[name], shlex.join(invocation.program)
     parts = [
         f"usage: {me} {verb.usage}\n\n{name}: {verb.summary}",
         _section("Examples", (f"  {me} {example}" for example in verb.examples)),

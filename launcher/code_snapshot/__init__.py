@@ -1,5 +1,5 @@
 """Takes a snapshot of a run's code, so that later edits change nothing (docs/code-snapshot.md)."""
 
-from launcher.code_snapshot.snapshot import CodeSnapshot
+from launcher.code_snapshot.snapshot import RunCode
 
-__all__ = ["CodeSnapshot"]
+__all__ = ["RunCode"]

@@ -14,16 +14,16 @@ from launcher.code_snapshot.project import imports_of, launcher_package, project
 from launcher.code_snapshot.store import ProjectTree
 from launcher.errors import ConfigError
 from launcher.files import replace
-from launcher.specs import FrozenCode, RunLayout, from_json, short, to_json
+from launcher.specs import CodeSnapshot, RunLayout, from_json, short, to_json
 
 _MAX_NAMES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeSnapshot:
+class RunCode:
     """The code of a run. Nothing is written before `freeze`."""
 
-    frozen: FrozenCode
+    snapshot: CodeSnapshot
     layout: RunLayout
     storage_root: Path
     launcher: ProjectTree
@@ -34,7 +34,7 @@ class CodeSnapshot:
     @classmethod
     def of(
         cls, program: Path, *, layout: RunLayout, storage_root: Path, cwd: Path, anew: bool
-    ) -> CodeSnapshot | None:
+    ) -> RunCode | None:
         """Return the code of the run; None if it has no snapshot and `program` does not exist.
 
         With `anew`, take the current code even if the run has a snapshot.
@@ -42,21 +42,21 @@ class CodeSnapshot:
         Raises:
             ConfigError: the code is too large, or cannot be read.
         """
-        source, frozen = None, None if anew else _recorded(layout)
-        if frozen is None:
+        source, snapshot = None, None if anew else _recorded(layout)
+        if snapshot is None:
             if not program.is_file():
                 return None  # preflight reports this together with all other problems
             source = ProjectTree.of(project_of(program, storage_root=storage_root))
-            frozen = _describe(source, cwd)
+            snapshot = _describe(source, cwd)
         return cls(
-            frozen=frozen,
+            snapshot=snapshot,
             layout=layout,
             storage_root=storage_root,
             launcher=ProjectTree.of(launcher_package()),
             source=source,
         )
 
-    def freeze(self) -> CodeSnapshot:
+    def freeze(self) -> RunCode:
         """Copy our own package and the project, or verify the existing snapshot.
 
         Raises:
@@ -68,23 +68,23 @@ class CodeSnapshot:
             return self
         digest = store.publish(self.source, self.storage_root).digest  # a file may have changed
         place = f"{FOLDER}/{short(digest)}/{self.source.tree.name}"
-        frozen = dataclasses.replace(self.frozen, digest=digest, place=place)
-        return dataclasses.replace(self, frozen=frozen, source=None)
+        snapshot = dataclasses.replace(self.snapshot, digest=digest, place=place)
+        return dataclasses.replace(self, snapshot=snapshot, source=None)
 
     def record(self) -> None:
         """Make this the code of the run, also for later attempts. Call after `freeze`."""
         self.layout.path.mkdir(parents=True, exist_ok=True)
-        replace(self.layout.code, to_json(self.frozen, indent=2))
+        replace(self.layout.code, to_json(self.snapshot, indent=2))
 
     @property
     def folder(self) -> Path:
         """The copy of the project."""
-        return self.frozen.folder(self.storage_root)
+        return self.snapshot.folder(self.storage_root)
 
     @property
     def program(self) -> Path:
         """The program in the copy."""
-        return self.folder / self.frozen.program
+        return self.folder / self.snapshot.program
 
     @property
     def packages(self) -> Path:
@@ -94,7 +94,7 @@ class CodeSnapshot:
     @property
     def notes(self) -> tuple[str, ...]:
         """A note for a user who has edited the code since the snapshot."""
-        names = () if self.source else _changes(self.frozen, storage_root=self.storage_root)
+        names = () if self.source else _changes(self.snapshot, storage_root=self.storage_root)
         if not names:
             return ()
         shown = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
@@ -108,24 +108,24 @@ class CodeSnapshot:
         `inherited` is the `PYTHONPATH` they would have otherwise.
         """
         after = env.get("PYTHONPATH", inherited)
-        path = [str(self.packages), *(str(self.folder / each) for each in self.frozen.imports)]
+        path = [str(self.packages), *(str(self.folder / each) for each in self.snapshot.imports)]
         return {
             **env,
             "PYTHONPATH": os.pathsep.join([*path, after] if after else path),
-            "LAUNCHER_CWD": self.frozen.cwd,
+            "LAUNCHER_CWD": self.snapshot.cwd,
             "LAUNCHER_FROZEN_CWD": str(self._frozen_cwd()),
         }
 
     def _frozen_cwd(self) -> Path:
         """Return the working directory on nodes that lack the user's: the same folder here."""
-        project, cwd = Path(self.frozen.project), Path(self.frozen.cwd)
+        project, cwd = Path(self.snapshot.project), Path(self.snapshot.cwd)
         inside = cwd.is_relative_to(project)
         return self.folder / cwd.relative_to(project) if inside else self.folder
 
 
-def _describe(source: ProjectTree, cwd: Path) -> FrozenCode:
+def _describe(source: ProjectTree, cwd: Path) -> CodeSnapshot:
     project, tree = source.project, source.tree
-    return FrozenCode(
+    return CodeSnapshot(
         digest=tree.digest,
         place=f"{source.folder_name}/{tree.name}",
         program=project.program,
@@ -137,14 +137,14 @@ def _describe(source: ProjectTree, cwd: Path) -> FrozenCode:
     )
 
 
-def _recorded(layout: RunLayout) -> FrozenCode | None:
+def _recorded(layout: RunLayout) -> CodeSnapshot | None:
     try:
-        return from_json(FrozenCode, layout.code.read_bytes())
+        return from_json(CodeSnapshot, layout.code.read_bytes())
     except (OSError, ValueError):
         return None
 
 
-def _changes(code: FrozenCode, *, storage_root: Path) -> tuple[str, ...]:
+def _changes(code: CodeSnapshot, *, storage_root: Path) -> tuple[str, ...]:
     """Return the files of the project that differ from the snapshot; none if it is not visible.
 
     Symlinked files are not part of the snapshot.

@@ -77,7 +77,7 @@ def publish(source: ProjectTree, storage_root: Path) -> Tree:
     try:
         return _publish(source, storage_root / FOLDER)
     except OSError as error:
-        problem = DiskProblem(trouble=classify(error), path=folder.parent, detail=str(error))
+        problem = DiskProblem(kind=classify(error), path=folder.parent, detail=str(error))
         raise StagingError(
             "cannot copy the code of the run", context=problem.message, hint=problem.hint
         ) from error

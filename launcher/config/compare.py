@@ -16,7 +16,7 @@ from launcher.config.register import plain
 from launcher.config.saved import read_saved
 from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
-from launcher.runs.hints import command
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import RunLayout
 
 _FIXED = (
@@ -77,7 +77,9 @@ def longer(differences: Iterable[Difference]) -> str:
     )
 
 
-def require_same_run(file: Path, config: LaunchConfig) -> tuple[Difference, ...]:
+def require_same_run(
+    file: Path, config: LaunchConfig, commands: CommandLine = ANYWHERE
+) -> tuple[Difference, ...]:
     """Refuse to resume a run with incompatible values; return the allowed differences.
 
     `file` is the configuration in the run folder; if it does not exist, the run is new. With
@@ -93,7 +95,7 @@ def require_same_run(file: Path, config: LaunchConfig) -> tuple[Difference, ...]
     if config.resume == "never":
         matter = [each for each in matter if each.key == "recipe.name"]
     if matter:
-        raise _refusal(config, matter, command("resume", RunLayout(file.parent)))
+        raise _refusal(config, matter, commands.of_run(RunLayout(file.parent), "resume"))
     return tuple(differing)
 
 

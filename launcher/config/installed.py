@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from launcher.engines import BACKENDS
-from launcher.errors import UnknownNameError
 from launcher.extensions import Table
 from launcher.nodes import SOURCES
 
@@ -33,41 +33,41 @@ class InstalledChoice:
 def installed_choices(
     overrides: Sequence[Override], groups: Mapping[str, Sequence[str]]
 ) -> tuple[InstalledChoice, ...]:
-    """Return the choices among `overrides` that no file defines and a package does.
+    """Return the choices of installed packages, if `overrides` name one that no file defines.
 
-    Packages are searched only for an unknown choice. One that no package has either is left to
-    `overrides.check`, which refuses it.
+    Packages are searched only then. A name that no package has either is left to
+    `overrides.check`, which refuses it and offers the nearest one.
+
+    Raises:
+        ConfigError: a package declares a choice in `overrides` that cannot be loaded.
     """
-    unknown = (
+    unknown = {
         (each.key_or_group, str(each.value()))
         for each in overrides
         if each.key_or_group in TABLES and not each.is_sweep_override() and not each.is_delete()
-    )
-    found = (_find(*each) for each in unknown if each[1] not in groups.get(each[0], ()))
-    return tuple(each for each in found if each is not None)
-
-
-def _find(group: str, name: str) -> InstalledChoice | None:
-    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and rarely needed
-    from importlib.util import find_spec  # noqa: PLC0415
-
-    table = TABLES[group]
-    try:
-        table[name]
-    except UnknownNameError:
-        return None
-    (point,) = entry_points(group=table.group, name=name)
-    spec = find_spec(point.module)
-    assert spec is not None
-    assert spec.origin is not None, "it was loaded from a file just now"
-    return InstalledChoice(group=group, name=name, conf=Path(spec.origin).parent / "conf")
+    } - {(group, name) for group, names in groups.items() for name in names}
+    if not unknown:
+        return ()
+    choices = all_choices()
+    for each in choices:
+        if (each.group, each.name) in unknown:
+            TABLES[each.group][each.name]  # raises if it cannot be loaded
+    return choices
 
 
 def all_choices() -> tuple[InstalledChoice, ...]:
-    """Return every choice that installed packages add, without loading them."""
+    """Return every choice that installed packages add. Loads none of them."""
     return tuple(
-        InstalledChoice(group=group, name=name, conf=Path())
+        InstalledChoice(group=group, name=name, conf=_conf(point.module))
         for group, table in TABLES.items()
-        for name in table.names()
-        if name not in table.built_in
+        for name, point in table.declared().items()
     )
+
+
+def _conf(module: str) -> Path:
+    """Return `conf/` beside a module, without importing it: only its packages are imported."""
+    try:
+        spec = find_spec(module)
+    except ImportError:
+        spec = None
+    return Path(spec.origin).parent / "conf" if spec and spec.origin else Path("conf")

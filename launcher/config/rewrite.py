@@ -22,8 +22,9 @@ from types import MappingProxyType
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from launcher.config.keys import all_keys, free_prefix
+from launcher.runs.command_line import quoted
 from launcher.slurm.config import SlurmConfig
-from launcher.specs.ranges import split
+from launcher.specs.hostlist import split
 
 SOURCES = ("model", "data")
 """Groups that accept a path or URI instead of a name."""
@@ -44,13 +45,6 @@ _FOLLOWS_GRAMMAR = re.compile(
 def rewrite(overrides: Iterable[str]) -> tuple[str, ...]:
     """Return the overrides for Hydra for what the user typed."""
     return tuple(text for override in overrides for text in _rewrite_one(override))
-
-
-def quoted(text: str) -> str:
-    """Return `text` as a string of Hydra's grammar."""
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
-    trailing = re.search(r"\\+$", escaped)
-    return f"'{escaped}{trailing.group() if trailing else ''}'"
 
 
 def _rewrite_one(override: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from launcher.errors import ConfigError, require
 from launcher.nodes.config import ClusterConfig, NodesRequest, PreflightConfig
-from launcher.specs.plan import RESUME_WORDS
+from launcher.specs.plan import check_keep, check_resume
 from launcher.specs.secrets import names_a_secret
 from launcher.staging.config import DataConfig, ModelConfig
 from launcher.storage import local_root
@@ -177,8 +177,7 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         ok = self.every_steps >= 0
         require("checkpoint.every_steps", self.every_steps, ok=ok, reason="it cannot be negative")
-        reason = "with fewer than 2 a damaged newest one would be the only one"
-        require("checkpoint.keep", self.keep, ok=self.keep >= 2, reason=reason)
+        check_keep(self.keep)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,16 +284,6 @@ def check_run_id(run_id: str) -> None:
             "starting with a letter or digit, at most 128 of them",
             hint=f"for example `run_id={cleaned}`",
         )
-
-
-def check_resume(resume: str) -> None:
-    """Refuse anything but auto, never, required and digits."""
-    if resume in RESUME_WORDS or re.fullmatch(r"[0-9]+", resume):
-        return
-    raise ConfigError(
-        f"`resume={resume}`: expected {', '.join(RESUME_WORDS)} or a step in digits",
-        hint="`python -m launcher checkpoints ls RUN_ID` lists the steps that can be resumed from",
-    )
 
 
 def _check_env(env: Mapping[str, str]) -> None:

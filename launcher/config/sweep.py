@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from hydra.core.override_parser.types import Glob, Override, QuotedString, Transformer
 
 from launcher.config.overrides import Groups, parse
-from launcher.config.rewrite import quoted
 from launcher.errors import ConfigError
+from launcher.runs.command_line import quoted
 
 _PLAIN = re.compile(r"[\w./:@+=-]+")
 

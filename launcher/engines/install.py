@@ -59,9 +59,9 @@ def install(*, with_mpi: bool, say: Callable[[str], None]) -> None:
             _build(folder, mpi)
         (wheel,) = folder.glob("*.whl")
         _run("-m", "pip", "install", "--no-deps", "--force-reinstall", str(wheel))
+        _run("-c", _CHECK, env={**os.environ, **_GLOO})
         note = Path(sysconfig.get_path("platlib"), "horovod", MARKER)
         note.write_text(json.dumps(build), encoding="utf-8")
-        _run("-c", _CHECK, env={**os.environ, **_GLOO})
     say(f"{what} is installed")
 
 

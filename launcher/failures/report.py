@@ -9,7 +9,7 @@ from launcher import units
 from launcher.failures.causes import FailureKind, FirstFailure
 from launcher.failures.root_cause import Abandoned, abandoned, first_failure
 from launcher.runs import events
-from launcher.runs.hints import command
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.runs.records import attempts, newest_attempt, read_plan, read_ranks
 from launcher.runs.status import RunState, RunStatus, read_status
 from launcher.specs import RunLayout
@@ -23,7 +23,7 @@ _MOST_EARLIER = 3
 _MOST_REASONS = 8
 
 
-def why(layout: RunLayout, attempt: int = 0) -> str:
+def why(layout: RunLayout, attempt: int = 0, *, commands: CommandLine = ANYWHERE) -> str:
     """Return the incident report of `attempt` (0: the newest) as plain text, at most 40 lines.
 
     If that has not failed, it tells so, and then of the newest one before it that did.
@@ -32,11 +32,15 @@ def why(layout: RunLayout, attempt: int = 0) -> str:
         UnknownNameError: there is no such run.
     """
     status = read_status(layout)
+    resume = commands.of_run(layout, "resume")
     number = attempt or newest_attempt(layout)
     head = [_headline(layout, status, number)]
     told = _failed(layout, number)
     if told is not None:
-        after = [*_not_again(layout, number), *_going_on(layout, status, told)]
+        after = [
+            *_not_again(layout, number),
+            *_going_on(layout, status, resume, told),
+        ]
         return _screen(layout, number, told, head, after)
     earlier = next(_failed_before(layout, number), None)
     if earlier is None:
@@ -44,7 +48,7 @@ def why(layout: RunLayout, attempt: int = 0) -> str:
     before, told = earlier
     head += [f"attempt {number} has not failed"]
     head += [f"attempt {before} failed, {_went_on(layout, before)}"]
-    return _screen(layout, before, told, head, _going_on(layout, status))
+    return _screen(layout, before, told, head, _going_on(layout, status, resume))
 
 
 def _failed(layout: RunLayout, number: int) -> FirstFailure | Abandoned | None:
@@ -187,11 +191,13 @@ def _not_again(layout: RunLayout, number: int) -> list[str]:
 
 
 def _going_on(
-    layout: RunLayout, status: RunStatus, told: FirstFailure | Abandoned | None = None
+    layout: RunLayout,
+    status: RunStatus,
+    again: str,
+    told: FirstFailure | Abandoned | None = None,
 ) -> list[str]:
     if status.state in (RunState.RUNNING, RunState.STARTING, RunState.DONE):
         return []
-    again = command("resume", layout)
     if isinstance(told, FirstFailure) and told.kind is FailureKind.NO_CHECKPOINT:
         return [
             "",

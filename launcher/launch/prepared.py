@@ -19,6 +19,7 @@ from launcher.files import replace as replace_file
 from launcher.launch.nodes import PORT_TRIES, Found, find
 from launcher.nodes import SOURCES
 from launcher.runs import environment
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
 
 
@@ -30,13 +31,14 @@ class Launch:
     layout: RunLayout
     job: Job | None
     """The batch job that all this happens in."""
-    code: code_snapshot.CodeSnapshot | None
+    code: code_snapshot.RunCode | None
     """None runs the program where it lies."""
+    commands: CommandLine
     found: Found | None = None
     """The nodes of the first attempt; later ones look again."""
 
     @classmethod
-    def of(cls, config: LaunchConfig) -> Launch:
+    def of(cls, config: LaunchConfig, commands: CommandLine = ANYWHERE) -> Launch:
         root = Path(config.storage.root)
         job = own_job(config)
         run_id = slurm.run_id_of(job, config.run_id, config.recipe.name) if job else config.run_id
@@ -49,6 +51,7 @@ class Launch:
             layout=layout,
             job=job,
             code=_code(config, layout, root),
+            commands=commands,
         )
 
     def freeze(self) -> Launch:
@@ -61,10 +64,13 @@ class Launch:
         Raises:
             ConfigError: it was started with other values.
         """
-        if compare.longer(compare.require_same_run(self.layout.config, self.config)):
+        if compare.longer(self._require_same_run()):
             return None
         done = supervise.finished(self.layout)
         return done if self.config.resume in ("auto", "required") else None
+
+    def _require_same_run(self) -> tuple[compare.Difference, ...]:
+        return compare.require_same_run(self.layout.config, self.config, self.commands)
 
     def submission(self) -> slurm.Submission:
         """Return the batch job that runs this as the configuration says now."""
@@ -150,7 +156,7 @@ class Launch:
             env=code.variables(config.env, os.environ.get("PYTHONPATH", ""))
             if code
             else config.env,
-            code=code.frozen if code else None,
+            code=code.snapshot if code else None,
             notes=(*(code.notes if code else ()), *self._longer()),
         )
 
@@ -158,7 +164,7 @@ class Launch:
         """Return the note on a run that is to go on beyond its end."""
         if self.config.resume == "never":
             return ()
-        found = compare.longer(compare.require_same_run(self.layout.config, self.config))
+        found = compare.longer(self._require_same_run())
         if not found:
             return ()
         note = (
@@ -182,7 +188,7 @@ class Launch:
             self.code.record()
         environment.write(
             self.layout,
-            code=self.code.frozen if self.code else None,
+            code=self.code.snapshot if self.code else None,
             nodes=self.found.environment() if self.found else None,
         )
 
@@ -198,10 +204,10 @@ def own_job(config: LaunchConfig) -> Job | None:
     return Job.from_environ(os.environ) if SOURCES[config.cluster.name].batch else None
 
 
-def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.CodeSnapshot | None:
+def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.RunCode | None:
     if config.code is CodeChoice.shared:
         return None
-    return code_snapshot.CodeSnapshot.of(
+    return code_snapshot.RunCode.of(
         Path(_program(config).path),
         layout=layout,
         storage_root=root,

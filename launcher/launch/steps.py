@@ -14,12 +14,13 @@ from launcher.config import LaunchConfig
 from launcher.errors import SavedForRequeue
 from launcher.launch.nodes import look_request, transport_to
 from launcher.launch.prepared import Launch, own_job
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import Plan, StagedItem
 
 
-def plan(config: LaunchConfig) -> Plan:
+def plan(config: LaunchConfig, commands: CommandLine = ANYWHERE) -> Plan:
     """Return the plan of the next attempt of the run that `config` describes. Starts nothing."""
-    return Launch.of(config).next_plan()
+    return Launch.of(config, commands).next_plan()
 
 
 def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedItem]:
@@ -48,6 +49,7 @@ def run(
     observer: supervise.Observer,
     progress: staging.Progress,
     on_plan: Callable[[Plan], None] = lambda _: None,
+    commands: CommandLine = ANYWHERE,
 ) -> supervise.Outcome:
     """Do everything: resolve, plan, check, stage, supervise. Returns how the run ended.
 
@@ -57,7 +59,7 @@ def run(
         LauncherError: something keeps the run from starting; nothing of an older run is lost.
     """
     nodes.require_real(config.cluster.name)
-    launch = Launch.of(config)
+    launch = Launch.of(config, commands)
     try:
         with supervise.preemptible():
             outcome = launch.finished() or _run(launch, observer, progress, on_plan)
@@ -83,7 +85,7 @@ def _run(
     launch = launch.with_nodes(next_generation(launch.layout.checkpoints))
     first = launch.next_plan()
     on_plan(first)
-    preflight.check(first, layout=launch.layout, config=config.preflight)
+    preflight.check(first, layout=launch.layout, config=config.preflight, commands=launch.commands)
     checked = time.monotonic()
     launch = launch.freeze()
     staged = stage(config, progress)
@@ -95,6 +97,7 @@ def _run(
         config=config.supervise,
         observer=observer,
         spent=spent,
+        commands=launch.commands,
     )
 
 
@@ -120,7 +123,7 @@ def submission(config: LaunchConfig) -> slurm.Submission:
 
 
 def submit(
-    config: LaunchConfig, *, progress: staging.Progress
+    config: LaunchConfig, *, progress: staging.Progress, commands: CommandLine = ANYWHERE
 ) -> slurm.Submitted | supervise.Outcome:
     """Stage, write the configuration down as it is now, and hand a job that runs it to Slurm.
 
@@ -129,7 +132,7 @@ def submit(
     Raises:
         LauncherError: something is missing, or Slurm refuses; no job is there then.
     """
-    launch = Launch.of(config)
+    launch = Launch.of(config, commands)
     done = launch.finished()
     if done:
         return done

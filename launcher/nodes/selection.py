@@ -8,7 +8,7 @@ from dataclasses import replace
 from launcher.errors import ConfigError, nearest
 from launcher.nodes.candidate import Candidate
 from launcher.nodes.config import NodesRequest
-from launcher.specs.ranges import expand
+from launcher.specs.hostlist import expand
 
 
 def select(

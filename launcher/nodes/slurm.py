@@ -12,7 +12,7 @@ from launcher.nodes.config import NodesRequest
 from launcher.nodes.local import Machine
 from launcher.nodes.selection import listing
 from launcher.specs import Node, slurm
-from launcher.specs.ranges import read_counts
+from launcher.specs.cluster import read_counts
 
 
 def candidates(request: NodesRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:

@@ -14,7 +14,7 @@ from launcher.plan import environment
 from launcher.specs import (
     CheckpointPolicy,
     Cluster,
-    FrozenCode,
+    CodeSnapshot,
     Node,
     Plan,
     Program,
@@ -50,7 +50,7 @@ class PlanRequest:
     """Into how many parts every global batch is cut; None: into one for each rank."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Extra variables for the ranks."""
-    code: FrozenCode | None = None
+    code: CodeSnapshot | None = None
     """The copy that `program` is part of."""
     notes: tuple[str, ...] = ()
     """Choices that were made before, to be shown with those made here."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from launcher.specs import Cluster, Node, RunLayout
-from launcher.specs.ranges import write_counts
+from launcher.specs.cluster import write_counts
 
 OFFLINE: Mapping[str, str] = {
     # Everything was staged before the ranks start: a rank that reaches for a hub would race with

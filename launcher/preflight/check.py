@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from launcher.nodes.config import PreflightConfig
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import Plan, RunLayout
 
 
@@ -24,6 +25,7 @@ class Subject:
     plan: Plan
     layout: RunLayout
     config: PreflightConfig
+    commands: CommandLine = ANYWHERE
 
 
 @dataclass(frozen=True, kw_only=True)

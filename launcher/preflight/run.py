@@ -18,6 +18,7 @@ from launcher.preflight.check import (
     Subject,
     Trouble,
 )
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import Plan, RunLayout
 
 _TIMEOUT_S = 10.0
@@ -40,11 +41,12 @@ CHECKS: tuple[Check, ...] = (
 """Every check there is, in the order in which troubles are told."""
 
 
-def check(
+def check(  # noqa: PLR0913 - every argument but two has a default
     plan: Plan,
     *,
     layout: RunLayout,
     config: PreflightConfig | None = None,
+    commands: CommandLine = ANYWHERE,
     moment: Moment = Moment.BEFORE_STAGING,
     checks: Sequence[Check] = CHECKS,
     timeout_s: float = _TIMEOUT_S,
@@ -54,7 +56,12 @@ def check(
     Raises:
         PreflightError: at least one found trouble; the context lists all that did.
     """
-    subject = Subject(plan=plan, layout=layout, config=config or PreflightConfig())
+    subject = Subject(
+        plan=plan,
+        layout=layout,
+        config=config or PreflightConfig(),
+        commands=commands,
+    )
     here = SOURCES[plan.cluster.source].one_machine
     asked = [each for each in checks if moment in each.moments and (here or not each.of_nodes)]
     results = ask(asked, subject, timeout_s)

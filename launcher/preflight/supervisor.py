@@ -11,5 +11,5 @@ def other_supervisor(subject: Subject) -> Trouble | None:
     found = rival(subject.layout)
     if found is None:
         return None
-    what, hint = refusal(found, subject.layout)
+    what, hint = refusal(found, subject.layout, subject.commands)
     return Trouble(what=what, hint=f"{hint}, or take another run_id=")

@@ -14,12 +14,11 @@ from launcher.files import replace
 from launcher.report import series
 from launcher.report.charts import Chart, curve, time_bar
 from launcher.report.series import Series
-from launcher.runs import events, logs
+from launcher.runs import events, metrics
 from launcher.runs.events import AttemptEnded, AttemptStarted, Event
-from launcher.runs.files import read_object
-from launcher.runs.records import newest_attempt, read_plan
+from launcher.runs.records import newest_attempt, read_object, read_plan
 from launcher.runs.status import RunState, RunStatus, read_status
-from launcher.runs.time_accounting import ledger
+from launcher.runs.time_accounting import seconds_by_phase
 from launcher.specs import Plan, RunLayout
 
 _MOST_EVENTS = 200
@@ -46,7 +45,7 @@ def write(layout: RunLayout) -> Path:
 def _shown(layout: RunLayout) -> dict[str, Any]:
     """Return everything that the template needs. It loads nothing from elsewhere."""
     attempt, plan, status = newest_attempt(layout), read_plan(layout), read_status(layout)
-    history, lines = events.history(layout), logs.history(layout)
+    history, lines = events.history(layout), metrics.history(layout)
     started = [event for event in history if isinstance(event, AttemptStarted)]
     failed = status.state in (RunState.FAILED, RunState.LOST)
     environment = read_object(layout.environment)
@@ -55,7 +54,7 @@ def _shown(layout: RunLayout) -> dict[str, Any]:
         "now": time.time(),
         "status": status,
         "headline": " · ".join(word for word in _headline(status, plan, started) if word),
-        "seconds": (seconds := ledger(layout)),
+        "seconds": (seconds := seconds_by_phase(layout)),
         "slices": time_bar(seconds),
         "failure": first_failure(layout, attempt) if failed else None,
         "attempts": [_attempt(event, history) for event in started],
@@ -71,7 +70,7 @@ def _shown(layout: RunLayout) -> dict[str, Any]:
 
 def _measured(lines: list[dict[str, Any]], result: Mapping[str, object]) -> dict[str, Any]:
     """Return the curves, and the numbers above them."""
-    steps, evals = logs.steps(lines), series.evaluations(logs.evaluations(lines))
+    steps, evals = metrics.steps(lines), series.evaluations(metrics.evaluations(lines))
     loss, rate = series.values("loss", steps, "loss"), series.rates(steps)
     restarts = series.restarts(steps)
     return {

@@ -1,12 +1,30 @@
-"""The run folder, read back: `status`, `logs`, `why` and `stop` need nothing else."""
+"""The run folder: the only room that knows what its files contain. It reads and writes them.
 
-from launcher.runs import environment, events, files, logs
-from launcher.runs.listing import find, latest, list_runs
-from launcher.runs.lock import Supervisor, is_alive, read_supervisor, rival
+`status`, `logs`, `why` and `stop` need nothing but this folder.
+"""
+
+from launcher.runs import environment, events, metrics
+from launcher.runs.lock import (
+    StopRequest,
+    SupervisorRecord,
+    clear_stop,
+    is_alive,
+    read_stop,
+    read_supervisor,
+    request_stop,
+    rival,
+)
 from launcher.runs.logs import LogFile, follow, log_files
-from launcher.runs.records import attempts, newest_attempt, read_plan, read_ranks
+from launcher.runs.records import (
+    attempts,
+    find,
+    latest,
+    list_runs,
+    newest_attempt,
+    read_plan,
+    read_ranks,
+)
 from launcher.runs.status import NodeStatus, RunState, RunStatus, read_status
-from launcher.runs.stop_request import StopRequest, clear_stop, read_stop, request_stop
 
 __all__ = [
     "LogFile",
@@ -14,19 +32,18 @@ __all__ = [
     "RunState",
     "RunStatus",
     "StopRequest",
-    "Supervisor",
+    "SupervisorRecord",
     "attempts",
     "clear_stop",
     "environment",
     "events",
-    "files",
     "find",
     "follow",
     "is_alive",
     "latest",
     "list_runs",
     "log_files",
-    "logs",
+    "metrics",
     "newest_attempt",
     "read_plan",
     "read_ranks",

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, host, git commit and everything that differs from it."""
+"""The environment of a run: versions, host, git commit and the difference from it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from launcher.files import replace
-from launcher.runs.files import read_object
-from launcher.specs import FrozenCode, RunLayout
+from launcher.runs.records import read_object
+from launcher.specs import CodeSnapshot, RunLayout
 from launcher.specs.secrets import mask, redact
 
 PACKAGES = ("hydra-torch-launcher", "torch", "transformers", "datasets", "numpy", "safetensors")
-"""Asked for by metadata: importing them would take seconds."""
+"""Their versions are read from metadata: importing them would take seconds."""
 VARIABLES = ("CUDA_", "NCCL_", "GLOO_", "OMP_", "MKL_", "TORCH_", "PYTORCH_", "HF_", "SLURM_")
-"""Beginnings of the names of the variables that change what a run does."""
+"""Prefixes of the variables that change what a run does."""
 _SECRETS = re.compile(
     r"""(?x)
     (?P<name> \w*(?i:token|secret|password|passwd|api_?key|access_?key|credential)\w*
@@ -36,7 +36,7 @@ _SECRETS = re.compile(
     """,
 )
 _OWN = ("host",)
-"""What every node has for itself."""
+"""Facts that differ between nodes by nature."""
 _GIT_S = 2.0
 _DIFF_BYTES = 256 * 1024
 _UNTRACKED = 200
@@ -45,41 +45,42 @@ _UNTRACKED = 200
 def write(
     layout: RunLayout,
     *,
-    code: FrozenCode | None = None,
+    code: CodeSnapshot | None = None,
     nodes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Write `environment.json`. The sources are those of `code`, or where the command was typed.
+    """Write `environment.json`.
 
-    `nodes` are what the nodes told of themselves, by name; what differs among them is listed too.
-    What git says of frozen code was true when it was frozen: it is not asked again.
+    It describes the project of `code`, or the current folder. `nodes` has the facts of each node by
+    name; the file also lists the differences between nodes. The git state belongs to the moment
+    when a code snapshot was taken, so it is kept from then.
     """
     before = read_object(layout.environment)
-    found = describe(Path(code.project) if code else Path.cwd())
+    facts = describe(Path(code.project) if code else Path.cwd())
     if code is not None:
-        found["code"] = {**dataclasses.asdict(code)}
+        facts["code"] = {**dataclasses.asdict(code)}
         if before.get("code", {}).get("digest") == code.digest:
-            found["git"] = before.get("git", {})
-    found["nodes"], found["differences"] = dict(nodes or {}), _differences(nodes or {})
-    replace(layout.environment, json.dumps(found, indent=2))
+            facts["git"] = before.get("git", {})
+    facts["nodes"], facts["differences"] = dict(nodes or {}), _differences(nodes or {})
+    replace(layout.environment, json.dumps(facts, indent=2))
 
 
 def _differences(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return what is not the same on all nodes: what -> node -> its value."""
-    flat = {name: _flat(told) for name, told in nodes.items()}
-    names = dict.fromkeys(key for told in flat.values() for key in told if key not in _OWN)
-    by_name = {key: {name: told.get(key, "") for name, told in flat.items()} for key in names}
+    """Return the facts that are not the same on all nodes: fact -> node -> value."""
+    flat = {name: _flat(facts) for name, facts in nodes.items()}
+    names = dict.fromkeys(key for facts in flat.values() for key in facts if key not in _OWN)
+    by_name = {key: {name: facts.get(key, "") for name, facts in flat.items()} for key in names}
     return {
         key: values for key, values in by_name.items() if len(set(map(str, values.values()))) > 1
     }
 
 
-def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
-    own = {key: value for key, value in told.items() if key != "packages"}
-    return {**own, **told.get("packages", {})}
+def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
+    own = {key: value for key, value in facts.items() if key != "packages"}
+    return {**own, **facts.get("packages", {})}
 
 
 def describe(folder: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return what there is to know about this process, its host and the sources in `folder`."""
+    """Return the facts about this process, its host and the git repository of `folder`."""
     return {
         "at": time.time(),
         "host": socket.gethostname(),
@@ -96,13 +97,13 @@ def describe(folder: Path, environ: Mapping[str, str] = os.environ) -> dict[str,
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -111,9 +112,9 @@ def _variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _git_state(folder: Path) -> dict[str, Any]:
-    """Return commit, branch, diff and untracked names; empty outside of a repository.
+    """Return commit, branch, diff and untracked files; empty outside of a repository.
 
-    The three commands run side by side: together they must not hold up the start.
+    The commands run in parallel and have a time limit, so that git cannot delay the start.
     """
     commands = {
         "commit": ("rev-parse", "HEAD"),
@@ -123,34 +124,34 @@ def _git_state(folder: Path) -> dict[str, Any]:
     }
     running = {name: _git(folder, arguments) for name, arguments in commands.items()}
     deadline = time.monotonic() + _GIT_S
-    found = {
+    outputs = {
         name: _output(process, deadline - time.monotonic()) for name, process in running.items()
     }
-    if not found["commit"]:
+    if not outputs["commit"]:
         return {}
-    untracked = (found["untracked"] or "").splitlines()
-    diff = found["diff"] or ""
+    untracked = (outputs["untracked"] or "").splitlines()
+    diff = outputs["diff"] or ""
     return {
-        "commit": found["commit"].strip(),
-        "branch": (found["branch"] or "").strip(),
+        "commit": outputs["commit"].strip(),
+        "branch": (outputs["branch"] or "").strip(),
         "dirty": bool(diff or untracked),
         "diff": hide_secrets(diff[:_DIFF_BYTES]),
-        "diff_is_whole": found["diff"] is not None and len(diff) <= _DIFF_BYTES,
+        "diff_is_whole": outputs["diff"] is not None and len(diff) <= _DIFF_BYTES,
         "untracked": untracked[:_UNTRACKED],
     }
 
 
 def hide_secrets(text: str) -> str:
-    """Return a diff with what looks like a secret in it replaced by `***`."""
+    """Return a diff in which everything that looks like a secret is replaced by `***`."""
 
-    def hidden(found: re.Match[str]) -> str:
-        return f"{found['name'] or found['plain'] or ''}***"
+    def hidden(match: re.Match[str]) -> str:
+        return f"{match['name'] or match['plain'] or ''}***"
 
     return redact(_SECRETS.sub(hidden, text))
 
 
 def _git(folder: Path, arguments: tuple[str, ...]) -> subprocess.Popen[bytes] | None:
-    # No locks: a run that starts must not get in the way of a commit that somebody makes.
+    # Without locks: the start of a run must not disturb a commit that the user makes meanwhile.
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     try:
         return subprocess.Popen(
@@ -177,8 +178,8 @@ def _output(process: subprocess.Popen[bytes] | None, timeout_s: float) -> str | 
 
 
 def user_name() -> str:
-    """Return who runs this process."""
+    """Return the name of the user who runs this process."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
+    except (KeyError, OSError):  # in containers a user id may have no name
         return str(os.getuid())

@@ -1,6 +1,6 @@
-"""What happened in an attempt, as typed values and as lines of `events.jsonl`.
+"""The events of an attempt, as typed values and as lines of `events.jsonl`.
 
-The supervisor is the only writer. Each line is one event: its fields, and `event` with its name.
+Only the supervisor writes them. Each line has the fields of one event, and its name as `event`.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ class Event:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttemptStarted(Event):
-    """The supervisor claimed an attempt and is about to start its nodes."""
+    """The supervisor has claimed an attempt and is about to start its nodes."""
 
     attempt: int
     nodes: int
     world_size: int
     backend: str
     resumes_step: int | None = None
-    """Step of the newest commit there is, from which this attempt goes on."""
+    """Step of the newest commit, from which this attempt continues."""
     spent: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Seconds that went before it and that no attempt counts: `preflight`, `stage`."""
+    """Seconds spent before the attempt, by phase: `preflight`, `stage`."""
     job: Job | None = None
-    """The batch job that the supervisor runs in, with how often that was requeued."""
+    """The batch job of the supervisor, with the number of its requeues."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NodeStarted(Event):
-    """The command of one node runs."""
+    """The command of a node was started."""
 
     node_rank: int
     node: str
@@ -51,7 +51,7 @@ class NodeStarted(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NodeExited(Event):
-    """The command of one node ended; the code is negative when a signal ended it."""
+    """The command of a node ended. The exit code is negative if a signal ended it."""
 
     node_rank: int
     node: str
@@ -60,7 +60,7 @@ class NodeExited(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NodeLost(Event):
-    """A node gives no sign of life, so that nothing can be learned of its command any more."""
+    """A node does not answer, so the state of its command is unknown."""
 
     node_rank: int
     node: str
@@ -69,14 +69,14 @@ class NodeLost(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StartFailed(Event):
-    """A later attempt could not be started on nodes that seemed healthy a moment before."""
+    """A restart failed on nodes that were usable a moment before."""
 
     why: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NodesChanged(Event):
-    """The attempt runs on other nodes than the one before."""
+    """The attempt runs on other nodes than the previous one."""
 
     nodes: int
     before: int
@@ -85,12 +85,12 @@ class NodesChanged(Event):
 
     @property
     def sentence(self) -> str:
-        """What that means, in words."""
+        """The change as a clause: `continues with 3 of 4 nodes: without b`."""
         return f"continues {self.change}"
 
     @property
     def change(self) -> str:
-        """On what the run goes on: the end of a sentence."""
+        """The change without its verb."""
         lost, joined = ", ".join(self.lost), ", ".join(self.joined)
         if lost and joined:
             return f"with {joined} in place of {lost}: {_nodes(self.nodes)}"
@@ -112,7 +112,7 @@ class RanksJoined(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RankFailed(Event):
-    """A rank's record says that it failed."""
+    """The record of a rank says that it failed."""
 
     rank: int
     node: str
@@ -121,14 +121,14 @@ class RankFailed(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Committed(Event):
-    """A checkpoint became durable."""
+    """A checkpoint is complete and durable."""
 
     step: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HangSuspected(Event):
-    """A rank made no progress for too long; the stacks of all ranks are in their logs."""
+    """A rank made no progress for too long. The stacks of all ranks are in their logs."""
 
     rank: int
     node: str
@@ -137,31 +137,31 @@ class HangSuspected(Event):
     silent_s: float
     limit_s: float
     stopping: bool
-    """False when the program reports no steps at all, so that silence proves nothing, or when it
-    went on while its stack was looked at."""
+    """False if the program reports no steps, so silence means nothing, or if it made progress while
+    its stack was read."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StopRequested(Event):
-    """The ranks were asked to save and leave."""
+    """The ranks were asked to save a checkpoint and exit."""
 
     reason: str
     by: str
     preempted: bool
-    """True when the machine wants the nodes back: then the run ends with 75, not 130."""
+    """True if the cluster takes the nodes back. The run then ends with 75, not 130."""
     grace_s: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Killed(Event):
-    """Everything that was left was ended with SIGKILL."""
+    """The remaining processes were killed with SIGKILL."""
 
     reason: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttemptEnded(Event):
-    """No process of the attempt is alive any more."""
+    """All processes of the attempt have ended."""
 
     attempt: int
     cause: str
@@ -170,17 +170,17 @@ class AttemptEnded(Event):
     seconds: float
     restarting: bool
     why: str
-    """One sentence: why it is restarted, or why not."""
+    """Why it is restarted, or why not."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunEnded(Event):
-    """The supervisor is done with the run, for now or for good."""
+    """The supervisor has finished its work on the run."""
 
     state: str
     exit_code: int
     why: str = ""
-    """What kept it from starting again, where that is not the failure itself."""
+    """What prevented a restart, if not the failure itself."""
 
 
 KINDS: dict[str, type[Event]] = {
@@ -206,19 +206,19 @@ _NAMES = {kind: name for name, kind in KINDS.items()}
 
 
 def name_of(event: Event) -> str:
-    """Return the name under which `event` stands in `events.jsonl`."""
+    """Return the name of an event in `events.jsonl`."""
     return _NAMES[type(event)]
 
 
 def append(path: Path, event: Event) -> None:
-    """Add one line. Only the supervisor of the attempt may call this."""
+    """Append one line. Only the supervisor of the attempt may call this."""
     line = json.dumps({"event": name_of(event), **dataclasses.asdict(event)})
     with path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
 
 def read(path: Path) -> list[Event]:
-    """Return the events of one attempt in order; what cannot be read is left out."""
+    """Return the events of one attempt in order, without unreadable lines."""
     return list(_events(path))
 
 
@@ -243,7 +243,7 @@ def _events(path: Path) -> Iterator[Event]:
 
 
 def _parse(line: str) -> Event | None:
-    try:  # a last line cut short by a crash, or an event of a newer launcher, is no reason to fail
+    try:  # a crash may cut the last line short, and a newer launcher may write other events
         fields: dict[str, Any] = json.loads(line)
         return from_json(KINDS[fields.pop("event")], json.dumps(fields))
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -1,38 +1,40 @@
-"""Who supervises a run now: `supervisor.json`.
+"""Which supervisor works on a run (`supervisor.json`), and asking it to stop (`stop.json`).
 
-It keeps two supervisors from working on one run, and lets `status` tell a run that goes on from one
-whose supervisor was killed.
+Only one supervisor may work on a run. `status` needs to know whether it is still alive.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from launcher import processes, units
 from launcher.files import replace
-from launcher.runs.hints import command
+from launcher.runs.command_line import ANYWHERE, CommandLine
+from launcher.runs.environment import user_name
+from launcher.runs.records import read_object
 from launcher.specs import Job, RunLayout, from_json, to_json
 
 STALE_S = 30.0
-"""On another host the heartbeat is all we see; older than this it counts as gone."""
+"""A supervisor on another host counts as gone if its last heartbeat is older than this."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Supervisor:
-    """One supervisor's sign of life."""
+class SupervisorRecord:
+    """What a supervisor writes about itself at every heartbeat."""
 
     pid: int
     host: str
     process_started: str
-    """Start time of the process in the kernel's words, since process ids are used again."""
+    """Start time of the process as the kernel counts it, because process ids are reused."""
     heartbeat_at: float
     attempt: int
     boot_id: str = ""
-    """Which boot of the host it belongs to; hosts of the same name are told apart by it too."""
+    """The boot of the host, which also distinguishes hosts with the same name."""
     job: Job | None = None
     """The batch job that it runs in."""
 
@@ -42,66 +44,103 @@ class Supervisor:
         return f"process {self.pid} on {self.host}{job}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class StopRequest:
+    """What `stop.json` contains."""
+
+    at: float
+    by: str
+    reason: str
+
+
 def beat(layout: RunLayout, *, attempt: int) -> None:
-    """Say that this process supervises the run and is alive."""
+    """Write that this process is alive and supervises the run."""
     replace(layout.supervisor, to_json(_own(attempt)))
 
 
 def leave(layout: RunLayout) -> None:
-    """Say that nobody supervises the run any more; only takes back this process's own word."""
-    found = read_supervisor(layout)
-    if found is not None and _is_own(found):
+    """Delete the record of the supervisor if it is that of this process."""
+    record = read_supervisor(layout)
+    if record is not None and _is_own(record):
         layout.supervisor.unlink(missing_ok=True)
 
 
-def read_supervisor(layout: RunLayout) -> Supervisor | None:
-    """Return the last supervisor that wrote, alive or not."""
+def read_supervisor(layout: RunLayout) -> SupervisorRecord | None:
+    """Return the record of the last supervisor, alive or not."""
     try:
-        return from_json(Supervisor, layout.supervisor.read_bytes())
+        return from_json(SupervisorRecord, layout.supervisor.read_bytes())
     except (OSError, ValueError):
         return None
 
 
-def rival(layout: RunLayout) -> Supervisor | None:
-    """Return the living supervisor that keeps this process from working on the run, if any.
+def is_alive(record: SupervisorRecord | None, *, now: float | None = None) -> bool:
+    """Return whether the supervisor still works, as far as this host can know."""
+    if record is None:
+        return False
+    if record.host == socket.gethostname() and record.boot_id == processes.boot_id():
+        return bool(record.process_started) and record.process_started == _started(record.pid)
+    return (time.time() if now is None else now) - record.heartbeat_at < STALE_S
 
-    An earlier incarnation of the same batch job is none, however fresh its heartbeat: the scheduler
-    has given it up, and the checkpoints of a newer attempt fence it off.
+
+def rival(layout: RunLayout) -> SupervisorRecord | None:
+    """Return the other living supervisor of the run, which this process must not compete with.
+
+    An earlier start of our own batch job does not count, however new its heartbeat is: Slurm has
+    ended it, and it cannot write checkpoints once a newer attempt exists.
     """
-    found = read_supervisor(layout)
-    if found is None or _is_own(found) or not is_alive(found):
+    record = read_supervisor(layout)
+    if record is None or _is_own(record) or not is_alive(record):
         return None
     job = Job.from_environ(os.environ)
-    return None if job is not None and job.follows(found.job) else found
+    return None if job is not None and job.follows(record.job) else record
 
 
-def refusal(found: Supervisor, layout: RunLayout) -> tuple[str, str]:
-    """Return what to tell somebody who wants to supervise a run besides `found`, and a hint.
+def refusal(
+    record: SupervisorRecord, layout: RunLayout, commands: CommandLine = ANYWHERE
+) -> tuple[str, str]:
+    """Return message and hint of the error for a run that another supervisor works on.
 
-    On another host we see only its heartbeat: a supervisor that was killed there looks alive until
-    that is old.
+    Of a supervisor on another host we see only heartbeats. If it was killed, it looks alive until
+    its last heartbeat is old.
     """
-    age_s = max(0.0, time.time() - found.heartbeat_at)
-    what = f"run `{layout.run_id}` is already supervised by {found.name}"
-    hint = f"watch it with `{command('status', layout)}`, end it with `{command('stop', layout)}`"
-    if found.host == socket.gethostname():
-        return what, hint
+    message = f"run `{layout.run_id}` already has a supervisor: {record.name}"
+    status, stop = (commands.of_run(layout, verb) for verb in ("status", "stop"))
+    hint = f"watch it with `{status}`, stop it with `{stop}`"
+    if record.host == socket.gethostname():
+        return message, hint
+    age_s = max(0.0, time.time() - record.heartbeat_at)
     wait_s = max(1, math.ceil(STALE_S - age_s))
-    down = f"if {found.host} is down, repeat this in {wait_s} s, and the run is taken over"
-    return f"{what}, as it said {units.duration(age_s)} ago", f"{down}; else {hint}"
+    down = f"if {record.host} is down, repeat the command in {wait_s} s to take the run over"
+    return f"{message}, last heartbeat {units.duration(age_s)} ago", f"{down}; otherwise {hint}"
 
 
-def is_alive(found: Supervisor | None, *, now: float | None = None) -> bool:
-    """Return whether that supervisor still works, as far as can be told from here."""
-    if found is None:
-        return False
-    if found.host == socket.gethostname() and found.boot_id == processes.boot_id():
-        return bool(found.process_started) and found.process_started == _started(found.pid)
-    return (time.time() if now is None else now) - found.heartbeat_at < STALE_S
+def request_stop(layout: RunLayout, *, reason: str = "stop was requested") -> StopRequest:
+    """Ask the supervisor to save a checkpoint and exit; it reads this about once a second."""
+    request = StopRequest(at=time.time(), by=f"{user_name()}@{socket.gethostname()}", reason=reason)
+    replace(layout.stop, json.dumps(asdict(request)))
+    return request
 
 
-def _own(attempt: int) -> Supervisor:
-    return Supervisor(
+def read_stop(layout: RunLayout) -> StopRequest | None:
+    """Return the stop request in the run folder, also one that a user wrote by hand."""
+    request = read_object(layout.stop)
+    if not request:
+        return None
+    at = request.get("at", 0.0)
+    return StopRequest(
+        at=float(at) if isinstance(at, int | float) else 0.0,
+        by=str(request.get("by", "unknown")),
+        reason=str(request.get("reason", "")),
+    )
+
+
+def clear_stop(layout: RunLayout) -> None:
+    """Delete an old stop request when the run is started again. Only its supervisor may do so."""
+    layout.stop.unlink(missing_ok=True)
+
+
+def _own(attempt: int) -> SupervisorRecord:
+    return SupervisorRecord(
         pid=os.getpid(),
         host=socket.gethostname(),
         process_started=_started(os.getpid()),
@@ -112,10 +151,10 @@ def _own(attempt: int) -> Supervisor:
     )
 
 
-def _is_own(found: Supervisor) -> bool:
-    # Hosts may share a kernel and number their processes alike: all four have to agree.
-    own = _own(found.attempt)
-    return (found.pid, found.host, found.process_started, found.boot_id) == (
+def _is_own(record: SupervisorRecord) -> bool:
+    # Hosts may share a kernel and have equal process ids: all four must agree.
+    own = _own(record.attempt)
+    return (record.pid, record.host, record.process_started, record.boot_id) == (
         own.pid,
         own.host,
         own.process_started,

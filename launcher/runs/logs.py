@@ -1,25 +1,22 @@
-"""The log files of an attempt: where they are, and following them."""
+"""The log files of an attempt: which there are, following them, and reading their ends."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from launcher.files import replace
-from launcher.runs.files import read_lines
-from launcher.runs.records import attempts, newest_attempt
+from launcher.runs.records import newest_attempt
 from launcher.specs import RunLayout
 
 _CHUNK_BYTES = 1 << 20
+_TAIL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogFile:
-    """One log: a rank's, or for `rank` None that of a node's agent."""
+    """The log of a rank, or of the agent of a node if `rank` is None."""
 
     path: Path
     node_rank: int
@@ -27,21 +24,21 @@ class LogFile:
 
     @property
     def prefix(self) -> str:
-        """What stands before each of its lines when several are shown together."""
-        who = "agent" if self.rank is None else f"rank{self.rank:04d}"
-        return f"[node{self.node_rank:02d} {who}] "
+        """The start of each of its lines when several logs are shown together."""
+        name = "agent" if self.rank is None else f"rank{self.rank:04d}"
+        return f"[node{self.node_rank:02d} {name}] "
 
 
 @dataclass
 class Tail:
-    """Reads whole lines off the end of a growing file; the file need not exist yet."""
+    """Reads complete lines from a growing file, which need not exist yet."""
 
     path: Path
     offset: int = 0
     _rest: bytes = field(default=b"")
 
     def lines(self, *, final: bool = False) -> list[str]:
-        """Return the lines that came since the last call; `final` also gives an unfinished one."""
+        """Return the lines since the last call; with `final` also an incomplete last one."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
@@ -49,12 +46,12 @@ class Tail:
         except OSError:
             new = b""
         self.offset += len(new)
-        *whole, self._rest = (self._rest + new).split(b"\n")
+        *lines, self._rest = (self._rest + new).split(b"\n")
         if final and self._rest:
-            whole.append(self._rest)
+            lines.append(self._rest)
             self._rest = b""
-        # A progress bar rewrites its line with carriage returns: what a person would see is the end
-        return [line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2] for line in whole]
+        # A progress bar rewrites its line with carriage returns: only the last version is shown.
+        return [line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2] for line in lines]
 
 
 def log_files(
@@ -65,35 +62,35 @@ def log_files(
     ranks: Sequence[int] = (),
     agents: bool = False,
 ) -> list[LogFile]:
-    """Return the logs that exist of `attempt` (0: the newest), ranks in order.
+    """Return the logs of `attempt` (0: the newest) in rank order.
 
-    `nodes` and `ranks` select; empty means all. Logs of the agents come only when asked for.
+    `nodes` and `ranks` select; empty means all. `agents` adds the logs of the agents.
     """
     number = attempt or newest_attempt(layout)
-    found = [_parse(path) for path in sorted(layout.attempt(number).logs.glob("node*.log"))]
+    logs = [_log_file(path) for path in sorted(layout.attempt(number).logs.glob("node*.log"))]
     return [
         log
-        for log in found
+        for log in logs
         if log is not None
         and (not nodes or log.node_rank in nodes)
-        and ((log.rank is None and agents) or (log.rank is not None and _among(log.rank, ranks)))
+        and (agents if log.rank is None else not ranks or log.rank in ranks)
     ]
 
 
 def follow(
     choose: Callable[[], Sequence[LogFile]],
     *,
-    going_on: Callable[[], bool],
+    running: Callable[[], bool],
     poll_s: float = 0.25,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[tuple[LogFile, str]]:
-    """Yield every line of the chosen logs, those already there first, until `going_on` says no.
+    """Yield every line of the chosen logs, old lines first, until `running` returns False.
 
-    `choose` is asked again each time, so that logs which appear later (another attempt) join in.
+    `choose` is called each time, so that new logs (of another attempt) are included.
     """
     tails: dict[Path, tuple[LogFile, Tail]] = {}
     while True:
-        last = not going_on()  # asked before reading, so that nothing written meanwhile is missed
+        last = not running()  # before reading, so that nothing written meanwhile is missed
         for log in choose():
             tails.setdefault(log.path, (log, Tail(log.path)))
         quiet = True
@@ -113,55 +110,11 @@ def last_lines(path: Path, count: int) -> list[str]:
         size = path.stat().st_size
     except OSError:
         return []
-    return Tail(path, offset=max(0, size - 64 * 1024)).lines(final=True)[-count:]
+    return Tail(path, offset=max(0, size - _TAIL_BYTES)).lines(final=True)[-count:]
 
 
-def _among(rank: int, ranks: Sequence[int]) -> bool:
-    return not ranks or rank in ranks
-
-
-def _parse(path: Path) -> LogFile | None:
+def _log_file(path: Path) -> LogFile | None:
     node, _, rank = path.stem.removeprefix("node").partition("-rank")
     if not node.isdigit() or (rank and not rank.isdigit()):
         return None
     return LogFile(path=path, node_rank=int(node), rank=int(rank) if rank else None)
-
-
-# The history of a run's numbers, put together from what each attempt wrote.
-def history(layout: RunLayout) -> list[dict[str, Any]]:
-    """Return all lines that count, in order of steps; each says which `attempt` it is from."""
-    kept: dict[tuple[int, bool], dict[str, Any]] = {}
-    for number in attempts(layout):
-        for line in read_lines(layout.attempt(number).metrics):
-            if isinstance(line.get("step"), int):
-                kept[line["step"], "eval" in line] = {**line, "attempt": number}
-    return [kept[key] for key in sorted(kept)]
-
-
-def steps(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the training steps among `lines`."""
-    return [line for line in lines if "eval" not in line]
-
-
-def evaluations(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the evaluations among `lines`."""
-    return [line for line in lines if "eval" in line]
-
-
-def lost_seconds(layout: RunLayout) -> float:
-    """Return how long training took that had to be done again by a later attempt."""
-    newest: dict[int, int] = {}
-    times: dict[tuple[int, int], float] = {}
-    for number in attempts(layout):
-        for line in steps(read_lines(layout.attempt(number).metrics)):
-            step, seconds = line.get("step"), line.get("step_time_s")
-            if isinstance(step, int) and isinstance(seconds, int | float):
-                newest[step] = number
-                times[number, step] = float(seconds)
-    return sum(seconds for (number, step), seconds in times.items() if number < newest[step])
-
-
-def merge(layout: RunLayout) -> None:
-    """Write the run's `metrics.jsonl` anew from those of its attempts. Supervisor only."""
-    lines = "".join(json.dumps(line) + "\n" for line in history(layout))
-    replace(layout.metrics, lines)

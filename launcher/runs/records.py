@@ -1,8 +1,59 @@
-"""What the ranks of an attempt told: their status files."""
+"""Finding runs and attempts, and reading the JSON files in their folders.
+
+A file that is missing, incomplete or written by another version is skipped, because its writer may
+replace it at any moment.
+"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import ConfigError, UnknownNameError
 from launcher.specs import Plan, RankRecord, RankState, RunLayout, from_json
+
+PROGRAM = "program"
+"""The phase of a running program that names no phases."""
+
+
+def list_runs(root: Path) -> list[RunLayout]:
+    """Return the runs in a storage root, oldest first by the last change of their folder."""
+    folders = [path for path in (root / "runs").glob("*") if path.is_dir()]
+    return [RunLayout(path) for path in sorted(folders, key=_last_change)]
+
+
+def latest(root: Path) -> RunLayout:
+    """Return the newest run.
+
+    Raises:
+        ConfigError: the root contains no run.
+    """
+    runs = list_runs(root)
+    if not runs:
+        raise ConfigError(
+            "found no run",
+            context=f"looked in {root / 'runs'}",
+            hint="start one, or name the storage root of your runs: "
+            "storage.root=/shared/me/outputs",
+        )
+    return runs[-1]
+
+
+def find(root: Path, run_id: str) -> RunLayout:
+    """Return the run with the name or the folder `run_id`; the newest for `latest` or an empty one.
+
+    Raises:
+        UnknownNameError: the run does not exist; suggests the nearest name.
+        ConfigError: the newest run was requested, and the root contains none.
+    """
+    if not run_id or run_id == "latest":
+        return latest(root)
+    for folder in (root / "runs" / run_id, Path(run_id).absolute()):
+        if (folder / "config.yaml").exists() or (folder / "attempts").is_dir():
+            return RunLayout(folder)
+    names = [layout.run_id for layout in list_runs(root)]
+    raise UnknownNameError("run", run_id, names[-10:], context=f"looked in {root / 'runs'}")
 
 
 def attempts(layout: RunLayout) -> tuple[int, ...]:
@@ -12,23 +63,12 @@ def attempts(layout: RunLayout) -> tuple[int, ...]:
 
 
 def newest_attempt(layout: RunLayout) -> int:
-    """Return the number of the newest attempt, 0 if there was none yet."""
+    """Return the number of the newest attempt, 0 before the first."""
     return max(attempts(layout), default=0)
 
 
-def read_ranks(layout: RunLayout, attempt: int) -> list[RankRecord]:
-    """Return the record of every rank of `attempt` that wrote a readable one, in rank order."""
-    found = []
-    for path in layout.attempt(attempt).ranks.glob("[0-9]*.json"):
-        try:
-            found.append(from_json(RankRecord, path.read_bytes()))
-        except (OSError, ValueError):
-            continue  # being replaced, or by another version: the next look will see it
-    return sorted(found, key=lambda record: record.rank)
-
-
 def read_plan(layout: RunLayout, attempt: int = 0) -> Plan | None:
-    """Return the plan of `attempt`, of the newest one for 0; None if there is none to read."""
+    """Return the plan of `attempt` (0: the newest one that was written), None if unreadable."""
     path = layout.attempt(attempt).plan if attempt else layout.plan
     try:
         return from_json(Plan, path.read_bytes())
@@ -36,17 +76,56 @@ def read_plan(layout: RunLayout, attempt: int = 0) -> Plan | None:
         return None
 
 
-# What a rank is doing, also where its program never says.
-PROGRAM = "program"
-"""The phase of a program that names none, from the moment that it is known to run."""
+def read_ranks(layout: RunLayout, attempt: int) -> list[RankRecord]:
+    """Return the readable records of the ranks of `attempt`, in rank order."""
+    records = []
+    for path in layout.attempt(attempt).ranks.glob("[0-9]*.json"):
+        try:
+            records.append(from_json(RankRecord, path.read_bytes()))
+        except (OSError, ValueError):
+            continue
+    return sorted(records, key=lambda record: record.rank)
 
 
 def phase_of(record: RankRecord, recipe: str) -> str:
-    """Return the phase to show: a program that names none stays in `start` for ever.
+    """Return the phase to show.
 
-    Its steps tell that it runs. A person's script may have none, and it runs from its first line.
+    A program that names no phases stays in `start`. It is known to run once it takes a step, and a
+    user's script from its first line, because it may never report a step.
     """
-    if record.phase != "start":  # nothing comes back to it
+    if record.phase != "start":  # programs never return to it
         return record.phase
-    begun = record.step > 0 or (recipe == "script" and record.state is not RankState.STARTING)
-    return PROGRAM if begun else record.phase
+    runs = record.step > 0 or (recipe == "script" and record.state is not RankState.STARTING)
+    return PROGRAM if runs else record.phase
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`, an empty one if it is unreadable."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the JSON objects in a file that has one per line, without unreadable lines."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return []
+    objects = []
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            objects.append(value)
+    return objects
+
+
+def _last_change(path: Path) -> tuple[float, str]:
+    marks = [path / "attempts", path / "config.yaml", path]
+    times = [mark.stat().st_mtime for mark in marks if mark.exists()]
+    return max(times, default=0.0), path.name

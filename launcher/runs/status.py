@@ -7,10 +7,9 @@ and the report with what the run folder contains.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from launcher.errors import UnknownNameError
 from launcher.runs import events
@@ -23,9 +22,17 @@ from launcher.runs.events import (
     RunEnded,
     StopRequested,
 )
-from launcher.runs.files import read_lines, read_object
 from launcher.runs.lock import is_alive, read_supervisor
-from launcher.runs.records import PROGRAM, attempts, newest_attempt, phase_of, read_plan, read_ranks
+from launcher.runs.metrics import Pace, step_times
+from launcher.runs.records import (
+    PROGRAM,
+    attempts,
+    newest_attempt,
+    phase_of,
+    read_object,
+    read_plan,
+    read_ranks,
+)
 from launcher.specs import Node, Plan, RankRecord, RankState, RunLayout
 
 
@@ -104,39 +111,6 @@ class RunStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
-    """When the run reached its latest steps, by any one clock, and what that clock shows now."""
-
-    points: tuple[tuple[float, int], ...] = ()
-    now: float = 0.0
-
-    def at(self, step: int, now: float) -> Pace:
-        """Return the pace of a run that is at `step` now."""
-        if step <= 0 or (self.points and step == self.points[-1][1]):
-            return replace(self, now=now)  # the time to the first step is no time of a step
-        return Pace(points=(*self._recent(now), (now, step)), now=now)
-
-    def left_s(self, step: int, total: int) -> float | None:
-        """Return the seconds until step `total`, None if unknown.
-
-        Only the last minute counts, so that a run that gets slower is noticed.
-        """
-        points = self._recent(self.points[-1][0]) if self.points else ()
-        if total <= 0 or len(points) < 2:
-            return None
-        (first_at, first), (last_at, last) = points[0], points[-1]
-        if last <= first or last_at <= first_at:
-            return None
-        per_step = (last_at - first_at) / (last - first)
-        return max(0.0, (total - step) * per_step - max(0.0, self.now - last_at))
-
-    def _recent(self, now: float) -> tuple[tuple[float, int], ...]:
-        """Return the points of the last minute, but at least the last two."""
-        recent = tuple(point for point in self.points if now - point[0] <= _WINDOW_S)
-        return recent if len(recent) >= 2 else self.points[-2:]
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """What a status is computed from."""
 
@@ -204,7 +178,7 @@ def read_status(layout: RunLayout, *, now: float | None = None) -> RunStatus:
         plan=read_plan(layout, attempt),
         records=read_ranks(layout, attempt) if attempt else (),
         history=_history(layout),
-        pace=Pace(points=_step_times(read_lines(layout.attempt(attempt).metrics)), now=now),
+        pace=Pace(points=step_times(layout, attempt), now=now),
         supervisor=supervisor.name if supervisor else "",
         supervisor_alive=is_alive(supervisor, now=now),
         result=result if isinstance(result, dict) else {},
@@ -218,7 +192,6 @@ def committed_step(layout: RunLayout) -> int | None:
     return _committed_step(_history(layout), records)
 
 
-_WINDOW_S = 60.0
 _WORST_FIRST = (
     RankState.FAILED,
     RankState.STARTING,
@@ -230,16 +203,6 @@ _WORST_FIRST = (
 
 def _history(layout: RunLayout) -> dict[int, list[Event]]:
     return {number: events.read(layout.attempt(number).events) for number in attempts(layout)}
-
-
-def _step_times(lines: Iterable[dict[str, Any]]) -> tuple[tuple[float, int], ...]:
-    return tuple(
-        (line["at"], line["step"])
-        for line in lines
-        if "eval" not in line
-        and isinstance(line.get("at"), float)
-        and isinstance(line.get("step"), int)
-    )
 
 
 def _state(facts: RunFacts, newest: Sequence[Event]) -> RunState:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from launcher.engines.table import BACKENDS, VARIABLES, Variables
 from launcher.errors import ConfigError
-from launcher.specs.ranges import read_counts
+from launcher.specs.cluster import read_counts
 
 __all__ = [
     "LaunchEnviron",

@@ -1,12 +1,15 @@
-"""Frozen values that travel between the steps, to the ranks and to disk. Standard library only."""
+"""Frozen values that the rooms exchange, send to the ranks and write to disk.
+
+Standard library only.
+"""
 
 from launcher.specs.cluster import Cluster, Node, RankPlace
 from launcher.specs.codec import from_json, to_json
 from launcher.specs.layout import AttemptLayout, RunLayout
 from launcher.specs.plan import (
     CheckpointPolicy,
+    CodeSnapshot,
     Command,
-    FrozenCode,
     Plan,
     Program,
     Rendezvous,
@@ -21,8 +24,8 @@ __all__ = [
     "AttemptLayout",
     "CheckpointPolicy",
     "Cluster",
+    "CodeSnapshot",
     "Command",
-    "FrozenCode",
     "Job",
     "Node",
     "Plan",

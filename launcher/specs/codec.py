@@ -1,8 +1,8 @@
-"""Frozen dataclasses to JSON and back, by their annotations.
+"""Conversion of frozen dataclasses to JSON and back, by their annotations.
 
-Only what the specs use: dataclasses, str, int, float, bool, None, StrEnum, `tuple[X, ...]`,
-`dict[str, X]` and `X | None`. Unknown keys are ignored, so that an older launcher reads the files
-of a newer one; missing keys take the default.
+It supports what the specs use: dataclasses, str, int, float, bool, None, StrEnum,
+`tuple[X, ...]`, `dict[str, X]` and `X | None`. Unknown keys are ignored, so an older launcher can
+read the files of a newer one. Missing keys take the default.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Build = Callable[[Any], Any]
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Return `value` (a dataclass of this package) as JSON text."""
-    # Not `asdict`, which copies every text of a plan of ten thousand nodes first.
+    """Return the dataclass `value` as JSON text."""
+    # not `asdict`, which first copies every string of a plan of ten thousand nodes
     return json.dumps(value, default=_fields, indent=indent)
 
 
@@ -34,7 +34,7 @@ def from_json(kind: type[T], text: str | bytes) -> T:
     """Build a `kind` from JSON text.
 
     Raises:
-        ValueError: the text is no JSON, or does not have the shape of `kind`.
+        ValueError: the text is not JSON, or does not have the fields of `kind`.
     """
     try:
         return typing.cast(T, _build(kind, json.loads(text)))
@@ -48,7 +48,7 @@ def _build(kind: Any, value: Any) -> Any:
 
 @functools.cache  # a supervisor reads the records of thousands of ranks twice a second
 def _builder(kind: Any) -> Build:
-    """Return what makes a `kind` of a JSON value."""
+    """Return the function that converts a JSON value to a `kind`."""
     origin = typing.get_origin(kind)
     if origin in (types.UnionType, typing.Union):
         (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))

@@ -1,31 +1,31 @@
-"""Every path of a run folder. Nobody else joins these strings.
+"""Every path of a run folder. No other module joins these strings.
 
 ::
 
     <storage.root>/
-      code/<digest>/                    copies of programs, see launcher.code_snapshot.store
-      staged/<name>-<key>/              verified snapshots of models and data
+      code/<digest>/                    code snapshots, see launcher.code_snapshot.store
+      staged/<name>-<key>/              staged models and data
       runs/<run_id>/
         config.yaml                     the resolved config, masked
         plan.json                       the plan of the newest attempt
-        environment.json                versions, git commit, what differs from it
-        code.json                       which copy of the code belongs to the run
-        staged.json                     name -> folder, written once staging is done
-        stop.json                       present once somebody asked the run to stop
-        supervisor.json                 who supervises it now: host, process id, heartbeat
+        environment.json                versions, git commit, and the changes since it
+        code.json                       the code snapshot of the run
+        staged.json                     name -> folder, written when staging is done
+        stop.json                       a stop request
+        supervisor.json                 its supervisor: host, process id, heartbeat
         attempts/0001/
           plan.json                     the plan of this attempt
           events.jsonl                  written by the supervisor only
           metrics.jsonl                 written by rank 0 only
-          logs/node00.log               what the node's agent said
-          logs/node00-rank0003.log      what the rank said
-          ranks/0003.json               the rank's status, replaced as a whole
-          letters/10.0.0.2              what mpirun has started on another host
-          samples/0003.jsonl            sample ids it consumed, when asked for
-          result.json                   what the program reported at its end, by rank 0
+          logs/node00.log               log of the node's agent
+          logs/node00-rank0003.log      log of the rank
+          ranks/0003.json               status of the rank, replaced as a whole
+          letters/10.0.0.2              a launch request of mpirun for another host
+          samples/0003.jsonl            ids of the samples that the rank used, if requested
+          result.json                   what rank 0 of the program reported at its end
         checkpoints/                    see launcher.checkpoint.layout
-        jobs/123.json                   a Slurm job that works, worked or will work on the run
-        jobs/submitted-0001/            what was submitted: config.yaml, job.sbatch, its log
+        jobs/123.json                   a Slurm job of this run: pending, running or ended
+        jobs/submitted-0001/            a submission: config.yaml, job.sbatch, its log
         metrics.jsonl result.json report.html   written at the end of every attempt
 """
 
@@ -59,7 +59,7 @@ class AttemptLayout:
 
     @property
     def letters(self) -> Path:
-        """One file per host: what mpirun on the head has started there."""
+        """Launch requests of mpirun, one file per host."""
         return self.path / "letters"
 
     @property

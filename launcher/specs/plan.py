@@ -1,23 +1,34 @@
-"""The plan: everything that will be executed, as one value that prints and travels as JSON."""
+"""The plan of one attempt: one value that prints, and travels to the nodes as JSON.
+
+`Plan` comes first, then its parts in the order of its fields: program, stage items, checkpoint
+policy, commands.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from launcher.errors import ConfigError, UnknownNameError
 from launcher.specs.cluster import Cluster
+
+RESUME_WORDS = ("auto", "never", "required")
+"""Values of `resume` besides a step in digits."""
+MIN_KEEP = 2
+"""Checkpoints that retention always keeps, because the newest one may be damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rendezvous:
-    """Where the ranks of one attempt meet."""
+    """Where the ranks of one attempt connect to each other."""
 
     address: str
     port: int
     pinned: bool = False
-    """True when the user chose the port: a busy one is then an error; else another is taken."""
+    """True if the user chose the port. A busy port is then an error; otherwise another is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +38,10 @@ class Plan:
     schema: int = 1
     run_id: str
     attempt: int
-    """1 for the first start. It is also the checkpoint generation, see `docs/checkpoints.md`."""
+    """1 for the first start. Also the checkpoint generation, see `docs/checkpoints.md`."""
     recipe: str
     storage_root: str
-    """Absolute path of the file system folder that all nodes see."""
+    """Absolute path of the folder that all nodes see."""
     cluster: Cluster
     backend: str
     transport: str
@@ -39,89 +50,111 @@ class Plan:
     device: str
     """`cpu` or `cuda`; never `auto`."""
     program: Program
-    code: FrozenCode | None = None
-    """The copy that the program is part of; None when it runs from where it lies."""
+    code: CodeSnapshot | None = None
+    """The code snapshot that contains the program; None if the program runs from its own place."""
     rendezvous: Rendezvous
     stage: tuple[StageItem, ...] = ()
     checkpoint: CheckpointPolicy
     commands: tuple[Command, ...] = ()
     notes: tuple[str, ...] = field(default=())
-    """Choices that were made for the user, each with its reason, to be shown."""
+    """Choices that the launcher made, each with its reason, to be shown to the user."""
 
     @property
     def source(self) -> str:
-        """The program as the person knows it; what runs may be a copy of it."""
+        """Path of the program as the user knows it; the ranks may run a copy."""
         code = self.code
         return f"{code.project}/{code.program}" if code else self.program.path
 
 
-# When checkpoints are written, kept and resumed from.
-RESUME_WORDS = ("auto", "never", "required")
-"""What `resume` may be, besides a step in digits."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class CheckpointPolicy:
-    """What the plan tells the ranks about checkpoints."""
+    """When checkpoints are saved, how many are kept, and which one a run resumes from."""
 
     every_steps: int
-    """Save after every so many optimiser steps; 0 saves only at the end and on a stop signal."""
+    """Save after this many optimizer steps. 0 saves only at the end and on a stop request."""
     keep: int
-    """How many newest commits retention leaves; at least 2, since the newest may be damaged."""
+    """How many of the newest checkpoints to keep, at least `MIN_KEEP`."""
     resume: str
-    """One of `RESUME_WORDS`, or the step to resume from, in digits."""
+    """`auto`, `never`, `required`, or a step in digits."""
 
 
-# What is executed: an argv, never a shell string.
+def check_resume(resume: str) -> None:
+    """Check a value of `resume`.
+
+    Raises:
+        UnknownNameError: it is not a word of `RESUME_WORDS` and not a step in digits.
+    """
+    if resume not in RESUME_WORDS and not re.fullmatch(r"[0-9]+", resume):
+        raise UnknownNameError(
+            "resume",
+            resume,
+            (*RESUME_WORDS, "<step>"),
+            hint="`checkpoints ls RUN_ID` lists the steps",
+        )
+
+
+def check_keep(keep: int) -> None:
+    """Check a value of `checkpoint.keep`.
+
+    Raises:
+        ConfigError: it is below `MIN_KEEP`.
+    """
+    if keep < MIN_KEEP:
+        raise ConfigError(
+            f"`checkpoint.keep={keep}` is impossible: expected {MIN_KEEP} or more, because the "
+            "newest checkpoint may be damaged",
+            hint=f"use `checkpoint.keep={MIN_KEEP}` or more",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What every rank runs: a recipe of ours or any script of the user's."""
+    """What every rank runs: a recipe of ours or a script of the user."""
 
     path: str
     """Absolute path of a Python file."""
     args: tuple[str, ...] = ()
     recipe: str = "script"
-    """Name of the recipe it belongs to."""
+    """Name of its recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One argv that a transport starts on one node."""
+    """One argv, never a shell string, that a transport starts on one node."""
 
     node_rank: int
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
-    """Variables set on top of the inherited environment. Never holds a secret."""
+    """Variables added to the inherited environment. Never contains a secret."""
     cwd: str
 
 
-# What has to be brought to shared storage before the ranks start.
 @dataclass(frozen=True, kw_only=True)
 class StageItem:
-    """One source, pinned, with the selection of its files that is wanted."""
+    """One source to stage before the ranks start, and which of its files."""
 
     name: str
-    """What the program asks for: `model`, `data` ..."""
+    """The name that the program uses: `model`, `data` ..."""
     uri: str
-    """`pypi://name==version`, `hf://org/model`, `build:///program.py`, or what fsspec knows."""
+    """`pypi://name==version`, `hf://org/model`, `build:///program.py`, or any fsspec URI."""
     revision: str = ""
-    """Commit, tag or version, where the source has one."""
+    """Commit, tag or version, if the source has one."""
     include: tuple[str, ...] = ()
-    """Patterns (fnmatch) of the files wanted; empty means all."""
+    """Patterns (fnmatch) of the files to stage; empty means all."""
     strip: str = ""
-    """Leading folder to cut from the files' paths."""
+    """Leading folder to remove from the paths."""
     sha256: str = ""
-    """Expected digest of the transferred archive or single file, where the config pins it."""
+    """Expected digest of the archive or single file, if the config pins it."""
     options: dict[str, str] = field(default_factory=dict)
-    """For `build://`: what the build program is told."""
+    """For `build://`: options of the build program."""
     needs: tuple[str, ...] = ()
-    """Names of items that a `build://` program reads; they are staged first."""
+    """For `build://`: names of the items that the build program reads. They are staged first."""
 
     def key(self, needed: tuple[str, ...] = ()) -> str:
-        """Return 16 hex digits that name this request; equal requests share one staged folder.
+        """Return 16 hex digits that name this request. Equal requests share one staged folder.
 
-        `needed` holds the keys of the items in `needs`, in their order: another input makes another
-        result.
+        `needed` has the keys of the items in `needs`, in their order, because another input gives
+        another result.
         """
         value = {**asdict(self), "needs": list(needed)}
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
@@ -129,51 +162,50 @@ class StageItem:
 
 @dataclass(frozen=True, kw_only=True)
 class StagedItem:
-    """A verified snapshot, ready to read."""
+    """A staged folder: complete, verified, ready to read."""
 
     name: str
     key: str
     path: str
-    """Folder that holds the files."""
+    """Folder of the files."""
     size_bytes: int
     files: int
     transferred_bytes: int
-    """0 when it was already there."""
+    """0 if it was staged before."""
     seconds: float
 
 
-# The code that a run uses, as it was when the run began.
 @dataclass(frozen=True, kw_only=True)
-class FrozenCode:
-    """Which copy of a project belongs to a run; stands in its `code.json` and in every plan."""
+class CodeSnapshot:
+    """The copy of the user's project that a run uses; stored in `code.json` and in every plan."""
 
     digest: str
-    """Of all names, modes and contents."""
+    """Digest of all names, modes and contents."""
     place: str
-    """Folder of the copy, relative to the storage root: that may be mounted elsewhere one day."""
+    """Folder of the copy, relative to the storage root, which may later be mounted elsewhere."""
     program: str
     """The program, relative to the copy."""
     imports: tuple[str, ...] = ()
-    """Folders of the copy from which modules are imported, relative to it."""
+    """Folders of the copy on the import path, relative to the copy."""
     project: str
-    """Folder that was copied."""
+    """The folder that was copied."""
     cwd: str
-    """Where the person stood: what the program opens by a relative path starts there."""
+    """Working directory of the user. Relative paths in the program start here."""
     commit: str = ""
     """Git commit of the project; empty outside of git."""
     dirty: bool = False
-    """Whether something differed from that commit."""
+    """Whether the project differs from that commit."""
 
     def folder(self, storage_root: str | Path) -> Path:
-        """Return the copy's absolute folder."""
+        """Return the absolute path of the copy."""
         return Path(storage_root) / self.place
 
     @property
     def short(self) -> str:
-        """The part of the digest that names folders."""
+        """The part of the digest that is used in folder names."""
         return short(self.digest)
 
 
 def short(digest: str) -> str:
-    """Return the part of a digest that names a folder: long enough, and still to be read."""
+    """Return the part of a digest that is used in folder names: unique enough, and readable."""
     return digest[:16]

@@ -1,4 +1,4 @@
-"""What a rank tells the outside: the content of its status file."""
+"""The status file of a rank."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from enum import StrEnum
 
 
 class RankState(StrEnum):
-    """The life of a rank, as its own status file tells it."""
+    """The state of a rank, as it reports it itself."""
 
     STARTING = "starting"
     RUNNING = "running"
     DONE = "done"
     SAVED = "saved"
-    """Left on request after a checkpoint was committed."""
+    """Exited after a stop request, with a committed checkpoint."""
     FAILED = "failed"
 
 
@@ -24,14 +24,14 @@ class RankException:
     at: float
     """Seconds since the epoch, by the clock of the rank's node."""
     kind: str
-    """Class name, with its module unless that is builtins."""
+    """Class name, with its module unless it is a builtin."""
     message: str
     traceback: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankRecord:
-    """One rank's status file, replaced as a whole (write beside, rename) about once a second."""
+    """Content of a rank's status file, replaced atomically about once a second."""
 
     rank: int
     local_rank: int
@@ -43,21 +43,21 @@ class RankRecord:
     state: RankState
     started_at: float
     heartbeat_at: float
-    """When the rank last wrote; a thread does it, so it goes on while the program hangs."""
+    """When the rank last wrote. A thread writes it, so it continues while the program hangs."""
     progress_at: float
-    """When the program last did something: a step, a phase. Its age is what tells a hang."""
+    """When the program last began a step or a phase. If this is old, the rank hangs."""
     phase: str = "start"
-    """`start`, `restore`, `train`, `eval`, `save` ... as the program names them."""
+    """`start`, `restore`, `train`, `eval`, `save`, or another name that the program uses."""
     step: int = 0
     total_steps: int = 0
-    """0 when unknown."""
+    """0 if unknown."""
     loss: float | None = None
     samples_per_s: float | None = None
     committed_step: int | None = None
-    """Newest step whose commit this rank knows to be durable."""
+    """Newest step that this rank knows to be committed."""
     phase_seconds: dict[str, float] = field(default_factory=dict)
-    """Where this rank's time went so far."""
+    """Seconds that this rank spent in each phase so far."""
     exit_code: int | None = None
     signal: int | None = None
-    """Signal that ended it, where its agent saw one."""
+    """Signal that ended it, if its agent saw one."""
     exception: RankException | None = None

@@ -1,4 +1,4 @@
-"""What must never be shown or stored: told by the names of variables and the form of URIs."""
+"""Secrets, which must never be shown or stored: found by variable name and by the form of URIs."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _SECRET_QUERY = re.compile(rf"([?&;]{_HIDDEN_PARAMETER}=)[^&;#\s]*", re.IGNORECA
 
 
 def names_a_secret(variable: str) -> bool:
-    """Tell whether a variable's name says that its value is a secret."""
+    """Return whether the name of a variable says that its value is a secret."""
     return not _SECRET_WORDS.isdisjoint(variable.upper().split("_"))
 
 
 def holds_a_secret(uri: str) -> bool:
-    """Tell whether `uri` holds a password, a token or a signature; a user's name alone is none."""
+    """Return whether `uri` contains a password, token or signature. A user name alone is not."""
     return bool(_PASSWORD.search(uri) or _SECRET_QUERY.search(uri))
 
 
 def redact(text: str) -> str:
-    """Return `text` with user names, passwords, tokens and signatures of all URLs in it masked."""
+    """Return `text` with user names, passwords, tokens and signatures in its URLs masked."""
     return _URL.sub(lambda match: _mask(match.group(), "***"), text)
 
 
 def without_secrets(uri: str) -> str:
-    """Return what names the place alone: the same text whoever asks, with whatever token."""
+    """Return `uri` without credentials: the same text for every user and token."""
     return _mask(uri, "")
 
 
 def mask(env: Mapping[str, str]) -> dict[str, str]:
-    """Return `env` with the values of secret-looking names, and what URIs hide, masked."""
+    """Return `env` with the values of secrets, and the secrets in URIs, masked."""
     return {name: "***" if names_a_secret(name) else redact(value) for name, value in env.items()}
 
 

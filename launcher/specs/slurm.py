@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from launcher.errors import ConfigError
-from launcher.specs.ranges import expand, split
+from launcher.specs.hostlist import expand, split
 
 PREFIX = "SLURM_"
 JOB_ID = "SLURM_JOB_ID"
@@ -54,26 +54,26 @@ _RESTARTS = "SLURM_RESTART_COUNT"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One start of a job or array task; a requeue makes the next start of it."""
+    """One start of a job or array task. A requeue is the next start of the same job."""
 
     cluster: str
-    """Name of the Slurm cluster; job ids are unique within it."""
+    """Name of the Slurm cluster. Job ids are unique within it."""
     job_id: str
-    """As users know it: `123`, or `120_5` for a task of an array."""
+    """`123`, or `120_5` for a task of an array."""
     restarts: int = 0
-    """How often it was requeued before."""
+    """Number of requeues so far."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Job | None:
-        """Return the job of a process with this environment, None outside of a job.
+        """Return the job of a process with this environment, None outside of any job.
 
-        For the last task of an array, `SLURM_JOB_ID` is the id of the whole array, and a requeue
-        with that id would start all tasks again. In a heterogeneous job it is that of the first
-        part.
+        In a heterogeneous job, `SLURM_JOB_ID` is the id of the first part, which represents all.
         """
         own = environ.get(JOB_ID, "")
         if not own:
             return None
+        # For the last task of an array, SLURM_JOB_ID is the id of the whole array. A requeue by
+        # that id would start all tasks again.
         array, task = environ.get(_ARRAY_JOB_ID), environ.get(_ARRAY_TASK_ID)
         restarts = environ.get(_RESTARTS, "")
         return cls(
@@ -84,7 +84,7 @@ class Job:
 
     @property
     def task(self) -> str:
-        """Its number in an array, empty outside of one."""
+        """Number of the array task; empty for other jobs."""
         return self.job_id.partition("_")[2]
 
     def is_same(self, other: Job | None) -> bool:
@@ -92,10 +92,10 @@ class Job:
         return other is not None and (self.cluster, self.job_id) == (other.cluster, other.job_id)
 
     def follows(self, other: Job | None) -> bool:
-        """Return whether `other` is an earlier start of this job. Then it is over.
+        """Return whether `other` is an earlier start of this job. Then `other` is over.
 
-        Slurm starts a job again only after it has ended the earlier start, even if a node that
-        lost its connection has not noticed yet.
+        Slurm starts a job again only after it has given up the earlier start, even if the
+        processes of that start lost their connection and still run.
         """
         return other is not None and self.is_same(other) and self.restarts > other.restarts
 

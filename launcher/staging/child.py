@@ -16,7 +16,7 @@ from typing import IO
 from launcher.specs.secrets import redact
 from launcher.storage import Stopped
 
-__all__ = ["Ended", "run_child"]
+__all__ = ["ChildOutput", "run_child"]
 
 _TAIL_LINES = 20
 _LONGEST_LINE = 2000
@@ -25,7 +25,7 @@ _POLL_S = 0.1
 
 
 @dataclass(frozen=True)
-class Ended:
+class ChildOutput:
     """How a program ended."""
 
     exit_code: int
@@ -41,7 +41,7 @@ def run_child(
     stop: threading.Event,
     line: Callable[[str], bool],
     idle: Callable[[], None] = lambda: None,
-) -> Ended:
+) -> ChildOutput:
     """Run `argv` to its end, in a session of its own so that Ctrl-C reaches it through us only.
 
     Args:
@@ -72,7 +72,7 @@ def run_child(
         except BaseException:
             _end(process)
             raise
-        return Ended(process.wait(), "\n".join(tail))
+        return ChildOutput(process.wait(), "\n".join(tail))
 
 
 def _listen(

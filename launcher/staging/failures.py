@@ -9,7 +9,7 @@ from launcher.errors import LauncherError, StagingError, nearest
 from launcher.specs import StageItem
 from launcher.specs.secrets import redact
 from launcher.storage import StorageError, free_bytes, is_disk_full, is_local
-from launcher.storage.remote import UnknownScheme
+from launcher.storage.filesystems import UnknownScheme
 
 __all__ = ["disk_full", "missing_local", "require_room", "staging_error"]
 

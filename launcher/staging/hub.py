@@ -16,10 +16,9 @@ from typing import Any
 from launcher.errors import LauncherError, StagingError
 from launcher.specs import StageItem
 from launcher.specs.secrets import redact
-from launcher.staging.digests import expect_git_blob, expect_sha256
 from launcher.staging.failures import require_room
 from launcher.staging.fetcher import Fetched, Workspace
-from launcher.staging.selection import inside, select
+from launcher.staging.selection import expect_git_blob, expect_sha256, inside, select
 from launcher.storage import Download, Stopped, StorageError, download, filesystem
 
 __all__ = ["HubFetcher"]

@@ -21,9 +21,9 @@ from launcher.errors import StagingError
 from launcher.specs import StageItem
 from launcher.staging.archive import unpack
 from launcher.staging.child import run_child
-from launcher.staging.digests import expect_sha256
 from launcher.staging.failures import disk_full
 from launcher.staging.fetcher import Fetched, Workspace
+from launcher.staging.selection import expect_sha256
 
 __all__ = ["PypiFetcher"]
 

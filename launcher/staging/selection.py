@@ -6,6 +6,7 @@ Names from outside are hostile: none may leave the folder it is put into.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import posixpath
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from launcher.errors import StagingError, nearest
 from launcher.specs import StageItem
 from launcher.specs.secrets import redact
-from launcher.storage.manifest import MANIFEST_NAME
+from launcher.storage.manifest import MANIFEST_NAME, sha256_of
 
 __all__ = ["check_relative", "select"]
 
@@ -100,3 +101,37 @@ def _nothing(item: StageItem, names: Sequence[str]) -> StagingError:
         context=f"it holds: {', '.join(names[:_SHOWN])}{' ...' if len(names) > _SHOWN else ''}",
         hint=f"{guess}correct `include` of `{item.name}`",
     )
+
+
+# Comparing what arrived with what was promised.
+def expect_sha256(path: Path, expected: str, what: str) -> None:
+    """Refuse a file with another sha256 than `expected`.
+
+    Raises:
+        StagingError: naming both digests; `what` is what people call the file.
+    """
+    found = sha256_of(path)
+    if found != expected.lower():
+        raise StagingError(
+            f"`{what}` has another content than promised",
+            context=f"sha256 expected {expected.lower()}\nsha256 found    {found}",
+            hint="repeat the command in case the transfer was damaged; if it happens again the "
+            "source was changed: find out by whom before you change the digest",
+        )
+
+
+def expect_git_blob(path: Path, expected: str, what: str) -> None:
+    """Refuse a file whose git object id is not `expected`; hubs tell it for files outside LFS.
+
+    Raises:
+        StagingError: naming the file.
+    """
+    content = path.read_bytes()
+    header = f"blob {len(content)}\0".encode()
+    found = hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+    if found != expected.lower():
+        raise StagingError(
+            f"`{what}` has another content than the hub promised",
+            context=f"git object id expected {expected}\ngit object id found    {found}",
+            hint="repeat the command; if it happens again, the mirror or a proxy changes files",
+        )

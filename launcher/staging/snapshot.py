@@ -14,13 +14,13 @@ from pathlib import Path
 from launcher.files import sync_file, sync_folder
 from launcher.specs import StagedItem, StageItem
 from launcher.specs.secrets import without_secrets
-from launcher.storage import Manifest, read_manifest
+from launcher.storage import SnapshotManifest, read_manifest
 from launcher.storage.manifest import check_digests, check_sizes, describe, write_manifest
 
 __all__ = ["find", "publish", "seal", "verify"]
 
 
-def find(target: Path) -> Manifest | None:
+def find(target: Path) -> SnapshotManifest | None:
     """Return the manifest of a complete snapshot at `target`, by names and sizes; milliseconds."""
     manifest = read_manifest(target)
     return manifest if manifest is not None and not check_sizes(target, manifest) else None
@@ -36,9 +36,9 @@ def verify(target: Path) -> tuple[str, ...]:
 
 def seal(
     files: Path, item: StageItem, key: str, *, revision: str, sha256: Mapping[str, str]
-) -> Manifest:
+) -> SnapshotManifest:
     """Write the marker into a complete folder and flush all of it to disk."""
-    manifest = Manifest(
+    manifest = SnapshotManifest(
         name=item.name,
         key=key,
         uri=without_secrets(item.uri),
@@ -80,7 +80,12 @@ def publish(files: Path, target: Path) -> bool:
 
 
 def staged_item(
-    item: StageItem, target: Path, manifest: Manifest, *, transferred_bytes: int, seconds: float
+    item: StageItem,
+    target: Path,
+    manifest: SnapshotManifest,
+    *,
+    transferred_bytes: int,
+    seconds: float,
 ) -> StagedItem:
     """Return what the rest of the launcher is told about a snapshot."""
     return StagedItem(

@@ -17,7 +17,7 @@ from launcher.staging import place, snapshot
 from launcher.staging.failures import staging_error
 from launcher.staging.fetcher import Fetched, Fetcher, Workspace, fetcher_for
 from launcher.staging.progress import NoProgress, OneAtATime, Progress
-from launcher.storage import Manifest, Stopped
+from launcher.storage import SnapshotManifest, Stopped
 
 __all__ = ["STAGED", "stage"]
 
@@ -52,7 +52,7 @@ def stage(
     """
     ordered = in_order(tuple(items))
     stop = threading.Event()
-    crew = _Crew(root, OneAtATime(progress or NoProgress()), stop)
+    crew = _Stagers(root, OneAtATime(progress or NoProgress()), stop)
     try:
         return crew.stage(ordered)
     except KeyboardInterrupt:
@@ -100,7 +100,7 @@ def _unmet(items: Sequence[StageItem], known: Mapping[str, StageItem]) -> Config
     return ConfigError(f"these need each other in a circle: {names}", hint="correct their `needs`")
 
 
-class _Crew:
+class _Stagers:
     """One thread for each item; each waits for what its item needs."""
 
     def __init__(self, root: Path, progress: OneAtATime, stop: threading.Event) -> None:
@@ -180,7 +180,7 @@ def _stage_one(
     manifest = snapshot.find(target)
     if manifest is None:
         inputs = {name: Path(staged.path) for name, staged in needed.items()}
-        bringing = _Bringing(item, key, target, inputs, progress, stop)
+        bringing = _Staging(item, key, target, inputs, progress, stop)
         manifest, transferred = bringing.bring(fetcher)
     else:
         progress.started(item.name, redact(item.uri), manifest.size_bytes)
@@ -203,7 +203,7 @@ def _key(item: StageItem, fetcher: Fetcher, needed: Mapping[str, StagedItem]) ->
     return plain.key((*made_of, f"pin:{pin}") if pin else tuple(made_of))
 
 
-class _Bringing:
+class _Staging:
     """One item that is not there yet."""
 
     def __init__(
@@ -218,7 +218,7 @@ class _Bringing:
         self._item, self._key, self._target, self._inputs = item, key, target, inputs
         self._progress, self._stop = progress, stop
 
-    def bring(self, fetcher: Fetcher) -> tuple[Manifest, int]:
+    def bring(self, fetcher: Fetcher) -> tuple[SnapshotManifest, int]:
         """Return the published manifest and the bytes that this process transferred for it."""
         while True:
             partial = place.acquire(self._target, published=self._is_there, stop=self._stop)
@@ -261,7 +261,7 @@ class _Bringing:
     def _is_there(self) -> bool:
         return snapshot.find(self._target) is not None
 
-    def _published(self) -> Manifest:
+    def _published(self) -> SnapshotManifest:
         manifest = snapshot.find(self._target)
         assert manifest is not None, f"{self._target} was published and is not there"
         return manifest

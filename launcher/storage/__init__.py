@@ -1,31 +1,42 @@
-"""Places where bytes lie: mounted file systems, and through fsspec everything else."""
+"""Reading and writing files: on mounted file systems, and through fsspec everywhere else."""
 
 from launcher.storage.disk import (
     DiskProblem,
-    DiskTrouble,
+    DiskProblemKind,
     free_bytes,
     is_disk_full,
     probe_writable,
 )
-from launcher.storage.manifest import FileEntry, Manifest, read_manifest
-from launcher.storage.remote import Source, SourceFile, StorageError, filesystem, list_source
+from launcher.storage.filesystems import (
+    ListedFile,
+    Listing,
+    StorageError,
+    filesystem,
+    has_filesystem,
+    is_local,
+    list_source,
+    local_path,
+    local_root,
+    scheme_of,
+)
+from launcher.storage.manifest import SnapshotFile, SnapshotManifest, read_manifest
 from launcher.storage.transfer import Download, Stopped, TransferPolicy, download
-from launcher.storage.uri import is_local, local_path, local_root, scheme_of
 
 __all__ = [
     "DiskProblem",
-    "DiskTrouble",
+    "DiskProblemKind",
     "Download",
-    "FileEntry",
-    "Manifest",
-    "Source",
-    "SourceFile",
+    "ListedFile",
+    "Listing",
+    "SnapshotFile",
+    "SnapshotManifest",
     "Stopped",
     "StorageError",
     "TransferPolicy",
     "download",
     "filesystem",
     "free_bytes",
+    "has_filesystem",
     "is_disk_full",
     "is_local",
     "list_source",

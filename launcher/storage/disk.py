@@ -1,4 +1,4 @@
-"""The mounted file system below a run: is it writable, is there room, is it on disk yet."""
+"""The mounted file system of a run: is it writable, is there space, is the content on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from launcher.files import sync_file
 
 __all__ = [
     "DiskProblem",
-    "DiskTrouble",
+    "DiskProblemKind",
     "classify",
     "free_bytes",
     "is_disk_full",
@@ -22,8 +22,8 @@ __all__ = [
 ]
 
 
-class DiskTrouble(StrEnum):
-    """Why a folder cannot be written, in the words that people use."""
+class DiskProblemKind(StrEnum):
+    """Why a folder cannot be written to."""
 
     NOT_FOUND = "not found"
     NOT_A_FOLDER = "not a folder"
@@ -33,24 +33,24 @@ class DiskTrouble(StrEnum):
     OTHER = "not writable"
 
 
-_TROUBLES = {
-    errno.ENOENT: DiskTrouble.NOT_FOUND,
-    errno.ENOTDIR: DiskTrouble.NOT_A_FOLDER,
-    errno.EEXIST: DiskTrouble.NOT_A_FOLDER,
-    errno.EACCES: DiskTrouble.PERMISSION,
-    errno.EPERM: DiskTrouble.PERMISSION,
-    errno.EROFS: DiskTrouble.READ_ONLY,
-    errno.ENOSPC: DiskTrouble.DISK_FULL,
-    errno.EDQUOT: DiskTrouble.DISK_FULL,
+_KINDS = {
+    errno.ENOENT: DiskProblemKind.NOT_FOUND,
+    errno.ENOTDIR: DiskProblemKind.NOT_A_FOLDER,
+    errno.EEXIST: DiskProblemKind.NOT_A_FOLDER,
+    errno.EACCES: DiskProblemKind.PERMISSION,
+    errno.EPERM: DiskProblemKind.PERMISSION,
+    errno.EROFS: DiskProblemKind.READ_ONLY,
+    errno.ENOSPC: DiskProblemKind.DISK_FULL,
+    errno.EDQUOT: DiskProblemKind.DISK_FULL,
 }
 
 _HINTS = {
-    DiskTrouble.NOT_FOUND: "is it mounted on this machine? give another folder: `storage.root=...`",
-    DiskTrouble.NOT_A_FOLDER: "a file stands in the way; give another folder: `storage.root=...`",
-    DiskTrouble.PERMISSION: "take a folder of your own: `storage.root=$HOME/outputs`",
-    DiskTrouble.READ_ONLY: "it is mounted read-only; give another folder: `storage.root=...`",
-    DiskTrouble.DISK_FULL: "make room, or give another folder: `storage.root=...`",
-    DiskTrouble.OTHER: "give another folder: `storage.root=...`",
+    DiskProblemKind.NOT_FOUND: "check that it is mounted here, or set another `storage.root=...`",
+    DiskProblemKind.NOT_A_FOLDER: "a file has this name; set another `storage.root=...`",
+    DiskProblemKind.PERMISSION: "use a folder of your own: `storage.root=$HOME/outputs`",
+    DiskProblemKind.READ_ONLY: "it is mounted read-only; set another `storage.root=...`",
+    DiskProblemKind.DISK_FULL: "free space, or set another `storage.root=...`",
+    DiskProblemKind.OTHER: "set another `storage.root=...`",
 }
 
 
@@ -58,27 +58,27 @@ _HINTS = {
 class DiskProblem:
     """What is wrong with a folder, and what to do about it."""
 
-    trouble: DiskTrouble
+    kind: DiskProblemKind
     path: Path
     detail: str
-    """What the operating system said."""
+    """The error of the operating system."""
 
     @property
     def message(self) -> str:
-        return f"cannot write to `{self.path}`: {self.trouble}"
+        return f"cannot write to `{self.path}`: {self.kind}"
 
     @property
     def hint(self) -> str:
-        return _HINTS[self.trouble]
+        return _HINTS[self.kind]
 
 
-def classify(error: OSError) -> DiskTrouble:
-    """Return what an error of the operating system means for somebody who wants to write."""
-    return _TROUBLES.get(error.errno or 0, DiskTrouble.OTHER)
+def classify(error: OSError) -> DiskProblemKind:
+    """Return why an error of the operating system prevents writing."""
+    return _KINDS.get(error.errno or 0, DiskProblemKind.OTHER)
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether `error` says that there is no room left, on the disk or in a quota."""
+    """Return whether `error` says that the disk, or a quota, is full."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return isinstance(error, OSError) and error.errno in full
 
@@ -86,20 +86,20 @@ def is_disk_full(error: BaseException) -> bool:
 def probe_writable(
     root: Path, *, write: Callable[[Path], None] | None = None
 ) -> DiskProblem | None:
-    """Create and remove a file in `root`, which is created when missing; return what went wrong.
+    """Create and remove a file in `root`, and return what went wrong. Creates `root` if missing.
 
-    Permission bits alone do not tell (root squash, quotas, read-only mounts), so it really writes.
-    `write` is what creates the file, for tests.
+    Permission bits are not enough (root squash, quotas, read-only mounts), so it really writes.
+    `write` creates the file; tests replace it.
     """
-    nonce = root / f".launcher-probe-{uuid.uuid4().hex}"
+    probe = root / f".launcher-probe-{uuid.uuid4().hex}"
     try:
         root.mkdir(parents=True, exist_ok=True)
         try:
-            (write or _write_probe)(nonce)
+            (write or _write_probe)(probe)
         finally:
-            nonce.unlink(missing_ok=True)
+            probe.unlink(missing_ok=True)
     except OSError as error:
-        return DiskProblem(trouble=classify(error), path=root, detail=str(error))
+        return DiskProblem(kind=classify(error), path=root, detail=str(error))
     return None
 
 
@@ -109,6 +109,6 @@ def _write_probe(path: Path) -> None:
 
 
 def free_bytes(path: Path) -> int:
-    """Return how many bytes this user can still write at `path`, which need not exist yet."""
+    """Return how many bytes this user can still write at `path`, which may not exist yet."""
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     return shutil.disk_usage(existing).free

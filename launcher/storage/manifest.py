@@ -1,4 +1,4 @@
-"""What arrived: every file of a snapshot with its size and digests, and the check against it."""
+"""The manifest of a staged folder: its files with sizes and digests, and the check against it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from launcher.specs import from_json, to_json
 
 __all__ = [
     "MANIFEST_NAME",
-    "FileEntry",
-    "Manifest",
+    "SnapshotFile",
+    "SnapshotManifest",
     "check_digests",
     "check_sizes",
     "describe",
@@ -31,46 +31,46 @@ _READERS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileEntry:
-    """One file of a snapshot."""
+class SnapshotFile:
+    """One file of a staged folder."""
 
     path: str
-    """Relative to the snapshot, with `/`."""
+    """Relative to the folder, with `/`."""
     size_bytes: int
     xxh3: str
-    """XXH3-128 of the content, as hex: fast, against damage."""
+    """XXH3-128 of the content, as hex: fast, and detects damage."""
     sha256: str = ""
-    """Where the source or the config told it and it was compared."""
+    """Set if the source or the config gave it. It was then compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """The marker of a complete snapshot; a folder without it does not count."""
+class SnapshotManifest:
+    """Marks a staged folder as complete. A folder without it is not used."""
 
     schema: int = 1
     name: str
     key: str
     uri: str
-    """Where it came from, without secrets."""
+    """The source, without secrets."""
     revision: str = ""
-    """What the source resolved the request to: a commit, a version."""
+    """The commit or version that the source gave for the request."""
     at: float
-    """When it was staged, seconds since the epoch."""
-    files: tuple[FileEntry, ...]
+    """When it was staged, in seconds since the epoch."""
+    files: tuple[SnapshotFile, ...]
 
     @property
     def size_bytes(self) -> int:
         return sum(entry.size_bytes for entry in self.files)
 
 
-def describe(folder: Path, sha256: Mapping[str, str]) -> tuple[FileEntry, ...]:
-    """Read every file below `folder` and return its entries, sorted by path.
+def describe(folder: Path, sha256: Mapping[str, str]) -> tuple[SnapshotFile, ...]:
+    """Read every file below `folder` and return their entries, sorted by path.
 
-    `sha256` holds the digests that were compared while the files came in.
+    `sha256` has the digests that were compared during the transfer.
     """
     paths = sorted(_files(folder))
     return tuple(
-        FileEntry(
+        SnapshotFile(
             path=path,
             size_bytes=(folder / path).stat().st_size,
             xxh3=digest,
@@ -80,34 +80,34 @@ def describe(folder: Path, sha256: Mapping[str, str]) -> tuple[FileEntry, ...]:
     )
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Put the marker into `folder`; only a complete folder may have one."""
+def write_manifest(folder: Path, manifest: SnapshotManifest) -> None:
+    """Write the manifest of `folder`, which must be complete."""
     replace(folder / MANIFEST_NAME, to_json(manifest, indent=1), durable=True)
 
 
-def read_manifest(folder: Path) -> Manifest | None:
-    """Return the manifest of `folder`, or None when it has none that can be read."""
+def read_manifest(folder: Path) -> SnapshotManifest | None:
+    """Return the manifest of `folder`, or None if there is none that can be read."""
     try:
-        return from_json(Manifest, (folder / MANIFEST_NAME).read_bytes())
+        return from_json(SnapshotManifest, (folder / MANIFEST_NAME).read_bytes())
     except (OSError, ValueError):
         return None
 
 
-def check_sizes(folder: Path, manifest: Manifest) -> tuple[str, ...]:
-    """Return what is wrong with `folder` as far as names and sizes tell; takes milliseconds."""
+def check_sizes(folder: Path, manifest: SnapshotManifest) -> tuple[str, ...]:
+    """Return which files of `folder` are missing or have the wrong size. Takes milliseconds."""
     return tuple(
         problem for entry in manifest.files if (problem := _check_size(folder, entry)) is not None
     )
 
 
-def check_digests(folder: Path, manifest: Manifest) -> tuple[str, ...]:
-    """Return what is wrong with `folder`, by reading every byte of it."""
-    wrong = check_sizes(folder, manifest)
-    if wrong:
-        return wrong
+def check_digests(folder: Path, manifest: SnapshotManifest) -> tuple[str, ...]:
+    """Return which files of `folder` have changed. Reads every byte."""
+    problems = check_sizes(folder, manifest)
+    if problems:
+        return problems
     digests = _digests(folder, [entry.path for entry in manifest.files])
     return tuple(
-        f"`{entry.path}` has another content than when it was staged"
+        f"the content of `{entry.path}` has changed since it was staged"
         for entry, digest in zip(manifest.files, digests, strict=True)
         if digest != entry.xxh3
     )
@@ -120,13 +120,13 @@ def sha256_of(path: Path) -> str:
 
 def xxh3_of(path: Path) -> str:
     """Return the XXH3-128 of a file, as hex."""
-    import xxhash  # noqa: PLC0415  the command line must start without it
+    import xxhash  # noqa: PLC0415  keeps start-up light
 
     return _digest(path, xxhash.xxh3_128)
 
 
 def _digests(folder: Path, paths: Sequence[str]) -> list[str]:
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  only who reads files waits
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  keeps start-up light
 
     with ThreadPoolExecutor(_READERS, thread_name_prefix="digest") as pool:
         return list(pool.map(lambda path: xxh3_of(folder / path), paths))
@@ -140,15 +140,15 @@ def _digest(path: Path, kind: Callable[[], Any]) -> str:
     return str(digest.hexdigest())
 
 
-def _check_size(folder: Path, entry: FileEntry) -> str | None:
+def _check_size(folder: Path, entry: SnapshotFile) -> str | None:
     try:
-        found = (folder / entry.path).lstat()
+        status = (folder / entry.path).lstat()
     except OSError:
         return f"`{entry.path}` is missing"
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return f"`{entry.path}` is no longer a file"
-    if found.st_size != entry.size_bytes:
-        return f"`{entry.path}` has {found.st_size} bytes instead of {entry.size_bytes}"
+    if status.st_size != entry.size_bytes:
+        return f"`{entry.path}`: expected {entry.size_bytes} bytes, got {status.st_size}"
     return None
 
 

@@ -1,7 +1,7 @@
-"""Which byte ranges of a file have arrived, kept beside it so that a cut loses little.
+"""The log of the byte ranges of a file that have arrived, so that a transfer can resume.
 
-One JSON line for each range, appended after its bytes were written. A torn last line is ignored;
-every range carries a digest, so bytes that a power cut took are noticed and fetched again.
+It has one JSON line for each range, appended after the bytes were written. An incomplete last line
+is ignored. Every range has a digest, so bytes lost in a power failure are fetched again.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Journal", "Range", "gaps"]
+__all__ = ["Range", "RangeLog", "gaps"]
 
 
 @dataclass(frozen=True, order=True)
 class Range:
-    """Bytes `start` up to but not including `end`."""
+    """The bytes from `start` up to, but not including, `end`."""
 
     start: int
     end: int
@@ -30,7 +30,7 @@ class Range:
 
 
 def gaps(done: Iterable[Range], size_bytes: int) -> tuple[Range, ...]:
-    """Return what is missing of a file of `size_bytes`, in order."""
+    """Return the missing ranges of a file of `size_bytes`, in order."""
     missing, position = [], 0
     for part in sorted(done):
         if part.start > position:
@@ -41,8 +41,8 @@ def gaps(done: Iterable[Range], size_bytes: int) -> tuple[Range, ...]:
     return tuple(missing)
 
 
-class Journal:
-    """The journal of one partial file; several threads may add to it."""
+class RangeLog:
+    """The log of one partial file. Several threads may add to it."""
 
     def __init__(self, path: Path, *, size_bytes: int, version: str) -> None:
         self._path = path
@@ -50,11 +50,10 @@ class Journal:
         self._head = {"size": size_bytes, "version": version}
 
     def resume(self, partial: Path) -> tuple[Range, ...]:
-        """Return the ranges of `partial` that arrived from this very version and are still intact.
+        """Return the ranges of `partial` that are of this version and still intact.
 
-        A journal of another version, or of one that cannot be told from another, counts for
-        nothing. Either way the journal is written anew, so that what is appended stands on lines
-        of its own.
+        A log of another version, or without a version, has none. The log is rewritten in any case,
+        so that the next line does not continue an incomplete one.
         """
         head, *lines = _lines(self._path) or [{}]
         same = head == self._head and self._head["version"] and partial.exists()
@@ -64,7 +63,7 @@ class Journal:
         return tuple(Range(line["a"], line["b"]) for line in intact)
 
     def add(self, part: Range, content: bytes) -> None:
-        """Note that the bytes of `part` stand in the partial file."""
+        """Record that the bytes of `part` are in the partial file."""
         line = json.dumps({"a": part.start, "b": part.end, "x": _digest(content)})
         with self._lock, self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")

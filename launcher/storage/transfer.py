@@ -1,8 +1,8 @@
-"""Many files, or one big one, to local disk: in concurrent ranges, resumable, each verified.
+"""Transfer of files to local disk: in concurrent ranges, resumable, verified.
 
-A file grows as `<scratch>/<digest of its path>.part` with a journal of the ranges that arrived
-(`journal`). When it is whole it is verified, flushed and renamed to its destination: a file that
-stands there is complete.
+A file grows as `<scratch>/<digest of its path>.part`, with a log of its ranges (`range_log`). When
+it is complete it is verified, flushed and renamed to its destination. So a file at its destination
+is always complete.
 """
 
 from __future__ import annotations
@@ -20,47 +20,47 @@ from typing import Any
 from launcher.files import sync_file
 from launcher.specs.secrets import redact
 from launcher.storage.disk import is_disk_full
-from launcher.storage.range_log import Journal, Range, gaps
-from launcher.storage.remote import StorageError
+from launcher.storage.filesystems import StorageError
+from launcher.storage.range_log import Range, RangeLog, gaps
 
 __all__ = ["Download", "Stopped", "TransferPolicy", "download"]
 
 log = logging.getLogger(__name__)
 
 _LEAVE_S = 2.0
-"""How long threads may take to put down what they hold once a transfer has ended."""
+"""How long to wait for the threads once a transfer has ended."""
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class Stopped(Exception):
-    """Somebody asked the transfer to stop; what arrived is kept."""
+    """The caller asked to stop. What has arrived is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """One file to bring."""
+    """One file to transfer."""
 
     path: str
-    """As the file system wants it."""
+    """In the form that its file system expects."""
     destination: Path
     size_bytes: int | None
-    """None when the other side does not say; then it is one stream, begun anew after a cut."""
+    """None if unknown. The file is then read as one stream, which cannot resume."""
     version: str = ""
-    """Tells contents apart; without it nothing is resumed."""
+    """Changes when the content changes. Without it nothing is resumed."""
     verify: Callable[[Path], None] | None = None
-    """Raises when the content is not what the source promised; the file is thrown away then."""
+    """Raises if the content is not what the source promised. The file is then deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferPolicy:
-    """How hard to pull. The defaults keep eight ranges of at most 16 MiB in memory."""
+    """Connections and range sizes. The defaults need 8 times 16 MiB of memory at most."""
 
     connections: int = 8
     smallest_range: int = 256 << 10
     first_range: int = 1 << 20
     largest_range: int = 16 << 20
     pauses_s: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 4.0)
-    """Waits before a range that failed is asked for again."""
+    """Pauses before the retries of a range that failed."""
 
 
 def download(
@@ -72,21 +72,21 @@ def download(
     advanced: Callable[[int], None],
     policy: TransferPolicy | None = None,
 ) -> int:
-    """Bring `files` to their destinations and return the bytes that had to be transferred.
+    """Transfer `files` to their destinations and return the number of bytes transferred.
 
     Args:
-        filesystem: from `remote.filesystem`.
-        files: distinct destinations; one that exists with the right size is taken as it is.
-        scratch: where partial files are kept between calls; on the file system of the destinations.
-        stop: when set, the call ends with `Stopped` within seconds.
-        advanced: told the bytes as they arrive, or as they are found from an earlier call.
-        policy: how many ranges at once, and how large.
+        filesystem: from `filesystems.filesystem`.
+        files: with distinct destinations. One that exists with the right size is skipped.
+        scratch: folder of partial files between calls, on the file system of the destinations.
+        stop: if set, the call raises `Stopped` within seconds.
+        advanced: called with the number of new bytes, including those from an earlier call.
+        policy: connections and range sizes.
 
     Raises:
         Stopped: `stop` was set.
-        StorageError: the other side failed, again and again.
-        FileNotFoundError: a file is gone.
-        OSError: the local disk failed; what arrived is kept.
+        StorageError: the server failed, and so did the retries.
+        FileNotFoundError: a file does not exist.
+        OSError: the local disk failed. What has arrived is kept.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     transfer = _Transfer(filesystem, files, scratch, stop, advanced, policy or TransferPolicy())
@@ -94,15 +94,15 @@ def download(
 
 
 @dataclass
-class _Arriving:
-    """A file on its way."""
+class _PartialFile:
+    """A file in transfer."""
 
     wanted: Download
     partial: Path
     file: Any
-    journal: Journal
+    log: RangeLog
     missing: list[Range]
-    flying: int = 0
+    in_flight: int = 0
 
 
 class _Transfer:
@@ -120,8 +120,8 @@ class _Transfer:
         self._reader = _Reader(filesystem)
         self._waiting = list(reversed(files))
         self._scratch, self._stop, self._advanced, self._policy = scratch, stop, advanced, policy
-        self._current: _Arriving | None = None
-        self._arriving: list[_Arriving] = []
+        self._current: _PartialFile | None = None
+        self._arriving: list[_PartialFile] = []
         self._range_bytes = policy.first_range
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -131,14 +131,14 @@ class _Transfer:
         self.transferred_bytes = 0
 
     def run(self) -> int:
-        # daemons: a thread that hangs in a dead connection must not keep Ctrl-C waiting
+        # daemon threads: one that hangs in a dead connection must not block Ctrl-C
         threads = [
             threading.Thread(target=self._work, name=f"transfer-{index}", daemon=True)
             for index in range(self._policy.connections)
         ]
         for thread in threads:
             thread.start()
-        # not join(): Ctrl-C in it makes Python 3.11 take a running thread for an ended one
+        # not join(): after Ctrl-C in it, Python 3.11 takes a running thread for a finished one
         while not self._idle.wait(0.1) and not self._stop.is_set() and self._failure is None:
             pass
         self._ended.set()
@@ -176,8 +176,8 @@ class _Transfer:
         if self._stop.is_set() or self._ended.is_set() or self._failure is not None:
             raise Stopped
 
-    def _take(self) -> tuple[_Arriving, Range | None] | None:
-        """Return the next range to fetch, or None when nothing is left to begin."""
+    def _take(self) -> tuple[_PartialFile, Range | None] | None:
+        """Return the next range to fetch, or None if none is left."""
         with self._lock:
             self._check()
             while self._current is None or not self._current.missing:
@@ -192,27 +192,27 @@ class _Transfer:
             part = Range(whole.start, min(whole.end, whole.start + self._range_bytes))
             if part.end < whole.end:
                 arriving.missing.insert(0, Range(part.end, whole.end))
-            arriving.flying += 1
+            arriving.in_flight += 1
             return arriving, part
 
-    def _open(self, wanted: Download) -> _Arriving | None:
+    def _open(self, wanted: Download) -> _PartialFile | None:
         if wanted.destination.exists() and _size(wanted.destination) == wanted.size_bytes:
             self._advanced(wanted.size_bytes or 0)
             return None
         name = hashlib.sha256(wanted.path.encode()).hexdigest()[:16]
         partial = self._scratch / f"{name}.part"
         size = wanted.size_bytes or 0
-        journal = Journal(
+        ranges = RangeLog(
             self._scratch / f"{name}.journal", size_bytes=size, version=wanted.version
         )
-        done = journal.resume(partial)
+        done = ranges.resume(partial)
         self._advanced(sum(part.size_bytes for part in done))
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o644)
-        arriving = _Arriving(
+        arriving = _PartialFile(
             wanted=wanted,
             partial=partial,
             file=os.fdopen(descriptor, "r+b", buffering=0),
-            journal=journal,
+            log=ranges,
             missing=list(gaps(done, size)),
         )
         self._arriving.append(arriving)
@@ -227,21 +227,21 @@ class _Transfer:
             and not self._reader.ranges(wanted.path, wanted.size_bytes)
         )
 
-    def _fetch(self, arriving: _Arriving, part: Range) -> None:
+    def _fetch(self, arriving: _PartialFile, part: Range) -> None:
         began = time.monotonic()
-        content = self._patiently(arriving.wanted, part)
+        content = self._read_with_retries(arriving.wanted, part)
         self._adapt(time.monotonic() - began, part)
         self._check()
         _write(arriving.file, content, part.start)
-        arriving.journal.add(part, content)
+        arriving.log.add(part, content)
         self._count(part.size_bytes)
         with self._lock:
-            arriving.flying -= 1
-            last = not arriving.missing and not arriving.flying
+            arriving.in_flight -= 1
+            last = not arriving.missing and not arriving.in_flight
         if last:
             self._finish(arriving)
 
-    def _patiently(self, wanted: Download, part: Range) -> bytes:
+    def _read_with_retries(self, wanted: Download, part: Range) -> bytes:
         for pause in (*self._policy.pauses_s, None):
             try:
                 return self._reader.read(wanted.path, part, wanted.size_bytes or 0)
@@ -249,14 +249,17 @@ class _Transfer:
                 if pause is None or not is_transient(error):
                     raise translated(wanted.path, error) from error
                 log.debug(
-                    "`%s` at %d: %s; again", redact(wanted.path), part.start, type(error).__name__
+                    "`%s` at %d: %s; retrying",
+                    redact(wanted.path),
+                    part.start,
+                    type(error).__name__,
                 )
                 self._stop.wait(pause)
                 self._check()
         raise AssertionError("the last pause is None")
 
-    def _stream(self, arriving: _Arriving) -> None:
-        """Read a file that cannot be asked for in ranges; a cut costs all of it."""
+    def _stream(self, arriving: _PartialFile) -> None:
+        """Read a file from a server without ranges. If it is interrupted, it starts again."""
         position = 0
         try:
             with self._reader.stream(arriving.wanted.path) as source:
@@ -278,7 +281,7 @@ class _Transfer:
         self._finish(arriving)
 
     def _adapt(self, seconds: float, part: Range) -> None:
-        """Large ranges on fast links, small ones where a cut or a quiet bar would hurt."""
+        """Use large ranges on fast connections, and small ones on slow connections."""
         policy = self._policy
         if part.size_bytes < self._range_bytes:
             return
@@ -292,7 +295,7 @@ class _Transfer:
             self.transferred_bytes += size_bytes
         self._advanced(size_bytes)
 
-    def _finish(self, arriving: _Arriving) -> None:
+    def _finish(self, arriving: _PartialFile) -> None:
         wanted = arriving.wanted
         arriving.file.truncate(
             _size(arriving.partial) if wanted.size_bytes is None else wanted.size_bytes
@@ -303,7 +306,7 @@ class _Transfer:
             try:
                 wanted.verify(arriving.partial)
             except BaseException:
-                # resuming bytes that are known to be wrong would fail for ever
+                # resuming from wrong bytes would fail forever
                 arriving.partial.unlink(missing_ok=True)
                 journal.unlink(missing_ok=True)
                 raise
@@ -324,7 +327,7 @@ class _Reader:
         self._known: bool | None = None if self._http else True
 
     def ranges(self, path: str, size_bytes: int) -> bool:
-        """Tell whether the other side honours ranges; asks once."""
+        """Return whether the server supports ranges. Asks once."""
         if self._known is None:
             try:
                 self.read(path, Range(1, 2), size_bytes)
@@ -332,7 +335,7 @@ class _Reader:
             except ValueError:
                 self._known = False
             except Exception as error:
-                log.debug("asking for a range: %s", type(error).__name__)
+                log.debug("cannot tell whether ranges are supported: %s", type(error).__name__)
                 return True
         return self._known
 
@@ -347,7 +350,7 @@ class _Reader:
         return bytes(self._filesystem.cat_file(path, start=part.start, end=part.end))
 
     def _read_http(self, path: str, part: Range, size_bytes: int) -> bytes:
-        # not cat_file: that reads the whole body when a server ignores the range
+        # not cat_file, which reads the whole body if a server ignores the range
         with self._filesystem.open(
             path, "rb", block_size=part.size_bytes, cache_type="none", size=size_bytes
         ) as file:
@@ -360,11 +363,11 @@ class _Reader:
 
 
 class _ShortReadError(OSError):
-    """The other side closed early."""
+    """The server closed the connection early."""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether asking again may help."""
+    """Return whether a retry may help."""
     status = getattr(error, "status", None)
     if isinstance(status, int):
         return status in _TRANSIENT_STATUS
@@ -376,17 +379,17 @@ def is_transient(error: BaseException) -> bool:
 
 
 def translated(path: str, error: BaseException) -> Exception:
-    """Return `error` in our words, without secrets."""
+    """Return `error` as one of our errors, without secrets."""
     where = redact(path)
     status = getattr(error, "status", None)
     if status in (401, 403) or isinstance(error, PermissionError):
-        return PermissionError(f"`{where}`: access was refused")
+        return PermissionError(f"`{where}`: access denied")
     if status == 404 or isinstance(error, FileNotFoundError):
         return FileNotFoundError(f"`{where}` does not exist")
-    said = redact(str(error)) or type(error).__name__
+    reason = redact(str(error)) or type(error).__name__
     if isinstance(status, int):
-        said = f"the server answered {status}"
-    return StorageError(f"`{where}` could not be read: {said}")
+        reason = f"the server returned status {status}"
+    return StorageError(f"`{where}` could not be read: {reason}")
 
 
 def _write(file: Any, content: bytes, position: int) -> None:

@@ -67,15 +67,10 @@ class CheckpointGenerations:
         return True
 
     def newest_step(self) -> int | None:
-        from launcher.checkpoint import list_commits  # noqa: PLC0415
+        from launcher.checkpoint import list_commits, newest_commit  # noqa: PLC0415
 
-        usable = [
-            commit
-            for commit in list_commits(self._folder)
-            if not commit.problem and not commit.superseded
-        ]
-        newest = max(usable, key=lambda commit: (commit.generation, commit.step), default=None)
-        return newest.step if newest else None
+        commit = newest_commit(list_commits(self._folder))
+        return commit.step if commit else None
 
     def has_commit_of(self, attempt: int) -> bool:
         from launcher.checkpoint import list_commits  # noqa: PLC0415

@@ -14,10 +14,9 @@ from typing import Any
 from launcher import report
 from launcher.failures.causes import FirstFailure
 from launcher.files import replace
-from launcher.runs import logs
-from launcher.runs.files import read_object
-from launcher.runs.records import newest_attempt
-from launcher.runs.time_accounting import ledger
+from launcher.runs import metrics
+from launcher.runs.records import newest_attempt, read_object
+from launcher.runs.time_accounting import seconds_by_phase
 from launcher.specs import RunLayout
 
 logger = logging.getLogger(__name__)
@@ -25,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 def close_attempt(layout: RunLayout) -> None:
     """Put the run's metrics and its report together anew; a full disk must not hide the result."""
-    _try("metrics.jsonl", lambda: logs.merge(layout))
+    _try("metrics.jsonl", lambda: metrics.merge(layout))
     _try("report.html", lambda: report.write(layout))
 
 
@@ -83,7 +82,7 @@ def program_result(layout: RunLayout, attempt: int) -> dict[str, object]:
 
 def seconds(layout: RunLayout) -> dict[str, float]:
     """Return where the time went, rounded to what matters."""
-    return {name: round(value, 3) for name, value in ledger(layout).items()}
+    return {name: round(value, 3) for name, value in seconds_by_phase(layout).items()}
 
 
 def _try(name: str, write: Callable[[], object]) -> None:
@@ -127,5 +126,3 @@ class Outcome:
     next_start: str = ""
     """Who starts it again, or why nobody does, in one sentence; empty when nobody was asked."""
     first_failure: FirstFailure | None = None
-    why: str = ""
-    """The incident report, when it failed."""

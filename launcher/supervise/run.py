@@ -17,12 +17,11 @@ from launcher.errors import (
     SavedForRequeue,
     TrainingError,
 )
-from launcher.failures import report
 from launcher.failures.causes import FailureKind
 from launcher.failures.root_cause import first_failure
 from launcher.files import replace
 from launcher.runs import clear_stop, events
-from launcher.runs.hints import command
+from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.runs.lock import refusal, rival
 from launcher.specs import Job, Plan, RunLayout, to_json
 from launcher.supervise import result
@@ -37,7 +36,7 @@ from launcher.supervise.verdict import Ending, Verdict, judge, last_step
 from launcher.supervise.watch import AttemptEnd, Watch
 
 
-def run(
+def run(  # noqa: PLR0913 - the public face: every argument but three has a default
     plan_for: Callable[[int], Plan],
     *,
     layout: RunLayout,
@@ -45,6 +44,7 @@ def run(
     observer: Observer | None = None,
     spent: Mapping[str, float] | None = None,
     generations: Generations | None = None,
+    commands: CommandLine = ANYWHERE,
 ) -> Outcome:
     """Start attempts until the run is done, stopped, or not worth another try.
 
@@ -61,7 +61,7 @@ def run(
     # Two that start at the same moment both see nobody. The number is read before the look and
     # claimed after the sign of life: so one of them wins it, and everybody later sees the winner.
     first = generations.following()
-    _refuse_second_supervisor(layout)
+    _refuse_second_supervisor(layout, commands)
     layout.attempts.mkdir(parents=True, exist_ok=True)
     clear_stop(layout)
     supervisor = _Supervisor(
@@ -70,6 +70,7 @@ def run(
         config=config,
         observer=observer or NoObserver(),
         generations=generations,
+        commands=commands,
     )
     with supervisor.heartbeat, Wishes(layout) as wishes:
         plan = supervisor.claim(first)
@@ -98,12 +99,14 @@ class _Supervisor:
         config: SuperviseConfig,
         observer: Observer,
         generations: Generations,
+        commands: CommandLine,
     ) -> None:
         self._plan_for = plan_for
         self._layout = layout
         self._config = config
         self._observer = observer
         self._generations = generations
+        self._commands = commands
         self._failed: list[Failed] = []
         self._nodes: tuple[str, ...] = ()
         """Names of the nodes of the attempt before."""
@@ -237,7 +240,6 @@ class _Supervisor:
             result=result.program_result(self._layout, plan.attempt),
             seconds=result.seconds(self._layout),
             first_failure=ended.verdict.failure if failed else None,
-            why=report.why(self._layout, plan.attempt) if failed else "",
         )
         result.close_run(self._layout, outcome)
         return outcome
@@ -252,7 +254,7 @@ class _Supervisor:
         if plan is None:
             raise PreflightError(
                 f"run `{self._layout.run_id}`: somebody else started attempt {attempt} just now",
-                hint=f"watch it with `{command('status', self._layout)}`",
+                hint=f"watch it with `{self._commands.of_run(self._layout, 'status')}`",
             )
         return plan
 
@@ -268,7 +270,7 @@ class _Supervisor:
         return NotRequeueable(
             f"run `{self._layout.run_id}` was taken over: somebody else started attempt {newest}",
             hint=f"nothing of ours is left running; watch it with "
-            f"`{command('status', self._layout)}`",
+            f"`{self._commands.of_run(self._layout, 'status')}`",
         )
 
     def _try_to_claim(self, attempt: int) -> Plan | None:
@@ -311,8 +313,8 @@ def _state(ending: Ending, wish: Wish | None, *, may_go_on: bool) -> OutcomeStat
     return OutcomeState.SAVED if preempted else OutcomeState.STOPPED
 
 
-def _refuse_second_supervisor(layout: RunLayout) -> None:
+def _refuse_second_supervisor(layout: RunLayout, commands: CommandLine) -> None:
     found = rival(layout)
     if found is not None:
-        what, hint = refusal(found, layout)
+        what, hint = refusal(found, layout, commands)
         raise PreflightError(what, hint=hint)

@@ -12,7 +12,7 @@ from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, Self
 
 from launcher.errors import Interrupted, SavedForRequeue
-from launcher.runs.stop_request import read_stop
+from launcher.runs import read_stop
 from launcher.specs import RunLayout
 
 

@@ -309,8 +309,7 @@ class Trainer:
             self.checkpoints.close()
         rate = self.trained_samples / self.trained_s if self.trained_s else 0.0
         result = {**metrics, "steps": self.state.step, "samples_per_s": rate}
-        export = f"python -m launcher checkpoints export {self.ctx.run_id} --to ./model"
-        self.ctx.finish({**result, "export": export})
+        self.ctx.finish(result)
 
     def say(self, text: str) -> None:
         """Print a line on rank 0 only."""

@@ -12,10 +12,14 @@ from tests.lab import Lab, why_not
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    named = [config.invocation_params.dir / word.partition("::")[0] for word in config.args]
+    asked = "cluster" in config.option.markexpr or any(each.is_relative_to(HERE) for each in named)
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.cluster)
+            if not asked:
+                item.add_marker(pytest.mark.skip("takes minutes: `pytest -m cluster` runs it"))
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launcher.engines import require
-from launcher.errors import EngineMissingError
+from tests.needs import missing
 
 WHO = """
 import json, os, pathlib, socket
@@ -51,40 +47,16 @@ total = MPI.COMM_WORLD.allreduce(float(rank))
 """
 
 
-def _without(*modules: str) -> bool:
-    return any(importlib.util.find_spec(name) is None for name in modules)
-
-
-def _missing(engine: str) -> bool:
-    try:
-        require(engine)
-    except EngineMissingError:
-        return True
-    return False
+def _if_installed(backend: str) -> pytest.MarkDecorator:
+    reason = missing(backend)
+    return pytest.mark.skipif(bool(reason), reason=reason or "it is there")
 
 
 ENGINES = {
     "torchrun": pytest.param("torchrun", TORCH),
-    "horovod": pytest.param(
-        "horovod",
-        HOROVOD,
-        marks=pytest.mark.skipif(_without("horovod"), reason="horovod is not installed"),
-    ),
-    "horovod_mpi": pytest.param(
-        "horovod_mpi",
-        HOROVOD,
-        marks=pytest.mark.skipif(
-            _missing("horovod_mpi"), reason="horovod with the mpi controller is not installed"
-        ),
-    ),
-    "mpi": pytest.param(
-        "mpi",
-        MPI,
-        marks=pytest.mark.skipif(
-            _without("mpi4py") or not shutil.which("mpirun", path=str(Path(sys.executable).parent)),
-            reason="mpi4py and mpirun are not installed",
-        ),
-    ),
+    "horovod": pytest.param("horovod", HOROVOD, marks=_if_installed("horovod")),
+    "horovod_mpi": pytest.param("horovod_mpi", HOROVOD, marks=_if_installed("horovod_mpi")),
+    "mpi": pytest.param("mpi", MPI, marks=_if_installed("mpi")),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import sys
@@ -15,10 +14,9 @@ import pytest
 
 from launcher.specs import RunLayout
 from tests.lab import Lab
+from tests.needs import missing
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("mpi4py") is None, reason="mpi4py is not installed"
-)
+pytestmark = pytest.mark.skipif(bool(missing("mpi")), reason=missing("mpi") or "it is there")
 
 WITHIN_S = 300
 

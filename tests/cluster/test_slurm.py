@@ -297,7 +297,7 @@ def test_a_run_whose_head_crashed_goes_on_elsewhere_without_delay(
     assert second.job
     assert second.job.restarts == 1
     assert second.resumes_step
-    assert "already supervised" not in person.log("n")
+    assert "already has a supervisor" not in person.log("n")
     person.hurry("n")
     assert person.until_over(job).state == "COMPLETED"
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.engines import require
 from launcher.engines.mpi import FLAVOURS
-from launcher.errors import EngineMissingError
 from launcher.testing import EngineContract
+from tests.needs import need
 
 pytestmark = pytest.mark.process
 
@@ -30,14 +29,17 @@ class TestSingle(EngineContract):
     ranks = 1
 
 
+@pytest.mark.extras
 class TestMpi(EngineContract):
     backend = "mpi"
 
 
+@pytest.mark.extras
 class TestHorovod(EngineContract):
     backend = "horovod"
 
 
+@pytest.mark.extras
 class TestHorovodOverMpi(EngineContract):
     backend = "horovod_mpi"
     engine = "horovod"
@@ -47,10 +49,7 @@ def bare_mpirun(program: Path, lines: str) -> subprocess.CompletedProcess[str]:
     """Run a program of `lines` on two ranks, as a person who has only mpirun would."""
     from launcher.runtime import mpirun
 
-    try:
-        require("mpi")
-    except EngineMissingError as error:
-        pytest.skip(error.message)
+    need("mpi")
     program.write_text(lines)
     ours = ("LAUNCHER_", "MASTER_", "RANK", "WORLD_SIZE")
     bare = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -67,6 +66,7 @@ def bare_mpirun(program: Path, lines: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.extras
 def test_a_bare_mpirun_gives_its_ranks_the_engine_of_mpi(tmp_path: Path) -> None:
     done = bare_mpirun(
         tmp_path / "program.py",
@@ -80,6 +80,7 @@ def test_a_bare_mpirun_gives_its_ranks_the_engine_of_mpi(tmp_path: Path) -> None
     assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["2 mpi", "2 mpi"]
 
 
+@pytest.mark.extras
 def test_a_rank_of_a_bare_mpirun_that_fails_ends_those_that_wait_for_it(tmp_path: Path) -> None:
     done = bare_mpirun(
         tmp_path / "program.py",

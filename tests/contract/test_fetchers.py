@@ -558,6 +558,7 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(
 
 
 @pytest.mark.process
+@pytest.mark.process
 def test_a_version_that_the_index_lacks_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -572,6 +573,7 @@ def test_a_pypi_uri_that_pip_could_misread_is_refused(uri: str, tmp_path: Path) 
         staging.stage([StageItem(name="model", uri=uri)], root=tmp_path)
 
 
+@pytest.mark.process
 @pytest.mark.process
 def test_a_package_without_a_wheel_is_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -596,6 +598,7 @@ def test_a_package_without_a_wheel_is_not_built(
 
 
 @pytest.mark.process
+@pytest.mark.process
 def test_a_build_that_fails_shows_its_last_lines(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("print('a column is missing')\nraise SystemExit(7)", encoding="utf-8")
@@ -604,6 +607,7 @@ def test_a_build_that_fails_shows_its_last_lines(tmp_path: Path) -> None:
     assert "a column is missing" in caught.value.context
 
 
+@pytest.mark.process
 @pytest.mark.process
 def test_a_build_that_fills_the_disk_says_only_that(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
@@ -621,6 +625,7 @@ def test_a_build_that_fills_the_disk_says_only_that(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.process
 def test_another_build_program_is_another_snapshot(tmp_path: Path) -> None:
     rig = build_rig(tmp_path)
     first = staging.stage([rig.item], root=tmp_path / "root")["model"]
@@ -629,6 +634,7 @@ def test_another_build_program_is_another_snapshot(tmp_path: Path) -> None:
     assert first.key != second.key
 
 
+@pytest.mark.process
 @pytest.mark.process
 def test_another_input_is_another_snapshot(tmp_path: Path) -> None:
     source = tmp_path / "train.jsonl"
@@ -677,13 +683,14 @@ def test_links_in_a_folder_that_the_user_named_are_read_through(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("uri", "said"),
-    [("s4://bucket/x", "nobody knows `s4://`"), ("hff://org/x", "did you mean `hf")],
+    [("s4://bucket/x", "unknown scheme `s4://`"), ("hff://org/x", "did you mean `hf")],
 )
 def test_an_unknown_scheme_is_a_sentence(uri: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(StagingError, match=said):
         staging.stage([StageItem(name="model", uri=uri)], root=tmp_path)
 
 
+@pytest.mark.process
 @pytest.mark.process
 def test_python_runs_the_build_programs_of_this_environment(tmp_path: Path) -> None:
     program = tmp_path / "program.py"

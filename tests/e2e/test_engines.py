@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from launcher.engines import require
-from launcher.errors import EngineMissingError
+from tests.needs import need
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.extras]
 
 OTHERS = ("mpi", "horovod", "horovod_mpi")
 
@@ -58,15 +57,7 @@ dist.destroy_process_group()
 
 @pytest.fixture(params=OTHERS)
 def backend(request: pytest.FixtureRequest) -> str:
-    return installed(request.param)
-
-
-def installed(backend: str) -> str:
-    try:
-        require(backend)
-    except EngineMissingError as error:
-        pytest.skip(error.message)
-    return backend
+    return need(request.param)
 
 
 def write(person: Any, text: str) -> str:
@@ -84,7 +75,7 @@ def words(person: Any, text: str, backend: str, *more: str) -> list[str]:
     [("mpi", MPI4PY), ("mpi", TORCH), ("horovod", HOROVOD), ("horovod_mpi", HOROVOD)],
 )
 def test_an_unchanged_script_runs_with_a_log_per_rank(person: Any, backend: str, text: str) -> None:
-    done = person.types(*words(person, text, installed(backend)))
+    done = person.types(*words(person, text, need(backend)))
     assert done.returncode == 0, done.stdout + done.stderr
     logs = person.run_folder("r") / "attempts" / "0001" / "logs"
     assert "rank 0 of 2" in (logs / "node00-rank0000.log").read_text()
@@ -158,7 +149,7 @@ class Histories:
     def of(self, backend: str, ranks: int, *more: str) -> tuple[dict[int, float], dict[str, float]]:
         name = "-".join((backend, str(ranks), *more)).replace("=", "-")
         if name not in self.done:
-            words = (f"backend={installed(backend)}", f"slots={ranks}", f"run_id={name}", *more)
+            words = (f"backend={need(backend)}", f"slots={ranks}", f"run_id={name}", *more)
             run = self.person.types(*self.command, *words)
             assert run.returncode == 0, run.stdout + run.stderr
             result = self.person.result(name)["result"]

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from launcher import checkpoint
-from launcher.engines import require
-from launcher.errors import EngineMissingError
+from tests.needs import need
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.extras]
 
 ROWS, BATCH, EVERY = 203, 16, 3
 STEPS = -(-ROWS // BATCH)
@@ -80,10 +79,7 @@ checkpoint:
 @pytest.fixture
 def command(person: Any) -> list[str]:
     for backend, _ in HOPS:
-        try:
-            require(backend)
-        except EngineMissingError as error:
-            pytest.skip(error.message)
+        need(backend)
     choice = random.Random(3)
     for name, count in (("train", ROWS), ("test", 20)):
         (person.cwd / f"{name}.jsonl").write_text("".join(row(choice) for _ in range(count)))

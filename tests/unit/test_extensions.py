@@ -84,3 +84,11 @@ def test_a_package_that_takes_the_name_of_a_built_in_row_is_refused_by_name(
 def test_an_import_path_names_a_module_or_an_object_in_it() -> None:
     assert load("os.path") is __import__("os").path
     assert load("pathlib:Path") is Path
+
+
+def test_a_table_may_name_its_own_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, "green = paint:ROW", "ROW = None")
+    monkeypatch.setattr("paint.ROW", Colour(name="green"))
+    paints: Table[Colour] = Table("paint", [], row_type=Colour, group="launcher.colours")
+    assert "green" in paints
+    assert "red" not in paints

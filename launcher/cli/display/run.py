@@ -14,7 +14,8 @@ from launcher.cli.display.surface import StagingProgress, Surface
 from launcher.plan import checkpoint_rule
 from launcher.runs import events
 from launcher.runs.events import Event
-from launcher.runs.status import Pace, RunFacts, run_status
+from launcher.runs.metrics import Pace
+from launcher.runs.status import RunFacts, run_status
 from launcher.specs import Plan, RankRecord, StagedItem, StageItem
 from launcher.specs.secrets import redact
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from launcher import units
-from launcher.cli import commands
 from launcher.runs import NodeStatus, RunState, RunStatus
 from launcher.runs.records import PROGRAM
 from launcher.specs import RankState
@@ -14,17 +13,23 @@ _OVER = (RunState.QUEUED, RunState.DONE, RunState.SAVED, RunState.STOPPED, RunSt
 
 
 def text(
-    status: RunStatus, jobs: Sequence[str] = (), advice: Sequence[tuple[str, str]] = ()
+    status: RunStatus,
+    *,
+    why: str,
+    jobs: Sequence[str] = (),
+    advice: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """Return a few lines and a table of nodes. `advice` is about the jobs: name and sentence."""
+    """Return a few lines and a table of nodes. `advice` is about the jobs: name and sentence.
+
+    `why` is the command that shows what failed.
+    """
     rows = [("run", f"{status.run_id}: {status.state}")]
     rows += [("job", job.removeprefix("job ")) for job in jobs]
     rows += advice
     if status.attempt:
         rows.append(("attempt", f"{status.attempt}, recipe {status.recipe}"))
     if status.restarted:
-        why = f"why: `{commands.program()} why {status.run_id}`"
-        rows.append(("restarted", f"{status.restarted} ({why})"))
+        rows.append(("restarted", f"{status.restarted} (why: `{why}`)"))
     if parts := progress(status):
         rows.append(("progress", ", ".join(parts.values())))
     if status.supervisor:
@@ -38,12 +43,12 @@ def text(
             )
         )
     if status.state is RunState.FAILED and status.attempt:
-        rows.append(("why", f"root cause: `{commands.program()} why {status.run_id}`"))
+        rows.append(("why", f"root cause: `{why}`"))
     lines = [f"{name:<12}{value}" for name, value in rows]
     return "\n".join([*lines, *_nodes(status)])
 
 
-def line(status: RunStatus, jobs: Sequence[str] = ()) -> str:
+def in_one_line(status: RunStatus, jobs: Sequence[str] = ()) -> str:
     """Return one line for a log."""
     parts = [*jobs, *progress(status).values()]
     return f"{status.run_id}: {status.state}  {'  '.join(parts)}".rstrip()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from launcher import units
 from launcher.failures import FailureKind
+from launcher.runs.command_line import CommandLine
+from launcher.runs.records import read_object
 from launcher.specs import RunLayout
 from launcher.supervise import Outcome, OutcomeState
 
@@ -15,24 +16,28 @@ Line = tuple[str, str]
 """Text and style."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NextCommands:
-    """What can be typed next."""
+def summary(
+    outcome: Outcome,
+    layout: RunLayout,
+    commands: CommandLine,
+    *,
+    repeat: str,
+    report: str,
+    cwd: Path,
+) -> list[Line]:
+    """Return the lines that end a run.
 
-    resume: str
-    repeat: str
-    """The same once more as a new run; empty for a run that was gone on with."""
-    why: str
-
-
-def summary(outcome: Outcome, layout: RunLayout, commands: NextCommands, cwd: Path) -> list[Line]:
-    """Return the lines that end a run."""
+    `repeat` is the command that does the same as a new run, empty after `resume`; `report` is the
+    failure report.
+    """
     lines: list[Line] = [("", ""), _headline(outcome)]
-    if outcome.state is OutcomeState.FAILED and outcome.why:
-        lines += [("", ""), *((line, "") for line in outcome.why.splitlines()), ("", "")]
+    if report:
+        lines += [("", ""), *((line, "") for line in report.splitlines()), ("", "")]
     lines += [(f"{name:<12}{text}", "") for name, text in _result(outcome.result)]
     lines += [(f"{name:<12}{text}", "dim") for name, text in _places(outcome, layout, cwd)]
-    lines += [(f"{name:<12}{text}", "bold") for name, text in _next(outcome, commands)]
+    lines += [(f"{name:<12}{text}", "bold") for name, text in _next(outcome, layout, commands)]
+    if outcome.state is OutcomeState.DONE and repeat:
+        lines.append((f"{'repeat':<12}{repeat}", "bold"))
     return lines
 
 
@@ -84,15 +89,21 @@ def _places(outcome: Outcome, layout: RunLayout, cwd: Path) -> list[tuple[str, s
     ]
 
 
-def _next(outcome: Outcome, commands: NextCommands) -> list[tuple[str, str]]:
+def _next(outcome: Outcome, layout: RunLayout, commands: CommandLine) -> list[tuple[str, str]]:
     if outcome.state is OutcomeState.DONE:
-        return [("repeat", commands.repeat)] if commands.repeat else []
-    if outcome.state is OutcomeState.FAILED:  # the incident report ends with what to do
-        return [] if outcome.why else [("why", commands.why)]
-    if outcome.requeued:
-        return [("next", outcome.next_start)]
-    why_not = [("next", outcome.next_start)] if outcome.next_start else []
-    return [*why_not, ("go on", commands.resume)]
+        export = commands.of_run(layout, "checkpoints", "export", options=["--to", "./model"])
+        return [("export", export)] if _has_model(outcome, layout) else []
+    if outcome.state is OutcomeState.FAILED:  # the failure report ends with what to do
+        return []
+    requeue = [("next", outcome.next_start)] if outcome.next_start else []
+    return (
+        requeue if outcome.requeued else [*requeue, ("resume", commands.of_run(layout, "resume"))]
+    )
+
+
+def _has_model(outcome: Outcome, layout: RunLayout) -> bool:
+    """Return whether `checkpoints export` writes a model that others can load."""
+    return outcome.committed_step is not None and bool(read_object(layout.staged).get("model"))
 
 
 def _short(path: Path, cwd: Path) -> str:

@@ -9,9 +9,10 @@ from types import MappingProxyType
 
 from launcher import checkpoint, units
 from launcher.cli.arguments import Invocation
+from launcher.cli.commands import command_line
 from launcher.cli.folders import run_folder
 from launcher.errors import ConfigError, UnknownNameError
-from launcher.runs.files import read_object
+from launcher.runs.records import read_object
 from launcher.specs import RunLayout
 
 
@@ -77,9 +78,11 @@ def _verify(layout: RunLayout, invocation: Invocation) -> int:
 def _export(layout: RunLayout, invocation: Invocation) -> int:
     where = (*invocation.values("to"), "")[0]
     if not where:
+        line = command_line(invocation)
+        command = line.of_run(layout, "checkpoints", "export", options=["--to", "./model"])
         raise ConfigError(
             "`checkpoints export` needs a folder to write to",
-            hint=f"`python -m launcher checkpoints export {layout.run_id} --to ./model`",
+            hint=f"`{command}`",
         )
     destination = Path(where).expanduser().absolute()
     step = invocation.number("step")

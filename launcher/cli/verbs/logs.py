@@ -25,7 +25,7 @@ def main(invocation: Invocation) -> int:
         return _print_tails(_choose(layout, invocation), tail)
     lines = runs.follow(
         lambda: _choose(layout, invocation),
-        going_on=lambda: following and runs.read_status(layout).state in _GOING_ON,
+        running=lambda: following and runs.read_status(layout).state in _GOING_ON,
     )
     for log, line in lines:
         prefix = log.prefix if _several(layout, invocation) else ""

@@ -20,15 +20,17 @@ from launcher.specs.secrets import mask, redact
 def main(invocation: Invocation) -> int:
     """Print the plan, as text or as JSON; with `-m` one for every combination."""
     commands.no_words(invocation)
+    line = commands.command_line(invocation)
     for number, overrides in enumerate(_all_overrides(invocation)):
         chosen = config.load(overrides, config_dirs=config_dirs(invocation))
         if launch.submits(chosen):
             _print_submission(launch.submission(chosen), as_json=invocation.has("json"))
             continue
-        made = launch.plan(chosen)
+        made = launch.plan(chosen, line)
         layout = RunLayout.of(made.storage_root, made.run_id)
         if layout.config.exists():
-            compare.require_same_run(layout.config, dataclasses.replace(chosen, run_id=made.run_id))
+            now = dataclasses.replace(chosen, run_id=made.run_id)
+            compare.require_same_run(layout.config, now, line)
         if number and not invocation.has("json"):
             print()
         print(to_json(_masked(made), indent=2) if invocation.has("json") else render(made))

@@ -6,7 +6,8 @@ import dataclasses
 
 from launcher import checkpoint, config
 from launcher.cli.arguments import Invocation
-from launcher.cli.folders import config_dirs, run_folder, storage_root
+from launcher.cli.commands import command_line
+from launcher.cli.folders import config_dirs, run_folder
 from launcher.cli.verbs.run import start
 
 
@@ -19,14 +20,14 @@ def main(invocation: Invocation) -> int:
     chosen = dataclasses.replace(
         chosen,
         run_id=layout.run_id,
-        storage=dataclasses.replace(chosen.storage, root=str(storage_root(invocation))),
+        storage=dataclasses.replace(chosen.storage, root=str(layout.path.absolute().parent.parent)),
     )
     if not any(text.startswith("resume=") for text in invocation.overrides):
         # A run that was cut before its first checkpoint starts at 0; one with checkpoints never
         # does so silently.
         commits = checkpoint.list_commits(layout.checkpoints)
         chosen = dataclasses.replace(chosen, resume="required" if commits else "auto")
-    return start(chosen, repeat="")
+    return start(chosen, command_line(invocation))
 
 
 def _without_run(invocation: Invocation) -> list[str]:

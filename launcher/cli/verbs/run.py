@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from launcher import config, launch
+from launcher import config, failures, launch
 from launcher.cli import batch, commands, failure
 from launcher.cli.arguments import Invocation
 from launcher.cli.display import RunDisplay, open_surface
-from launcher.cli.display.summary import NextCommands, summary
+from launcher.cli.display.summary import summary
 from launcher.cli.folders import config_dirs
 from launcher.config import LaunchConfig
+from launcher.runs.command_line import CommandLine
 from launcher.specs import Plan, RunLayout
 from launcher.supervise import Outcome, OutcomeState
 
@@ -23,7 +24,8 @@ def main(invocation: Invocation) -> int:
         from launcher.cli import multirun
 
         return multirun.main(invocation)
-    return start(_load(invocation), repeat=commands.command(invocation))
+    line = commands.command_line(invocation)
+    return start(_load(invocation), line, repeat=commands.repeat(invocation))
 
 
 def _load(invocation: Invocation) -> LaunchConfig:
@@ -34,18 +36,18 @@ def _load(invocation: Invocation) -> LaunchConfig:
     return config.load(invocation.overrides, config_dirs=dirs)
 
 
-def start(chosen: LaunchConfig, *, repeat: str) -> int:
+def start(chosen: LaunchConfig, commands: CommandLine, *, repeat: str = "") -> int:
     """Run what `chosen` says here, or hand it to the batch system; return the exit code.
 
     Raises:
         LauncherError: something kept it from starting.
     """
     if launch.submits(chosen):
-        return batch.submit(chosen).exit_code
-    return run(chosen, repeat=repeat).exit_code
+        return batch.submit(chosen, commands).exit_code
+    return run(chosen, commands, repeat=repeat).exit_code
 
 
-def run(chosen: LaunchConfig, *, repeat: str) -> Outcome:
+def run(chosen: LaunchConfig, commands: CommandLine, *, repeat: str = "") -> Outcome:
     """Run what `chosen` says, with a display, and show how it ended.
 
     Raises:
@@ -60,31 +62,26 @@ def run(chosen: LaunchConfig, *, repeat: str) -> Outcome:
         display.planned(plan)
 
     try:
-        outcome = launch.run(chosen, observer=display, progress=display, on_plan=planned)
+        outcome = launch.run(
+            chosen, observer=display, progress=display, on_plan=planned, commands=commands
+        )
     except KeyboardInterrupt:
         display.close()
         if plans:
-            surface.say(f"{'go on':<12}{_commands(chosen, plans[0].run_id, repeat).resume}", "bold")
+            layout = RunLayout.of(chosen.storage.root, plans[0].run_id)
+            surface.say(f"{'resume':<12}{commands.of_run(layout, 'resume')}", "bold")
         raise
     finally:
         display.close()
     layout = RunLayout.of(chosen.storage.root, outcome.run_id)
     if not plans:
         surface.say(f"{outcome.run_id} is done already; resume=never would start it over", "note")
-    commands = _commands(chosen, outcome.run_id, repeat)
-    lines = summary(outcome, layout, commands, Path.cwd())
-    if outcome.state is OutcomeState.FAILED and not sys.stdout.isatty():
+    failed = outcome.state is OutcomeState.FAILED
+    report = failures.why(layout, outcome.attempts, commands=commands) if failed else ""
+    lines = summary(outcome, layout, commands, repeat=repeat, report=report, cwd=Path.cwd())
+    if failed and not sys.stdout.isatty():
         failure.say("\n".join(text for text, _ in lines))
         return outcome
     for text, style in lines:
         surface.say(text, style)
     return outcome
-
-
-def _commands(chosen: LaunchConfig, run_id: str, repeat: str) -> NextCommands:
-    where = commands.storage_override(chosen.storage.root)
-    return NextCommands(
-        resume=commands.of_run("resume", run_id, where),
-        why=commands.of_run("why", run_id, where),
-        repeat=repeat,
-    )

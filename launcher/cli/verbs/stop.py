@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from launcher import runs, slurm
 from launcher.cli import batch, commands, failure
 from launcher.cli.arguments import Invocation
-from launcher.cli.folders import run_folder, storage_root
+from launcher.cli.folders import run_folder
 from launcher.errors import PreflightError
 from launcher.slurm import JobInfo
 from launcher.specs import RunLayout
@@ -17,9 +17,9 @@ def main(invocation: Invocation) -> int:
     """Leave a request in the run's folder; its supervisor looks about once a second."""
     layout = run_folder(invocation)
     status = runs.read_status(layout)
-    where = commands.storage_override(str(storage_root(invocation)))
+    line = commands.command_line(invocation)
     if not status.supervisor_alive:
-        jobs = batch.look(layout)
+        jobs = batch.look(layout, line)
         _end_jobs(layout, jobs.going_on)
         if not jobs.going_on:
             print(f"{layout.run_id} is not running: it is {jobs.refine(status).state}")
@@ -27,11 +27,11 @@ def main(invocation: Invocation) -> int:
     runs.request_stop(layout)
     print(f"asked {layout.run_id} to save and leave ({status.supervisor})")
     try:
-        _end_jobs(layout, [job for job in batch.look(layout).going_on if job.waiting])
+        _end_jobs(layout, [job for job in batch.look(layout, line).going_on if job.waiting])
     except PreflightError as error:  # what runs was asked, by the folder alone
         failure.say(f"warning: whether other jobs of it wait is not known: {error.message}")
-    print(f"watch it:  {commands.of_run('status', layout.run_id, where)} --follow")
-    print(f"go on:     {commands.of_run('resume', layout.run_id, where)}")
+    print(f"watch it:   {line.of_run(layout, 'status', options=['--follow'])}")
+    print(f"resume it:  {line.of_run(layout, 'resume')}")
     return 0
 
 

@@ -16,7 +16,7 @@ import torch
 
 from launcher import checkpoint
 from launcher.checkpoint import Checkpointer, SingleProcess, list_commits, verify
-from launcher.checkpoint.files import PosixFiles, Sink
+from launcher.checkpoint.files import PosixFiles, Writer
 from launcher.errors import CheckpointError, UnknownNameError
 
 ALONE = SingleProcess()
@@ -66,7 +66,7 @@ def test_what_is_saved_is_the_moment_of_the_call(folder: Path, training: Any) ->
     entered, go = threading.Event(), threading.Event()
 
     class Slow(PosixFiles):
-        def create(self, path: Path) -> Sink:
+        def create(self, path: Path) -> Writer:
             if path.suffix == ".safetensors":
                 entered.set()
                 assert go.wait(30)
@@ -310,12 +310,12 @@ class Full(PosixFiles):
     def free_bytes(self, folder: Path) -> int:
         return self.room if self.tells else 2**50
 
-    def create(self, path: Path) -> Sink:
+    def create(self, path: Path) -> Writer:
         return _FullSink(super().create(path), self)
 
 
 class _FullSink:
-    def __init__(self, sink: Sink, disk: Full) -> None:
+    def __init__(self, sink: Writer, disk: Full) -> None:
         self._sink, self._disk = sink, disk
 
     def write(self, parts: Sequence[memoryview]) -> None:

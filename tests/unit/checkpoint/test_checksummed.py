@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from launcher.checkpoint.checksummed import seal, unseal
+from launcher.checkpoint.checksummed import decode_record, encode_record
 from launcher.checkpoint.layout import CommitKey, GenerationRecord
 
 RECORD = GenerationRecord(
@@ -15,23 +15,23 @@ RECORD = GenerationRecord(
 
 
 def test_a_record_comes_back_as_it_was() -> None:
-    assert unseal(GenerationRecord, seal(RECORD)) == RECORD
+    assert decode_record(GenerationRecord, encode_record(RECORD)) == RECORD
 
 
 def test_the_file_is_plain_json() -> None:
-    assert json.loads(seal(RECORD))["base"] == {"generation": 2, "step": 40}
+    assert json.loads(encode_record(RECORD))["base"] == {"generation": 2, "step": 40}
 
 
 def test_every_single_changed_bit_is_noticed() -> None:
-    raw = seal(RECORD)
+    raw = encode_record(RECORD)
     for at in range(8 * len(raw)):
         changed = bytearray(raw)
         changed[at // 8] ^= 1 << at % 8
-        with pytest.raises(ValueError, match="seal"):
-            unseal(GenerationRecord, bytes(changed))
+        with pytest.raises(ValueError, match="checksum"):
+            decode_record(GenerationRecord, bytes(changed))
 
 
 @pytest.mark.parametrize("keep", [0, 1, 40, 100])
 def test_a_file_cut_short_is_noticed(keep: int) -> None:
-    with pytest.raises(ValueError, match="seal"):
-        unseal(GenerationRecord, seal(RECORD)[:keep])
+    with pytest.raises(ValueError, match="checksum"):
+        decode_record(GenerationRecord, encode_record(RECORD)[:keep])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.checkpoint import list_commits
-from launcher.checkpoint.commits import CommitInfo, history, in_order, newest
+from launcher.checkpoint.commits import CommitInfo, history, in_order, newest_commit
 from launcher.checkpoint.layout import CommitKey, GenerationRecord
 
 
@@ -64,7 +64,7 @@ def test_an_unreadable_claim_hides_nothing() -> None:
 def test_a_damaged_record_stays_in_the_order_but_is_not_the_newest() -> None:
     commits = [commit(1, 10), commit(1, 20, problem="torn")]
     assert keys(in_order(commits)) == [(1, 20), (1, 10)]
-    best = newest(commits)
+    best = newest_commit(commits)
     assert best is not None
     assert best.step == 10
 
@@ -90,7 +90,7 @@ def test_a_damaged_record_is_listed_with_its_problem(
     saved(2)
     path = folder / "commits" / "000001-00000002.json"
     path.write_bytes(path.read_bytes()[:100])
-    assert "seal" in list_commits(folder)[1].problem
+    assert "checksum" in list_commits(folder)[1].problem
 
 
 def test_other_files_in_the_folder_are_not_commits(

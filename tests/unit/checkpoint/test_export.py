@@ -102,7 +102,7 @@ def test_an_existing_folder_is_not_written_into(
     folder: Path, saved: Callable[..., Any], tmp_path: Path
 ) -> None:
     saved(1)
-    with pytest.raises(ConfigError, match="exists already"):
+    with pytest.raises(ConfigError, match="already exists"):
         export(folder, None, tmp_path)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.checkpoint.files import PosixFiles, put
+from launcher.checkpoint.checksummed import put
+from launcher.checkpoint.files import PosixFiles
 
 FILES = PosixFiles()
 
@@ -77,7 +78,7 @@ def test_reading_past_the_end_tells_how_much_there_was(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_no_temporary_file(tmp_path: Path) -> None:
-    from launcher.checkpoint.files import write_record
+    from launcher.checkpoint.checksummed import write_record
 
     class Broken(PosixFiles):
         def publish(self, temporary: Path, path: Path) -> None:

@@ -21,7 +21,7 @@ import torch
 
 from launcher import checkpoint
 from launcher.checkpoint import Checkpointer, SingleProcess, list_commits, verify
-from launcher.checkpoint.checksummed import unseal
+from launcher.checkpoint.checksummed import decode_record
 from launcher.checkpoint.layout import CommitRecord, GenerationRecord
 
 GOLDEN = Path(__file__).parent / "golden" / "v1"
@@ -129,7 +129,7 @@ def write(folder: Path) -> None:
 
 def commit_of(folder: Path) -> CommitRecord:
     (info,) = list_commits(folder)
-    return unseal(CommitRecord, info.path.read_bytes())
+    return decode_record(CommitRecord, info.path.read_bytes())
 
 
 def test_an_old_checkpoint_is_whole() -> None:
@@ -154,7 +154,7 @@ def test_an_old_checkpoint_restores_to_what_it_was(tmp_path: Path) -> None:
 
 
 def test_an_old_claim_can_be_read() -> None:
-    claim = unseal(GenerationRecord, (GOLDEN / "generations" / "000001.json").read_bytes())
+    claim = decode_record(GenerationRecord, (GOLDEN / "generations" / "000001.json").read_bytes())
     assert (claim.generation, claim.base, claim.info["world_size"]) == (1, None, 2)
 
 

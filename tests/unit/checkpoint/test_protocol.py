@@ -17,8 +17,9 @@ import pytest
 
 from launcher.checkpoint import list_commits
 from launcher.checkpoint.blocks import DamagedError, check_file
-from launcher.checkpoint.checksummed import seal
-from launcher.checkpoint.files import PosixFiles, Sink, Source, write_record
+from launcher.checkpoint.checksummed import encode_record, write_record
+from launcher.checkpoint.commits import candidates
+from launcher.checkpoint.files import PosixFiles, Reader, Writer
 from launcher.checkpoint.layout import (
     CheckpointLayout,
     CommitKey,
@@ -40,7 +41,6 @@ from launcher.checkpoint.protocol import (
     wait_for,
     write_part,
 )
-from launcher.checkpoint.restoring import candidates
 from launcher.checkpoint.retention import KeepLast, retain
 from launcher.checkpoint.shards import describe
 from launcher.checkpoint.verification import open_commit
@@ -98,7 +98,7 @@ class Simulated:
         self.folders.add(path)
         self.sync_folder(path.parent)
 
-    def create(self, path: Path) -> Sink:
+    def create(self, path: Path) -> Writer:
         if path in self.names:
             raise FileExistsError(errno.EEXIST, "exists", str(path))
         self.tick()
@@ -106,7 +106,7 @@ class Simulated:
         self.content[self.names[path]] = b""
         return _SimulatedSink(self, self.names[path])
 
-    def open(self, path: Path) -> Source:
+    def open(self, path: Path) -> Reader:
         return _SimulatedSource(self.read(path))
 
     def publish(self, temporary: Path, path: Path) -> None:
@@ -491,7 +491,7 @@ def test_a_newer_generation_stops_the_commit(files: Simulated) -> None:
         write_part(files, folder, part, payload(part))
     record = record_of(files, KEY, folder, None)
     files.names[LAYOUT.generation(2)] = 999
-    files.content[999] = seal(record)
+    files.content[999] = encode_record(record)
     with pytest.raises(CheckpointError, match="generation 2 was claimed"):
         publish(files, LAYOUT, record)
     assert list_commits(ROOT, files=files) == []

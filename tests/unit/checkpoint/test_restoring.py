@@ -141,12 +141,14 @@ def test_a_newer_format_is_not_read_as_an_older_one(
 ) -> None:
     from dataclasses import replace
 
-    from launcher.checkpoint.checksummed import seal, unseal
+    from launcher.checkpoint.checksummed import decode_record, encode_record
     from launcher.checkpoint.layout import CommitRecord
 
     saved(2)
     path = files_of(folder, 2)[0]
-    path.write_bytes(seal(replace(unseal(CommitRecord, path.read_bytes()), schema=2)))
+    path.write_bytes(
+        encode_record(replace(decode_record(CommitRecord, path.read_bytes()), schema=2))
+    )
     assert "written in format 2" in list_commits(folder)[1].problem
     assert restore(folder, training()).step == 1
 

@@ -39,7 +39,7 @@ def test_the_last_ones_stay() -> None:
 
 
 def test_one_is_not_enough() -> None:
-    with pytest.raises(ConfigError, match="nothing to fall back to"):
+    with pytest.raises(ConfigError, match="2 or more"):
         KeepLast(1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from launcher.checkpoint.plan import Piece
-from launcher.checkpoint.staging_buffer import Arena
+from launcher.checkpoint.staging_buffer import StagingBuffer
 from launcher.checkpoint.state import spec
 
 TENSOR = torch.arange(1000, dtype=torch.float32).view(10, 100)
@@ -19,23 +19,23 @@ def piece(tensor: torch.Tensor, start: int, count: int) -> Piece:
     return Piece(spec=spec("t", tensor), offsets=(start, 0), lengths=(count, columns))
 
 
-def staged(arena: Arena, pieces: list[Piece], tensor: torch.Tensor = TENSOR) -> list[float]:
+def staged(arena: StagingBuffer, pieces: list[Piece], tensor: torch.Tensor = TENSOR) -> list[float]:
     raw = bytes(arena.stage(pieces, {"t": tensor}))
     return torch.frombuffer(bytearray(raw), dtype=torch.float32).tolist()
 
 
 def test_only_the_pieces_are_copied_one_after_the_other() -> None:
-    found = staged(Arena(), [piece(TENSOR, 7, 2), piece(TENSOR, 0, 1)])
+    found = staged(StagingBuffer(), [piece(TENSOR, 7, 2), piece(TENSOR, 0, 1)])
     assert found == [*TENSOR[7:9].flatten().tolist(), *TENSOR[0].tolist()]
 
 
 def test_a_strided_tensor_is_staged_in_row_major_order() -> None:
     turned = TENSOR.t()
-    assert staged(Arena(), [piece(turned, 5, 1)], turned) == TENSOR[:, 5].tolist()
+    assert staged(StagingBuffer(), [piece(turned, 5, 1)], turned) == TENSOR[:, 5].tolist()
 
 
 def test_the_buffer_is_reused_and_grows_only_when_it_must() -> None:
-    arena = Arena()
+    arena = StagingBuffer()
     staged(arena, [piece(TENSOR, 0, 1)])
     size = arena.size_bytes
     staged(arena, [piece(TENSOR, 0, 10)])
@@ -48,7 +48,7 @@ def test_the_buffer_is_reused_and_grows_only_when_it_must() -> None:
 def test_staging_waits_for_the_warm_up_which_would_wipe_what_is_staged() -> None:
     go = threading.Event()
 
-    class Slow(Arena):
+    class Slow(StagingBuffer):
         def _warm_up(self, *args: Any, **options: Any) -> None:
             assert go.wait(30)
             super()._warm_up(*args, **options)
@@ -66,4 +66,4 @@ def test_staging_waits_for_the_warm_up_which_would_wipe_what_is_staged() -> None
 
 
 def test_nothing_to_stage_is_nothing() -> None:
-    assert bytes(Arena().stage([], {})) == b""
+    assert bytes(StagingBuffer().stage([], {})) == b""

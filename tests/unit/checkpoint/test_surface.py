@@ -31,6 +31,7 @@ def test_the_exported_names_are_these() -> None:
         "claim_generation",
         "export",
         "list_commits",
+        "newest_commit",
         "next_generation",
         "share",
         "verify",

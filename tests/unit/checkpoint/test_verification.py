@@ -46,7 +46,7 @@ def test_a_missing_shard_and_a_torn_record_are_findings(
     second.path.write_text("{}")
     problems = {finding.step: finding.problem for finding in verify(folder)}
     assert problems[1] == "the file is missing"
-    assert "seal" in problems[2]
+    assert "checksum" in problems[2]
 
 
 def test_an_unknown_step_is_said_with_those_there_are(

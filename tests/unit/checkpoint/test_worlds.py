@@ -21,7 +21,7 @@ from launcher.checkpoint import (
     list_commits,
     verify,
 )
-from launcher.checkpoint.files import PosixFiles, Sink
+from launcher.checkpoint.files import PosixFiles, Writer
 from launcher.checkpoint.layout import CheckpointLayout
 from launcher.checkpoint.verification import open_commit
 from launcher.errors import CheckpointError
@@ -163,7 +163,7 @@ class FullForRank(PosixFiles):
         self.rank = rank
         self.met = threading.Event()
 
-    def create(self, path: Path) -> Sink:
+    def create(self, path: Path) -> Writer:
         if path.name == f"s{self.rank:03d}.safetensors":
             self.met.set()
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -334,7 +334,7 @@ class Killer(PosixFiles):
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def create(self, path: Path) -> Sink:
+    def create(self, path: Path) -> Writer:
         self.tick()
         return super().create(path)
 

@@ -14,7 +14,7 @@ import pytest
 
 from launcher import config, runs
 from launcher.runs import events
-from launcher.runs.lock import Supervisor
+from launcher.runs.lock import SupervisorRecord
 from launcher.specs import RunLayout, to_json
 from tests.unit.slurm.conftest import command
 
@@ -346,7 +346,7 @@ def test_the_tasks_of_an_array_are_stopped_each_in_its_way(
 
 def supervised(run: RunLayout) -> None:
     """Make the run look as if somebody supervised it on another host."""
-    other = Supervisor(
+    other = SupervisorRecord(
         pid=1,
         host=f"not-{socket.gethostname()}",
         process_started="1",

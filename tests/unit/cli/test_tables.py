@@ -78,7 +78,7 @@ def test_doctor_shows_nodes_and_pairs_and_explains_the_bad_ones(
 
 
 def test_a_sweep_ends_with_a_row_for_every_run(types: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(chosen: Any, repeat: str) -> Any:
+    def fails(chosen: Any, commands: Any, *, repeat: str) -> Any:
         raise TrainingError(f"rank 0 failed: {LONG}", hint="")
 
     monkeypatch.setattr(multirun, "run", fails)

@@ -55,7 +55,7 @@ def test_plan_of_a_run_that_was_started_otherwise_is_refused(types: Any, make_ru
 def test_words_that_mean_nothing_are_refused(types: Any) -> None:
     said = types("plan", "bert_finetune")
     assert said.code == 2
-    assert "`bert_finetune` means nothing to `plan`" in said.err
+    assert "`plan` does not take the word `bert_finetune`" in said.err
 
 
 @pytest.mark.process

@@ -18,7 +18,7 @@ from launcher.code_snapshot.store import ProjectTree, publish
 from launcher.code_snapshot.tree import Item
 from launcher.errors import ConfigError
 from launcher.specs import RunLayout
-from launcher.storage.manifest import Manifest, write_manifest
+from launcher.storage.manifest import SnapshotManifest, write_manifest
 
 pytestmark = pytest.mark.process
 
@@ -224,7 +224,9 @@ def keep_run(root: Path) -> None:
 
 def keep_snapshot(root: Path) -> None:
     folder = write(root / "staged" / "model-0a1b" / "config.json").parent
-    write_manifest(folder, Manifest(name="model", key="0a1b", uri="file:///m", at=0.0, files=()))
+    write_manifest(
+        folder, SnapshotManifest(name="model", key="0a1b", uri="file:///m", at=0.0, files=())
+    )
 
 
 def names(program: Path, root: Path) -> set[str]:

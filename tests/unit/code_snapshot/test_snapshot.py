@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.code_snapshot import CodeSnapshot
+from launcher.code_snapshot import RunCode
 from launcher.errors import StagingError
 from launcher.specs import RunLayout
 
@@ -21,19 +21,17 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
-def code_of(
-    program: Path, root: Path, *, anew: bool = False, cwd: Path | None = None
-) -> CodeSnapshot:
+def code_of(program: Path, root: Path, *, anew: bool = False, cwd: Path | None = None) -> RunCode:
     layout = RunLayout.of(root, "r1")
     layout.path.mkdir(parents=True, exist_ok=True)
-    found = CodeSnapshot.of(
+    found = RunCode.of(
         program, layout=layout, storage_root=root, cwd=cwd or program.parent, anew=anew
     )
     assert found is not None
     return found
 
 
-def started(program: Path, root: Path, *, anew: bool = False) -> CodeSnapshot:
+def started(program: Path, root: Path, *, anew: bool = False) -> RunCode:
     code = code_of(program, root, anew=anew).freeze()
     code.record()
     return code
@@ -52,9 +50,7 @@ def test_nothing_is_written_before_it_is_frozen(program: Path, root: Path) -> No
 def test_a_program_that_is_not_there_is_for_preflight_to_tell(tmp_path: Path, root: Path) -> None:
     layout = RunLayout.of(root, "r1")
     missing = tmp_path / "missing.py"
-    assert (
-        CodeSnapshot.of(missing, layout=layout, storage_root=root, cwd=tmp_path, anew=False) is None
-    )
+    assert RunCode.of(missing, layout=layout, storage_root=root, cwd=tmp_path, anew=False) is None
 
 
 def test_later_starts_run_the_old_code_and_say_what_changed(program: Path, root: Path) -> None:
@@ -63,7 +59,7 @@ def test_later_starts_run_the_old_code_and_say_what_changed(program: Path, root:
     program.write_text("x = 2\n")
     (program.parent / "helper.py").touch()
     again = code_of(program, root)
-    assert again.frozen == first.frozen
+    assert again.snapshot == first.snapshot
     assert again.freeze().program.read_text() == "x = 1\n"
     (note,) = again.notes
     assert note.startswith("2 files differ")
@@ -75,7 +71,7 @@ def test_new_code_is_taken_when_asked_for_and_kept_from_then_on(program: Path, r
     program.write_text("x = 2\n")
     renewed = started(program, root, anew=True)
     assert renewed.program.read_text() == "x = 2\n"
-    assert code_of(program, root).frozen == renewed.frozen
+    assert code_of(program, root).snapshot == renewed.snapshot
 
 
 def test_a_start_that_never_came_to_anything_binds_nobody(program: Path, root: Path) -> None:

@@ -85,7 +85,7 @@ def test_what_is_trained_may_not_change(started: Path, changed: tuple[str, ...])
     with pytest.raises(ConfigError) as caught:
         require_same_run(started, now)
     assert "then" in caught.value.context
-    assert "launcher resume r" in caught.value.hint
+    assert f"`python -m launcher resume {started.parent.name} " in caught.value.hint
     # resume=never takes nothing from the old checkpoints
     require_same_run(started, config.load([*BASE, *changed, "resume=never"], cwd=started.parent))
 

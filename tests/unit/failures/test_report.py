@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -9,9 +8,7 @@ from launcher.errors import UnknownNameError
 from launcher.failures import why
 from launcher.runs import lock
 from launcher.specs import RankException, RankState
-
-if TYPE_CHECKING:
-    RunFolder = Any
+from tests.run_folder import RunFolder
 
 T0 = 1_700_000_000.0
 
@@ -52,7 +49,7 @@ def test_the_command_that_goes_on_is_offered_with_the_storage_root(folder: RunFo
     text = why(folder.layout)
     root = folder.layout.path.parent.parent
     assert "Go on from step 5 with:" in text
-    assert f"python -m launcher resume run_id=r1 storage.root={root}" in text
+    assert f"python -m launcher resume r1 storage.root={root}" in text
 
 
 def test_the_log_of_the_first_failure_is_named(folder: RunFolder) -> None:
@@ -87,7 +84,7 @@ def test_a_launcher_that_was_killed_is_blamed_for_the_ranks_that_its_keepers_end
     assert "process 2341 on" in text
     assert "rank 0 (local0) was ended with SIGTERM" in " ".join(text.split())
     assert "Go on from step 5 with:" in text
-    assert "resume run_id=r1" in text
+    assert "resume r1" in text
 
 
 def test_a_failure_before_the_launcher_was_killed_is_still_the_first(folder: RunFolder) -> None:
@@ -117,7 +114,7 @@ def test_a_lost_node_is_named_after_the_run_went_on_without_it(
     assert lines[1] == "attempt 2 has not failed"
     assert lines[2] == "attempt 1 failed, the run went on with 2 of 3 nodes: without local2"
     assert lines[4].startswith("FIRST FAILURE  node 2 (local2)")
-    assert ("resume run_id=r1" in "\n".join(lines)) == (state == "stopped")
+    assert ("resume r1" in "\n".join(lines)) == (state == "stopped")
 
 
 def test_an_attempt_after_a_restart_or_a_resume_tells_what_failed_before(folder: RunFolder) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,9 +11,7 @@ from launcher.failures import FailureKind as Kind
 from launcher.failures import first_failure, why
 from launcher.runs import events
 from launcher.specs import RankState
-
-if TYPE_CHECKING:
-    RunFolder = Any
+from tests.run_folder import RunFolder
 
 CLOSED = "[/pytorch/third_party/gloo/pair.cc:534] Connection closed by peer [127.0.0.1]:3921"
 RESET = "Connection reset by peer"

@@ -146,7 +146,7 @@ def test_a_live_supervisor_of_the_same_run_is_named_by_host_and_process(plan: Pl
         assert other.stdout.readline() == "ready\n"
         error = trouble_of(plan)
         assert f"process {other.pid} on {socket.gethostname()}" in error.message
-        assert "launcher stop run_id=r1" in error.hint
+        assert "launcher stop r1" in error.hint
     finally:
         other.kill()
         other.wait()

@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher import report
 from launcher.report.series import restarts
-from launcher.runs import events, logs
+from launcher.runs import events, metrics
 from launcher.specs import RankState, RunLayout
 from tests.run_folder import RunFolder
 
@@ -171,7 +171,7 @@ def test_restarts_are_marked_where_the_newer_attempt_resumes(folder: RunFolder) 
     folder.begin(attempt=1).metrics(steps(1, 60))
     folder.begin(attempt=2).metrics(steps(41, 80))
     folder.begin(attempt=3).metrics(steps(71, 90))
-    assert restarts(logs.steps(logs.history(folder.layout))) == [(40, 2), (70, 3)]
+    assert restarts(metrics.steps(metrics.history(folder.layout))) == [(40, 2), (70, 3)]
     text = page_of(folder)
     assert "<span>attempt 2</span>" in text
     assert "<span>attempt 3</span>" in text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.runs import environment
-from launcher.specs import FrozenCode, RunLayout
+from launcher.specs import CodeSnapshot, RunLayout
 
 pytestmark = pytest.mark.process
 
@@ -91,8 +91,8 @@ def test_a_password_in_a_url_of_a_diff_is_hidden() -> None:
     assert text.endswith("@host/x")
 
 
-def frozen(project: Path, digest: str = "1") -> FrozenCode:
-    return FrozenCode(
+def frozen(project: Path, digest: str = "1") -> CodeSnapshot:
+    return CodeSnapshot(
         digest=digest, place="code/1/repo", program="a.py", project=str(project), cwd="/"
     )
 

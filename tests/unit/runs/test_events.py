@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from launcher.runs import events
-
-if TYPE_CHECKING:
-    RunFolder = Any
+from tests.run_folder import RunFolder
 
 
 def example(kind: type[events.Event]) -> events.Event:

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from launcher.runs.lock import STALE_S, beat, is_alive, leave, read_supervisor, refusal, rival
+from launcher.runs.lock import (
+    STALE_S,
+    beat,
+    clear_stop,
+    is_alive,
+    leave,
+    read_stop,
+    read_supervisor,
+    refusal,
+    request_stop,
+    rival,
+)
 from launcher.specs import RunLayout, to_json
 
 
@@ -56,8 +67,8 @@ def test_who_comes_too_early_on_another_host_is_told_how_long_to_wait(layout: Ru
     assert "repeat" not in hint
     other = replace(found, host="elsewhere", heartbeat_at=time.time() + 60)  # its clock is ahead
     what, hint = refusal(other, layout)
-    assert what.endswith("on elsewhere, as it said 0.0 s ago")
-    assert f"if elsewhere is down, repeat this in {STALE_S:.0f} s" in hint
+    assert what.endswith("on elsewhere, last heartbeat 0.0 s ago")
+    assert f"if elsewhere is down, repeat the command in {STALE_S:.0f} s" in hint
 
 
 def test_only_its_own_word_is_taken_back(layout: RunLayout) -> None:
@@ -108,3 +119,22 @@ def test_a_requeued_job_takes_over_from_itself_at_once(
     monkeypatch.setenv("SLURM_JOB_ID", job_id)
     monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
     assert (rival(layout) is not None) == is_rival
+
+
+def test_a_request_is_read_back_with_who_and_why(tmp_path: Path) -> None:
+    layout = RunLayout(tmp_path)
+    assert read_stop(layout) is None
+    request = request_stop(layout, reason="enough")
+    assert read_stop(layout) == request
+    assert "@" in request.by
+    clear_stop(layout)
+    clear_stop(layout)
+    assert read_stop(layout) is None
+
+
+def test_a_file_that_a_user_wrote_by_hand_is_a_request_too(tmp_path: Path) -> None:
+    layout = RunLayout(tmp_path)
+    layout.stop.write_text('{"reason": "by hand", "at": "now"}')
+    found = read_stop(layout)
+    assert found is not None
+    assert (found.reason, found.by) == ("by hand", "unknown")

@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from launcher.runs import follow, log_files, logs
+from launcher.runs import follow, log_files
 from launcher.runs.logs import LogFile, Tail, last_lines
-
-if TYPE_CHECKING:
-    RunFolder = Any
+from tests.run_folder import RunFolder
 
 
 def test_a_tail_gives_whole_lines_as_they_come(tmp_path: Path) -> None:
@@ -50,7 +46,7 @@ def test_following_merges_and_ends_with_what_was_written_last(folder: RunFolder)
         folder.log(2, "c0\n")  # appears only now
 
     found = list(
-        follow(lambda: log_files(folder.layout), going_on=lambda: next(rounds, False), sleep=write)
+        follow(lambda: log_files(folder.layout), running=lambda: next(rounds, False), sleep=write)
     )
     texts = [log.prefix + line for log, line in found]
     assert texts[:2] == ["[node00 rank0000] a0", "[node01 rank0001] b0"]
@@ -59,7 +55,7 @@ def test_following_merges_and_ends_with_what_was_written_last(folder: RunFolder)
 
 def test_an_unfinished_last_line_is_shown_at_the_end(folder: RunFolder) -> None:
     folder.begin().log(0, "no newline")
-    found = list(follow(lambda: log_files(folder.layout), going_on=lambda: False))
+    found = list(follow(lambda: log_files(folder.layout), running=lambda: False))
     assert [line for _, line in found] == ["no newline"]
 
 
@@ -76,47 +72,3 @@ def test_other_files_in_the_folder_are_no_logs(folder: RunFolder) -> None:
     (folder.layout.attempt(1).logs / "node01-rankX.log").write_text("")
     assert log_files(folder.layout, agents=True) == []
     assert LogFile(path=Path("x"), node_rank=3, rank=17).prefix == "[node03 rank0017] "
-
-
-def line(step: int, loss: float, **more: Any) -> dict[str, Any]:
-    return {"step": step, "loss": loss, "step_time_s": 0.5, **more}
-
-
-def test_for_each_step_the_newest_attempt_counts(folder: RunFolder) -> None:
-    folder.begin(attempt=1).metrics([line(step, 1.0) for step in (1, 2, 3, 4)])
-    folder.begin(attempt=2).metrics([line(3, 2.0), line(4, 2.0), line(5, 2.0)])
-    found = logs.history(folder.layout)
-    assert [(each["step"], each["loss"], each["attempt"]) for each in found] == [
-        (1, 1.0, 1),
-        (2, 1.0, 1),
-        (3, 2.0, 2),
-        (4, 2.0, 2),
-        (5, 2.0, 2),
-    ]
-
-
-def test_evaluations_stand_after_the_step_they_belong_to(folder: RunFolder) -> None:
-    folder.begin().metrics([line(1, 1.0), {"step": 1, "eval": {"accuracy": 0.5}}, line(2, 0.9)])
-    found = logs.history(folder.layout)
-    assert ["eval" in each for each in found] == [False, True, False]
-    assert len(logs.steps(found)) == 2
-    assert len(logs.evaluations(found)) == 1
-
-
-def test_work_done_twice_is_lost_once(folder: RunFolder) -> None:
-    folder.begin(attempt=1).metrics([line(step, 1.0) for step in range(1, 11)])
-    assert logs.lost_seconds(folder.layout) == 0
-    folder.begin(attempt=2).metrics([line(step, 1.0) for step in range(8, 12)])
-    assert logs.lost_seconds(folder.layout) == 1.5
-
-
-def test_merging_keeps_every_digit_and_survives_a_cut_line(folder: RunFolder) -> None:
-    loss = 0.1 + 0.2
-    folder.begin().metrics([line(1, loss)])
-    with folder.layout.attempt(1).metrics.open("a") as file:
-        file.write('{"step": 2, "lo')
-    logs.merge(folder.layout)
-    (only,) = [json.loads(text) for text in folder.layout.metrics.read_text().splitlines()]
-    assert only["loss"] == loss
-    logs.merge(folder.layout)
-    assert len(folder.layout.metrics.read_text().splitlines()) == 1

@@ -1,33 +1,25 @@
-"""Reading what ranks wrote about themselves."""
+"""Finding runs and attempts, and reading their records."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from launcher.errors import ConfigError, UnknownNameError
+from launcher.runs import attempts, find, latest, list_runs
 from launcher.runs.records import phase_of, read_ranks
-from launcher.specs import RankRecord, RankState, RunLayout, to_json
+from launcher.specs import RankState, RunLayout, to_json
+from tests import make
+from tests.run_folder import RunFolder
 
 
 def write(layout: RunLayout, rank: int) -> None:
     folder = layout.attempt(1).ranks
     folder.mkdir(parents=True, exist_ok=True)
-    record = RankRecord(
-        rank=rank,
-        local_rank=0,
-        node_rank=rank,
-        node=f"n{rank}",
-        host="here",
-        pid=1,
-        attempt=1,
-        state=RankState.RUNNING,
-        started_at=1.0,
-        heartbeat_at=1.0,
-        progress_at=1.0,
-    )
-    (folder / f"{rank:04d}.json").write_text(to_json(record))
+    (folder / f"{rank:04d}.json").write_text(to_json(make.record(rank)))
 
 
 def test_records_come_in_the_order_of_the_ranks_beyond_four_digits(tmp_path: Path) -> None:
@@ -44,10 +36,6 @@ def test_a_record_that_is_not_whole_is_left_out(tmp_path: Path) -> None:
     path = layout.attempt(1).ranks / "0000.json"
     path.write_text(path.read_text()[:40])
     assert [record.rank for record in read_ranks(layout, 1)] == [1]
-
-
-if TYPE_CHECKING:
-    RunFolder = Any
 
 
 def shown(folder: RunFolder, recipe: str, **values: Any) -> str:
@@ -71,3 +59,42 @@ def test_a_recipe_starts_until_it_names_a_phase_or_takes_a_step(folder: RunFolde
 
 def test_phases_that_a_program_names_are_shown_as_they_are(folder: RunFolder) -> None:
     assert shown(folder, "script", phase="eval", step=3) == "eval"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for age, name in enumerate(("new", "middle", "old")):
+        folder = tmp_path / "runs" / name
+        (folder / "attempts").mkdir(parents=True)
+        when = 1_700_000_000 - age * 100
+        for path in (folder / "attempts", folder):
+            os.utime(path, (when, when))
+    return tmp_path
+
+
+def test_runs_are_listed_oldest_first(root: Path) -> None:
+    assert [layout.run_id for layout in list_runs(root)] == ["old", "middle", "new"]
+    assert latest(root).run_id == "new"
+
+
+def test_a_run_is_found_by_name_by_folder_and_as_the_latest(root: Path) -> None:
+    assert find(root, "old").run_id == "old"
+    assert find(root, str(root / "runs" / "middle")).run_id == "middle"
+    assert find(root, "latest").run_id == find(root, "").run_id == "new"
+
+
+def test_an_unknown_run_offers_the_nearest(root: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean `middle`"):
+        find(root, "midle")
+
+
+def test_without_any_run_the_latest_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="found no run"):
+        latest(tmp_path)
+
+
+def test_a_copied_folder_beside_the_attempts_does_not_count(root: Path) -> None:
+    folder = latest(root).attempts
+    for name in ("0002", "0001", "0001.bak", "2old"):
+        (folder / name).mkdir()
+    assert attempts(latest(root)) == (1, 2)

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from launcher.errors import UnknownNameError
 from launcher.runs import RunState, lock, read_status
-from launcher.runs.status import Pace
+from launcher.runs.metrics import Pace
 from launcher.specs import RankState, RunLayout, to_json
 from tests import make
-
-if TYPE_CHECKING:
-    RunFolder = Any
+from tests.run_folder import RunFolder
 
 T0 = 1_700_000_000.0
 
@@ -96,35 +93,6 @@ def test_the_live_status_and_that_of_the_folder_are_the_same(folder: RunFolder) 
     assert replace(read, supervisor="") == live
     assert live.step == 20
     assert live.eta_s == pytest.approx(80.0)
-
-
-def test_the_time_left_follows_the_last_minute_and_ignores_the_start() -> None:
-    pace = Pace().at(0, 0.0)
-    assert pace.left_s(0, 100) is None
-    pace = pace.at(1, 40.0)  # 40 s of importing are not 40 s per step
-    assert pace.left_s(1, 100) is None
-    pace = pace.at(11, 50.0)
-    assert pace.left_s(11, 100) == pytest.approx(89.0)
-    assert pace.at(11, 52.0).left_s(11, 100) == pytest.approx(87.0)
-    for second in range(60, 200):  # twice as slow: after a minute only that counts
-        pace = pace.at(11 + (second - 50) // 2, float(second))
-    assert pace.left_s(85, 100) == pytest.approx(2 * (100 - 85), abs=2)
-
-
-def test_the_time_left_of_slow_steps_counts_the_last_two() -> None:
-    pace = Pace().at(1, 0.0).at(2, 100.0).at(3, 300.0)
-    assert pace.left_s(3, 5) == pytest.approx(400.0)
-
-
-def test_the_time_left_is_unknown_without_a_total_or_a_second_step() -> None:
-    pace = Pace().at(1, 0.0)
-    assert pace.left_s(1, 10) is None
-    assert pace.at(2, 1.0).left_s(2, 0) is None
-
-
-def test_a_clock_that_is_behind_that_of_rank_0_does_not_add_time() -> None:
-    pace = replace(Pace().at(1, 100.0).at(2, 101.0), now=50.0)
-    assert pace.left_s(2, 12) == pytest.approx(10.0)
 
 
 def test_there_is_a_node_status_before_any_rank_reported() -> None:

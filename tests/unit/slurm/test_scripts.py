@@ -22,7 +22,10 @@ def test_a_bundled_script_holds_options_one_command_and_no_logic(script: Path) -
     assert any(option.startswith("--signal=B:USR1@") for option in options)
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+@pytest.mark.extras
+@pytest.mark.skipif(
+    not shutil.which("shellcheck"), reason="needs shellcheck: apt-get install shellcheck"
+)
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_bundled_script_is_clean(script: Path) -> None:
     done = subprocess.run(["shellcheck", script], capture_output=True, text=True, check=False)

@@ -68,6 +68,7 @@ def test_what_was_released_is_taken_up_by_the_next(target: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.process
 def test_what_a_dead_process_left_is_taken_up(target: Path) -> None:
     left = beginning_of(dead_owner().label, target)
     assert (get(target).files / "half").exists()
@@ -118,6 +119,7 @@ def test_a_heartbeat_keeps_a_claim(target: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.process
 def test_a_claim_whose_work_was_taken_by_a_slower_one_is_given_back(target: Path) -> None:
     # claimed, and died before it made a work folder
     partial = Partial(target.with_name(f".partial-{target.name}"), 7)
@@ -135,6 +137,7 @@ def refuse_links(*_: object) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("left", [True, False])
+@pytest.mark.process
 def test_of_many_at_once_exactly_one_works(
     left: bool, links: bool, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_two_items_of_one_name_are_refused() -> None:
 
 
 @pytest.mark.process
+@pytest.mark.process
 def test_independent_items_come_at_the_same_time(tmp_path: Path) -> None:
     # each program waits for the other's sign: one after the other would never end
     body = """
@@ -107,6 +108,7 @@ def test_independent_items_come_at_the_same_time(tmp_path: Path) -> None:
     assert set(staging.stage(pair, root=tmp_path / "root")) == {"a", "b"}
 
 
+@pytest.mark.process
 @pytest.mark.process
 def test_a_failure_ends_the_others(tmp_path: Path) -> None:
     begun, done = str(tmp_path / "begun"), tmp_path / "done"
@@ -168,7 +170,7 @@ def test_a_flipped_bit_is_found_by_verify(tmp_path: Path, big: StageItem) -> Non
     staged = staging.stage([big], root=tmp_path / "root")["model"]
     flip_a_bit(Path(staged.path) / "big.bin")
     assert staging.verify(Path(staged.path)) == (
-        "`big.bin` has another content than when it was staged",
+        "the content of `big.bin` has changed since it was staged",
     )
 
 
@@ -182,6 +184,7 @@ def _stage_in_child(item: StageItem, root: Path, ready: Any, results: Any) -> No
     results.put((os.getpid(), staged.transferred_bytes, staged.path))
 
 
+@pytest.mark.process
 @pytest.mark.process
 def test_two_processes_at_once_transfer_once(tmp_path: Path, big: StageItem) -> None:
     spawn = multiprocessing.get_context("spawn")
@@ -245,6 +248,7 @@ def assert_goes_on(tmp_path: Path, big: StageItem) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.process
 def test_after_kill_9_the_next_call_goes_on(
     tmp_path: Path, big: StageItem, child: subprocess.Popen[str]
 ) -> None:
@@ -253,6 +257,7 @@ def test_after_kill_9_the_next_call_goes_on(
     assert_goes_on(tmp_path, big)
 
 
+@pytest.mark.process
 @pytest.mark.process
 def test_ctrl_c_is_an_exit_code_of_its_own_and_loses_nothing(
     tmp_path: Path, big: StageItem, child: subprocess.Popen[str]
@@ -263,6 +268,7 @@ def test_ctrl_c_is_an_exit_code_of_its_own_and_loses_nothing(
     assert_goes_on(tmp_path, big)
 
 
+@pytest.mark.process
 @pytest.mark.process
 def test_ctrl_c_ends_the_build_program_too(tmp_path: Path) -> None:
     item = build_item(
@@ -299,6 +305,7 @@ except StagingError as error:
 """
 
 
+@pytest.mark.process
 @pytest.mark.process
 def test_a_disk_that_fills_up_is_a_sentence_and_what_arrived_is_kept(
     tmp_path: Path, big: StageItem

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.storage import DiskTrouble, free_bytes, is_disk_full, probe_writable
+from launcher.storage import DiskProblemKind, free_bytes, is_disk_full, probe_writable
 from launcher.storage.disk import classify
 
 
@@ -27,44 +27,45 @@ def test_a_file_in_the_way_is_not_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         problem = probe_writable(path)
         assert problem is not None
-        assert problem.trouble is DiskTrouble.NOT_A_FOLDER
+        assert problem.kind is DiskProblemKind.NOT_A_FOLDER
         assert str(path) in problem.message
         assert "storage.root=" in problem.hint
 
 
 @pytest.mark.parametrize(
-    ("number", "trouble"),
+    ("number", "kind"),
     [
-        (errno.ENOENT, DiskTrouble.NOT_FOUND),
-        (errno.EACCES, DiskTrouble.PERMISSION),
-        (errno.EROFS, DiskTrouble.READ_ONLY),
-        (errno.ENOSPC, DiskTrouble.DISK_FULL),
-        (errno.EDQUOT, DiskTrouble.DISK_FULL),
-        (errno.EIO, DiskTrouble.OTHER),
+        (errno.ENOENT, DiskProblemKind.NOT_FOUND),
+        (errno.EACCES, DiskProblemKind.PERMISSION),
+        (errno.EROFS, DiskProblemKind.READ_ONLY),
+        (errno.ENOSPC, DiskProblemKind.DISK_FULL),
+        (errno.EDQUOT, DiskProblemKind.DISK_FULL),
+        (errno.EIO, DiskProblemKind.OTHER),
     ],
 )
-def test_troubles_are_told_apart(number: int, trouble: DiskTrouble, tmp_path: Path) -> None:
+def test_problems_are_distinguished(number: int, kind: DiskProblemKind, tmp_path: Path) -> None:
     def write(path: Path) -> None:
         path.touch()
         raise OSError(number, os.strerror(number))
 
     problem = probe_writable(tmp_path, write=write)
     assert problem is not None
-    assert problem.trouble is trouble
-    assert classify(OSError(number, "")) is trouble
+    assert problem.kind is kind
+    assert classify(OSError(number, "")) is kind
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_folder_of_somebody_else_is_permission_denied(tmp_path: Path) -> None:
+@pytest.mark.process
+def test_a_folder_of_another_user_is_permission_denied(tmp_path: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     child = os.fork()
     if child == 0:
         os.setuid(65534)
         problem = probe_writable(tmp_path)
-        os._exit(7 if problem is not None and problem.trouble is DiskTrouble.PERMISSION else 1)
+        os._exit(7 if problem is not None and problem.kind is DiskProblemKind.PERMISSION else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 

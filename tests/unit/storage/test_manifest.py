@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.storage import Manifest, read_manifest
+from launcher.storage import SnapshotManifest, read_manifest
 from launcher.storage.manifest import (
     MANIFEST_NAME,
     check_digests,
@@ -22,11 +22,11 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "a.bin").write_bytes(b"aaaa")
     (tmp_path / "deep" / "b.bin").write_bytes(b"bb")
     files = describe(tmp_path, {"a.bin": "ab" * 32})
-    write_manifest(tmp_path, Manifest(name="x", key="k", uri="/x", at=1.0, files=files))
+    write_manifest(tmp_path, SnapshotManifest(name="x", key="k", uri="/x", at=1.0, files=files))
     return tmp_path
 
 
-def manifest_of(folder: Path) -> Manifest:
+def manifest_of(folder: Path) -> SnapshotManifest:
     found = read_manifest(folder)
     assert found is not None
     return found
@@ -47,7 +47,7 @@ def test_a_missing_file_is_found_by_names_alone(folder: Path) -> None:
 
 def test_another_size_is_found_by_sizes_alone(folder: Path) -> None:
     (folder / "a.bin").write_bytes(b"aaaaa")
-    assert check_sizes(folder, manifest_of(folder)) == ("`a.bin` has 5 bytes instead of 4",)
+    assert check_sizes(folder, manifest_of(folder)) == ("`a.bin`: expected 4 bytes, got 5",)
 
 
 def test_a_flipped_bit_is_found_by_digests_only(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.storage.range_log import Journal, Range, gaps
+from launcher.storage.range_log import Range, RangeLog, gaps
 
 
 def test_gaps_of_an_empty_file_are_the_whole() -> None:
@@ -26,27 +26,27 @@ def test_overlapping_ranges_count_once() -> None:
 def test_what_was_added_is_found_again(tmp_path: Path) -> None:
     partial = tmp_path / "x.part"
     partial.write_bytes(b"abcdef")
-    journal = Journal(tmp_path / "x.journal", size_bytes=6, version="v")
+    journal = RangeLog(tmp_path / "x.journal", size_bytes=6, version="v")
     assert journal.resume(partial) == ()
     journal.add(Range(0, 2), b"ab")
     journal.add(Range(4, 6), b"ef")
-    again = Journal(tmp_path / "x.journal", size_bytes=6, version="v")
+    again = RangeLog(tmp_path / "x.journal", size_bytes=6, version="v")
     assert again.resume(partial) == (Range(0, 2), Range(4, 6))
 
 
 def test_a_journal_of_another_size_counts_for_nothing(tmp_path: Path) -> None:
     partial = tmp_path / "x.part"
     partial.write_bytes(b"abcdef")
-    journal = Journal(tmp_path / "x.journal", size_bytes=6, version="v")
+    journal = RangeLog(tmp_path / "x.journal", size_bytes=6, version="v")
     journal.resume(partial)
     journal.add(Range(0, 2), b"ab")
-    assert Journal(tmp_path / "x.journal", size_bytes=7, version="v").resume(partial) == ()
+    assert RangeLog(tmp_path / "x.journal", size_bytes=7, version="v").resume(partial) == ()
 
 
 def test_a_line_that_is_no_range_is_ignored(tmp_path: Path) -> None:
     partial = tmp_path / "x.part"
     partial.write_bytes(b"abcdef")
-    journal = Journal(tmp_path / "x.journal", size_bytes=6, version="v")
+    journal = RangeLog(tmp_path / "x.journal", size_bytes=6, version="v")
     journal.resume(partial)
     with (tmp_path / "x.journal").open("a", encoding="utf-8") as file:
         file.write('{"a": 0}\n[1]\nnonsense\n')

@@ -123,7 +123,7 @@ def test_a_server_that_stumbles_is_asked_again(failures: list[int], transfer: Tr
 
 def test_a_server_that_keeps_failing_is_an_error(transfer: Transfer) -> None:
     transfer.web.failures = [503] * 1000
-    with pytest.raises(StorageError, match="answered 503"):
+    with pytest.raises(StorageError, match="returned status 503"):
         transfer()
 
 

@@ -27,7 +27,7 @@ from launcher.runs.events import (
     RunEnded,
     StopRequested,
 )
-from launcher.runs.lock import Supervisor
+from launcher.runs.lock import SupervisorRecord
 from launcher.specs import RankRecord, from_json, to_json
 from launcher.specs.plan import Plan
 from launcher.supervise import OutcomeState, SuperviseConfig
@@ -82,8 +82,9 @@ def test_an_exception_without_a_commit_is_the_end_with_5_and_says_why(scene: Sce
     assert outcome.first_failure is not None
     assert outcome.first_failure.rank == 0
     assert outcome.first_failure.kind is FailureKind.EXCEPTION
-    assert "ValueError: boom" in outcome.why
-    assert len(outcome.why.splitlines()) <= 40
+    report = failures.why(scene.layout)
+    assert "ValueError: boom" in report
+    assert len(report.splitlines()) <= 40
     assert scene.recorder.of(RankFailed)[0].what == "ValueError: boom"
     (others,) = outcome.first_failure.others
     assert others.startswith("2 others (rank 1-2): RuntimeError: [gloo] Connection closed by peer")
@@ -327,7 +328,7 @@ def test_the_end_is_the_last_event(scene: Scene) -> None:
 def test_a_supervisor_that_was_replaced_ends_its_ranks_and_leaves_the_run_alone(
     scene: Scene,
 ) -> None:
-    newcomer = Supervisor(
+    newcomer = SupervisorRecord(
         pid=1, host="elsewhere", process_started="1", heartbeat_at=time.time(), attempt=2
     )
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from launcher.cli.display.live import LiveSurface
 from launcher.cli.display.surface import StagingProgress
 from launcher.runs import RunStatus
-from launcher.runs.status import Pace
+from launcher.runs.metrics import Pace
 from tests import make
 
 

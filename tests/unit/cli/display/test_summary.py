@@ -7,14 +7,11 @@ from typing import Any
 
 import pytest
 
-from launcher.cli.display.summary import NextCommands, summary
+from launcher.cli.display.summary import summary
 from launcher.failures import FailureKind, FirstFailure
+from launcher.runs.command_line import CommandLine
 from launcher.specs import RunLayout
 from launcher.supervise import Outcome, OutcomeState
-
-COMMANDS = NextCommands(
-    resume="launcher resume r", repeat="launcher recipe=x", why="launcher why r"
-)
 
 
 @pytest.fixture
@@ -25,7 +22,7 @@ def layout(tmp_path: Path) -> RunLayout:
     return found
 
 
-def lines(layout: RunLayout, **values: Any) -> str:
+def lines(layout: RunLayout, *, report: str = "", **values: Any) -> str:
     base: dict[str, Any] = {
         "run_id": "r",
         "state": OutcomeState.DONE,
@@ -36,17 +33,19 @@ def lines(layout: RunLayout, **values: Any) -> str:
         "seconds": {"stage": 10.0, "train": 141.0},
     }
     outcome = Outcome(**{**base, **values})
-    told = summary(outcome, layout, COMMANDS, layout.path.parents[2])
+    cwd = layout.path.parents[2]
+    commands = CommandLine(program=("launcher",), default_root=str(cwd / "outputs"))
+    told = summary(outcome, layout, commands, repeat="launcher recipe=x", report=report, cwd=cwd)
     return "\n".join(text for text, _ in told)
 
 
 def test_a_finished_run_shows_result_places_and_how_to_repeat_it(layout: RunLayout) -> None:
-    text = lines(layout, result={"accuracy": 0.9123456, "steps": 240, "export": "launcher x"})
+    text = lines(layout, result={"accuracy": 0.9123456, "steps": 240, "answer": "yes"})
     assert text.splitlines() == [
         "",
         "done: 240 steps, 2 min 31 s",
         "result      accuracy 0.9123, steps 240",
-        "export      launcher x",
+        "answer      yes",
         "run folder  outputs/runs/r",
         "report      outputs/runs/r/report.html",
         "logs        outputs/runs/r/attempts/0001/logs",
@@ -54,17 +53,25 @@ def test_a_finished_run_shows_result_places_and_how_to_repeat_it(layout: RunLayo
     ]
 
 
+def test_a_trained_model_is_offered_for_export(layout: RunLayout) -> None:
+    assert "export" not in lines(layout, committed_step=240)
+    layout.staged.write_text('{"model": "/staged/model-1"}')
+    assert "export" not in lines(layout)
+    text = lines(layout, committed_step=240)
+    assert "export      launcher checkpoints export r --to ./model" in text
+
+
 def test_a_stopped_run_shows_where_it_is_saved_and_how_to_go_on(layout: RunLayout) -> None:
     layout.checkpoints.mkdir()
     text = lines(layout, state=OutcomeState.STOPPED, exit_code=130, committed_step=200)
     assert "stopped: 240 steps, 2 min 31 s; saved at step 200" in text
     assert "checkpoints outputs/runs/r/checkpoints" in text
-    assert "go on       launcher resume r" in text
+    assert "resume      launcher resume r" in text
 
 
 def test_a_failed_run_ends_with_the_incident_report(layout: RunLayout) -> None:
     text = lines(
-        layout, state=OutcomeState.FAILED, exit_code=5, attempts=1, why="FIRST FAILURE\nrank 3"
+        layout, state=OutcomeState.FAILED, exit_code=5, attempts=1, report="FIRST FAILURE\nrank 3"
     )
     assert "FIRST FAILURE\nrank 3" in text
     assert "failed: 240 steps" in text
@@ -88,5 +95,9 @@ def test_a_failure_to_read_all_checkpoints_is_not_called_saved(
     failure = FirstFailure(
         kind=kind, at=1.0, attempt=1, rank=0, node_rank=0, node="n", sentence="x", next_step="y"
     )
-    failed = {"state": OutcomeState.FAILED, "first_failure": failure, "committed_step": 30}
+    failed: dict[str, Any] = {
+        "state": OutcomeState.FAILED,
+        "first_failure": failure,
+        "committed_step": 30,
+    }
     assert ("saved at step 30" in lines(layout, **failed)) is saved

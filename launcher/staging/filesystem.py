@@ -10,13 +10,12 @@ from pathlib import Path
 from launcher.errors import StagingError
 from launcher.specs import StageItem
 from launcher.specs.secrets import redact
-from launcher.staging.digests import expect_sha256
 from launcher.staging.failures import missing_local, require_room
 from launcher.staging.fetcher import Fetched, Workspace
-from launcher.staging.selection import inside, select
+from launcher.staging.selection import expect_sha256, inside, select
 from launcher.storage import (
     Download,
-    Source,
+    Listing,
     TransferPolicy,
     download,
     is_local,
@@ -24,13 +23,13 @@ from launcher.storage import (
     local_path,
 )
 
-__all__ = ["AnywhereFetcher"]
+__all__ = ["FilesystemFetcher"]
 
 _LOCAL = TransferPolicy(connections=4)
 """Disks have no round trips to hide: more threads only cost memory and CPU."""
 
 
-class AnywhereFetcher:
+class FilesystemFetcher:
     """Copies what a URI names. Such sources change, so each listing is another pin."""
 
     def pin(self, item: StageItem) -> str:
@@ -70,18 +69,18 @@ class AnywhereFetcher:
         return Fetched(transferred_bytes=transferred, sha256=digests)
 
 
-def _listed(item: StageItem) -> Source:
+def _listed(item: StageItem) -> Listing:
     if is_local(item.uri) and not local_path(item.uri).exists():
         raise missing_local(item, local_path(item.uri))
     return list_source(item.uri)
 
 
-def _fingerprint(source: Source) -> str:
+def _fingerprint(source: Listing) -> str:
     content = [(file.relative, file.size_bytes, file.version) for file in source.files]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _check_single(item: StageItem, source: Source) -> None:
+def _check_single(item: StageItem, source: Listing) -> None:
     if item.sha256 and not source.single:
         raise StagingError(
             f"`{redact(item.uri)}` is a folder, and a folder has no sha256",

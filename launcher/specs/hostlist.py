@@ -1,17 +1,16 @@
-"""Short forms for many nodes, as Slurm writes them: hosts `gpu[01-16,20]`, numbers `2(x3),1`."""
+"""Lists of hosts in the short form of Slurm and of hostfiles: `gpu[01-16,20],login`. Pure."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 MAX_HOSTS = 10_000
 """Hosts in one expression; more are a typo."""
 
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
-_REPEATED = re.compile(r"\s*([0-9]+)(?:\(x([0-9]+)\))?\s*")
 
 
 def expand(text: str) -> tuple[str, ...]:
@@ -42,27 +41,6 @@ def split(text: str) -> Iterator[str]:
             yield text[start:place].strip()
             start = place + 1
     yield text[start:].strip()
-
-
-def write_counts(counts: Iterable[int]) -> str:
-    """Return one number per node in the short form: 2, 2, 2, 1 is `2(x3),1`."""
-    runs = ((count, sum(1 for _ in run)) for count, run in itertools.groupby(counts))
-    return ",".join(str(count) if times == 1 else f"{count}(x{times})" for count, times in runs)
-
-
-def read_counts(text: str) -> tuple[int, ...]:
-    """Return the numbers of the short form; none for an empty string.
-
-    Raises:
-        ValueError: not the short form.
-    """
-    counts: list[int] = []
-    for part in text.split(",") if text else ():
-        match = _REPEATED.fullmatch(part)
-        if match is None:
-            raise ValueError(f"expected a number such as 2 or 2(x3), got `{part}`")
-        counts += [int(match.group(1))] * int(match.group(2) or 1)
-    return tuple(counts)
 
 
 def _join(outside: list[str], numbers: tuple[str, ...]) -> str:

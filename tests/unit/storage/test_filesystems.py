@@ -9,8 +9,9 @@ from typing import Any
 import fsspec
 import pytest
 
-from launcher.storage import filesystem, list_source
-from launcher.storage.remote import UnknownScheme
+from launcher.errors import ConfigError
+from launcher.storage import filesystem, is_local, list_source, local_path, local_root, scheme_of
+from launcher.storage.filesystems import UnknownScheme
 
 
 def test_a_folder_lists_its_files_below_it(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
 
 
 def test_an_unknown_scheme_offers_the_nearest() -> None:
-    with pytest.raises(UnknownScheme, match="nobody knows") as caught:
+    with pytest.raises(UnknownScheme, match="unknown scheme") as caught:
         filesystem("s33://bucket")
     assert "did you mean `s3://`" in caught.value.hint
 
@@ -81,3 +82,38 @@ def test_a_scheme_without_its_package_names_the_package() -> None:
     with pytest.raises(UnknownScheme, match="not installed") as caught:
         filesystem("gs://bucket")
     assert "gcsfs" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("uri", "scheme"),
+    [("/a/b", "file"), ("a b", "file"), ("file:///a", "file"), ("S3://b/k", "s3"), ("c:d", "file")],
+)
+def test_scheme(uri: str, scheme: str) -> None:
+    assert scheme_of(uri) == scheme
+
+
+def test_local_paths_of_all_spellings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert local_path("x y") == tmp_path / "x y"
+    assert local_path("file:///a%20b/c") == Path("/a b/c")
+    assert local_path("/a%20b") == Path("/a%20b")
+    assert local_path("file://localhost/a") == Path("/a")
+    assert local_path("local:///a") == Path("/a")
+
+
+def test_a_bucket_is_not_local() -> None:
+    assert not is_local("s3://bucket/key")
+    with pytest.raises(ValueError, match="mounted"):
+        local_path("s3://bucket/key")
+
+
+def test_a_storage_root_in_a_bucket_is_refused_with_what_works() -> None:
+    with pytest.raises(ConfigError, match="s3://") as caught:
+        local_root("s3://bucket/runs")
+    assert "storage.root=" in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_an_empty_storage_root_is_refused() -> None:
+    with pytest.raises(ConfigError, match="empty"):
+        local_root("  ")

@@ -1,4 +1,8 @@
-"""Fails a test that starts a process and is not marked `process`, so that fast tests stay fast."""
+"""Fails a test that lacks a marker by which tests are chosen.
+
+One that starts processes is marked `process`, so that the others stay fast. One that skips until
+something is installed is marked `extras`, so that `.ci/run` finds it once that is installed.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,12 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MARKERS = ("process", "e2e", "cluster")
+STARTS_PROCESSES = ("process", "e2e", "cluster")
+NEEDS_MORE = ("extras", "cluster", "gpu")
 EVENTS = frozenset({"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
 
 
-class ProcessGuard:
+class MarkerGuard:
     """A plugin that records which processes the current test starts, also in its threads."""
 
     def __init__(self) -> None:
@@ -31,12 +36,12 @@ class ProcessGuard:
             self._record(process.name)  # no audit event tells of the method `spawn`
             start(process)
 
-        BaseProcess.start = recorded  # type: ignore[method-assign]
+        BaseProcess.start = recorded  # type: ignore[assignment,method-assign]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self._started.clear()
-        self._active = not any(item.get_closest_marker(name) for name in MARKERS)
+        self._active = not _has(item, STARTS_PROCESSES)
         try:
             return (yield)
         finally:
@@ -44,14 +49,13 @@ class ProcessGuard:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
-        self,
+        self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        if self._started and report.passed:
-            report.outcome = "failed"
-            report.longrepr = "\n".join(
-                ["this test starts processes: mark it with @pytest.mark.process", *self._started]
-            )
+        if report.skipped and "install" in str(report.longrepr) and not _has(item, NEEDS_MORE):
+            _fail(report, f"mark it with @pytest.mark.extras: {report.longrepr}")
+        elif report.passed and self._started:
+            _fail(report, "\n".join(["mark it with @pytest.mark.process:", *self._started]))
             self._started.clear()
         return report
 
@@ -69,3 +73,12 @@ class ProcessGuard:
                 if Path(frame.filename).is_relative_to(ROOT) and frame.filename != __file__
             ]
             self._started.append(f"{what} ({' > '.join(places)})")
+
+
+def _has(item: pytest.Item, markers: tuple[str, ...]) -> bool:
+    return any(item.get_closest_marker(name) for name in markers)
+
+
+def _fail(report: pytest.TestReport, what: str) -> None:
+    report.outcome = "failed"
+    report.longrepr = what

@@ -1,4 +1,4 @@
-"""A test that starts processes unmarked fails; the guard is tried in a pytest of its own."""
+"""The guard of the markers, tried in a pytest of its own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[1]
 
 CONFTEST = """
-from tests.process_guard import ProcessGuard
+from tests.marker_guard import MarkerGuard
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "process: as in this repository")
-    config.pluginmanager.register(ProcessGuard())
+    for name in ("process", "extras"):
+        config.addinivalue_line("markers", f"{name}: as in this repository")
+    config.pluginmanager.register(MarkerGuard())
 """
 
 STARTS = {
@@ -62,3 +63,17 @@ def test_a_marked_test_may_start_processes(tmp_path: Path) -> None:
 
 def test_a_test_that_starts_nothing_passes(tmp_path: Path) -> None:
     assert run(tmp_path, "assert True").returncode == 0
+
+
+SKIPS = "pytest.skip('needs ssh: apt-get install openssh-server')"
+
+
+def test_a_skip_until_something_is_installed_needs_its_marker(tmp_path: Path) -> None:
+    done = run(tmp_path, SKIPS)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "mark it with @pytest.mark.extras" in done.stdout
+
+
+def test_other_skips_and_marked_ones_stay_skips(tmp_path: Path) -> None:
+    assert run(tmp_path, SKIPS, "@pytest.mark.extras").returncode == 0
+    assert run(tmp_path, "pytest.skip('root reads everything')").returncode == 0

@@ -1,0 +1,39 @@
+"""The launcher's own suites over this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from launcher.errors import ConfigError
+from launcher.nodes import candidates
+from launcher.nodes.config import ClusterConfig, NodesRequest
+from launcher.testing import EngineContract, SourceContract
+
+
+class TestPbs(SourceContract):
+    source = "pbs"
+
+    def environ(self, folder: Path) -> Mapping[str, str]:
+        file = folder / "nodes"
+        file.write_text("n1\nn1\nn2\nn2\nn3\nn4\n")
+        return {"PBS_NODEFILE": str(file)}
+
+
+class TestElastic(EngineContract):
+    backend = "elastic"
+    engine = "torch"
+
+
+def test_a_host_has_a_slot_for_each_of_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "nodes").write_text("n1\nn1\nn2\n")
+    request = NodesRequest(cluster=ClusterConfig(name="pbs"))
+    found = candidates(request, environ={"PBS_NODEFILE": str(tmp_path / "nodes")})
+    assert [host.slots for host in found.hosts] == [2, 1]
+
+
+def test_outside_a_job_it_says_what_is_missing() -> None:
+    with pytest.raises(ConfigError, match="PBS_NODEFILE is not set"):
+        candidates(NodesRequest(cluster=ClusterConfig(name="pbs")), environ={})
