@@ -18,7 +18,8 @@ from enum import StrEnum
 from typing import Any
 
 from launcher.errors import ConfigError, require
-from launcher.nodes.config import ClusterConfig, NodesRequest, PreflightConfig
+from launcher.nodes.candidate import NodesRequest
+from launcher.nodes.config import ClusterConfig, PreflightConfig
 from launcher.specs.plan import check_keep, check_resume
 from launcher.specs.secrets import names_a_secret
 from launcher.staging.config import DataConfig, ModelConfig

@@ -1,10 +1,10 @@
-"""`backend=mpi`: one mpirun for all ranks, started on the head.
+"""`backend=mpi`: one mpirun for all ranks, on the head.
 
-Everything that differs between Open MPI 4, Open MPI 5 and MPICH travels as variables, each of which
-the others ignore: so one argv serves all three, and planning needs not know which one is there.
+What differs between Open MPI 4, Open MPI 5 and MPICH is set by variables that the others ignore. So
+one command line works for all three, and the plan does not depend on which one is installed.
 
-On several machines (Open MPI only) every other node gets an agent of ours, which mpirun has start
-its daemon there: so no node needs to log in to another one. See `launcher.runtime.rsh_agent`.
+On several machines (Open MPI only) every other node runs an agent of ours, which starts the daemon
+of MPI there: no node has to log in to another one. See `launcher.runtime.rsh_agent`.
 """
 
 from __future__ import annotations
@@ -19,52 +19,51 @@ from launcher.specs import Command
 
 FLAVOURS: Mapping[str, str] = MappingProxyType(
     {
-        # Batch systems and containers run as root; Open MPI wants that said, version 5 by PRTE too.
+        # Containers and some batch systems run as root, which Open MPI refuses by default.
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PRTE_ALLOW_RUN_AS_ROOT": "1",
         "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-        # The plan says how many ranks a machine takes, not the number of its cores.
+        # The plan decides how many ranks a machine takes, not its number of cores.
         "OMPI_MCA_rmaps_base_oversubscribe": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-        # A rank bound to one core would keep its data loaders and OpenMP threads there.
+        # Data loaders and OpenMP threads of a rank that is bound to one core share that core.
         "OMPI_MCA_hwloc_base_binding_policy": "none",
         "PRTE_MCA_hwloc_default_binding_policy": "none",
-        # A waiting rank must not take the core from one that computes.
+        # A waiting rank must not take CPU time from one that computes.
         "OMPI_MCA_mpi_yield_when_idle": "1",
     }
 )
 """Settings that make all MPI launchers behave the same."""
 
-
-_ACROSS: Mapping[str, str] = MappingProxyType(
+_SEVERAL_MACHINES: Mapping[str, str] = MappingProxyType(
     {
-        # The hosts stand in the argv; what a batch system says of them is by other names.
+        # The command line lists the hosts, under other names than the batch system.
         "OMPI_MCA_ras": "^slurm,tm,lsf,gridengine",
         "PRTE_MCA_ras": "^slurm,pbs,lsf,gridengine",
         "OMPI_MCA_plm": "rsh",
         "PRTE_MCA_plm": "ssh",
-        # All daemons are started from the head: the agents elsewhere wait for just one.
+        # Each agent waits for one launch request, and all of them come from the head.
         "OMPI_MCA_plm_rsh_no_tree_spawn": "1",
         "PRTE_MCA_plm_ssh_no_tree_spawn": "1",
         "OMPI_MCA_orte_keep_fqdn_hostnames": "1",
         "PRTE_MCA_prte_keep_fqdn_hostnames": "1",
-        # Ranks count through the nodes in the order of the plan.
+        # Ranks are numbered in the order of the plan.
         "OMPI_MCA_rmaps_base_mapping_policy": "slot",
         "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
     }
 )
-"""What several machines need on top."""
+"""Additional settings for several machines."""
 _OF_RANKS = "OMPI_MCA_btl_tcp_if_include"
 _OF_DAEMONS = ("OMPI_MCA_oob_tcp_if_include", "PRTE_MCA_prte_if_include")
-"""By which interface ranks, and daemons, speak to each other."""
+"""The network interfaces between ranks, and between daemons."""
 
 
 def commands(request: BackendRequest) -> tuple[Command, ...]:
-    """Return the one command that starts all ranks, and one for each other machine.
+    """Return the mpirun that starts all ranks, and one agent for each other machine.
 
     Raises:
-        ConfigError: one of several machines is known by an IPv6 address.
+        ConfigError: one of several machines has an IPv6 address.
     """
     return under_mpirun(request, {})
 
@@ -83,7 +82,7 @@ def _on_several(request: BackendRequest, extra: Mapping[str, str]) -> tuple[Comm
     agent = f"{request.python} -m launcher.runtime.rsh_agent"
     shared = {
         **_shared(request),
-        **_ACROSS,
+        **_SEVERAL_MACHINES,
         **_interfaces(request),
         "OMPI_MCA_plm_rsh_agent": agent,
         "PRTE_MCA_plm_ssh_agent": agent,
@@ -112,8 +111,8 @@ def _refuse_ipv6(request: BackendRequest) -> None:
     for node in request.cluster.nodes:
         if ":" in node.address:
             raise ConfigError(
-                f"MPI cannot be told {node.name} by its IPv6 address {node.address}",
-                hint="name the host by a name or an IPv4 address, or use backend=torchrun",
+                f"MPI does not accept the IPv6 address {node.address} of {node.name}",
+                hint="use a host name or an IPv4 address, or backend=torchrun",
             )
 
 
@@ -138,10 +137,10 @@ def _mpirun(request: BackendRequest, hosts: tuple[str, ...], env: dict[str, str]
 
 
 def _interfaces(request: BackendRequest) -> dict[str, str]:
-    """MPI's own messages, and those between its daemons, take the way that gloo's take.
+    """Have MPI use the same network interface as gloo.
 
-    mpirun gives its variables to all nodes. Where interfaces have other names each rank is told its
-    own, as the last word before it starts MPI, and the daemons find each other by themselves.
+    mpirun gives the same variables to all nodes. If the interfaces have different names, each rank
+    sets its own before it starts MPI, and the daemons find each other by themselves.
     """
     names = [node.interface for node in request.cluster.nodes]
     chosen_by_user = any(_OF_RANKS in env for env in request.env.values())
@@ -153,7 +152,7 @@ def _interfaces(request: BackendRequest) -> dict[str, str]:
 
 
 def _differing(envs: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Return what differs between the nodes: the ranks pick theirs by their place."""
+    """Return the variables that differ between the nodes; each rank uses those of its node."""
     names = set().union(*envs)
     differing = sorted(name for name in names if len({env.get(name) for env in envs}) > 1)
     return [{name: env.get(name, "") for name in differing} for env in envs]

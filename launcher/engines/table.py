@@ -1,7 +1,7 @@
-"""The table of backends: one row holds everything that the launcher must know about one.
+"""The table of backends: one row has everything that the launcher must know about a backend.
 
-Only plain values: reading the table imports no engine. The ranks read the same rows, and import
-this module and nothing else of the room.
+Rows contain only plain values, so reading the table imports no engine. The ranks read the same
+rows; this is the only module of the room that they import.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["BACKENDS", "VARIABLES", "Backend", "BackendRequest", "Variables", "c
 
 @dataclass(frozen=True, kw_only=True)
 class Variables:
-    """The environment variables in which a launcher tells each rank its place."""
+    """The environment variables in which a launcher gives each rank its place."""
 
     name: str
     """The launcher that sets them."""

@@ -1,6 +1,6 @@
 """`backend=torchrun`: one agent per node, which forks the ranks with torchrun's variables.
 
-The agent is ours, see `docs/adr/0006-agent-forks-ranks.md`; its flags carry torchrun's names.
+The agent is ours, with torchrun's flags; see `docs/adr/0006-agent-forks-ranks.md`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from launcher.specs import Command, Node
 
 
 def commands(request: BackendRequest) -> tuple[Command, ...]:
-    """Return one agent per node that has slots, the head first: it hosts the store."""
+    """Return one agent per node that has slots; the first one hosts the rendezvous."""
     return agents(request)
 
 
 def agents(request: BackendRequest, *flags: str) -> tuple[Command, ...]:
-    """Return one agent per node that has slots, each with these flags of its own."""
+    """Return one agent per node that has slots, with additional `flags`."""
     nodes = tuple(node for node in request.cluster.nodes if node.slots)
     return tuple(
         request.command(node, _argv(request, node, (group_rank, len(nodes)), flags))

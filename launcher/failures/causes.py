@@ -268,7 +268,7 @@ _EXCEPTIONS: tuple[_Row, ...] = (
         r"DistStoreError|DistBackendError",
     ),
     _Row(cause=LOST_PEER, kinds=r"HorovodInternalError"),
-    _Row(cause=LOST_PEER, kinds=r"TrainingError", text=r"the ranks did not meet"),
+    _Row(cause=LOST_PEER, kinds=r"TrainingError", text=r"barrier (timed out|failed)"),
     _row(
         FailureKind.OUT_OF_MEMORY,
         "ran out of memory",

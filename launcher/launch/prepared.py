@@ -6,7 +6,8 @@ import json
 import os
 import secrets
 import signal
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError, PreflightError, SavedForRequeue
 from launcher.files import replace as replace_file
-from launcher.launch.nodes import PORT_TRIES, Found, find
-from launcher.nodes import SOURCES
+from launcher.nodes import SOURCES, ChosenNodes, NodeNeeds, find
 from launcher.runs import environment
 from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
+
+PORT_TRIES = 50
+"""Derived ports of an attempt; if all are busy, the last one is used and its error is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,8 @@ class Launch:
     code: code_snapshot.RunCode | None
     """None runs the program where it lies."""
     commands: CommandLine
-    found: Found | None = None
-    """The nodes of the first attempt; later ones look again."""
+    nodes: Mapping[int, ChosenNodes] = field(default_factory=dict)
+    """Attempt -> its nodes, of the first one; later attempts choose again."""
 
     @classmethod
     def of(cls, config: LaunchConfig, commands: CommandLine = ANYWHERE) -> Launch:
@@ -96,50 +99,50 @@ class Launch:
         return slurm.requeue(self.job, self.layout)
 
     def with_nodes(self, attempt: int) -> Launch:
-        """Find the nodes of the next attempt, and have them write in the storage root."""
+        """Find the nodes of the next attempt, and test whether they can write in the storage."""
         at_least = None if attempt == 1 else self.config.cluster.min_nodes
-        return replace(self, found=find(self.config, attempt, write=True, at_least=at_least))
+        found = find(node_needs(self.config, attempt, write=True), at_least=at_least)
+        return replace(self, nodes={attempt: found})
 
     def next_plan(self) -> Plan:
         attempt = next_generation(self.layout.checkpoints)
-        return self._plan(self._found(attempt) or find(self.config, attempt))
+        nodes = self.nodes.get(attempt) or find(node_needs(self.config, attempt))
+        return self._plan(attempt, nodes)
 
     def plan_for(self, attempt: int) -> Plan:
-        """Build the plan of an attempt of a run that was started: with the nodes that are left.
+        """Build the plan of an attempt of a run that was started, for the nodes that are left.
 
         Raises:
-            SavedForRequeue: they are too few, and another start of our batch job brings others.
+            SavedForRequeue: they are too few, and the next start of our batch job brings others.
         """
-        found = self._found(attempt)
         try:
-            found = found or find(self.config, attempt, at_least=self.config.cluster.min_nodes)
+            nodes = self.nodes.get(attempt) or find(
+                node_needs(self.config, attempt), at_least=self.config.cluster.min_nodes
+            )
         except PreflightError as error:
             if self.job is None:
                 raise
             raise SavedForRequeue(error.message, context=error.context, hint=error.hint) from error
-        return self._plan(found)
+        return self._plan(attempt, nodes)
 
-    def _found(self, attempt: int) -> Found | None:
-        return self.found if self.found and self.found.attempt == attempt else None
-
-    def _plan(self, found: Found) -> Plan:
-        """Build a plan whose ranks meet at a port that is free, unless the user pinned one."""
-        request = self._request(found.attempt, found.nodes)
+    def _plan(self, attempt: int, nodes: ChosenNodes) -> Plan:
+        """Build a plan with a free port for the rendezvous, unless the user pinned one."""
+        request = self._request(attempt, nodes.cluster)
         for port_try in range(PORT_TRIES):
-            made = planning.build(replace(request, port_try=port_try))
-            meet = made.rendezvous
-            if meet.pinned or found.is_free(meet.address, meet.port):
+            plan = planning.build(replace(request, port_try=port_try))
+            rendezvous = plan.rendezvous
+            if rendezvous.pinned or nodes.is_free(rendezvous.address, rendezvous.port):
                 break
-        return made
+        return plan
 
-    def _request(self, attempt: int, nodes: Cluster) -> planning.PlanRequest:
+    def _request(self, attempt: int, cluster: Cluster) -> planning.PlanRequest:
         config, code = self.config, self.code
         program = _program(config)
         return planning.PlanRequest(
             run_id=config.run_id,
             attempt=attempt,
             storage_root=config.storage.root,
-            cluster=nodes,
+            cluster=cluster,
             backend=config.backend.name,
             program=replace(program, path=str(code.program)) if code else program,
             python=config.cluster.interpreter,
@@ -189,8 +192,21 @@ class Launch:
         environment.write(
             self.layout,
             code=self.code.snapshot if self.code else None,
-            nodes=self.found.environment() if self.found else None,
+            nodes=next((each.environment() for each in self.nodes.values()), None),
         )
+
+
+def node_needs(config: LaunchConfig, attempt: int, *, write: bool = False) -> NodeNeeds:
+    """Return what the run needs of its nodes; `attempt` decides the ports for the rendezvous."""
+    return NodeNeeds(
+        request=config.nodes_request,
+        root=Path(config.storage.root),
+        ports=tuple(planning.port(config.run_id, attempt, each) for each in range(PORT_TRIES)),
+        backend=config.backend.name,
+        preflight=config.preflight,
+        brings_launcher=config.code is not CodeChoice.shared,
+        write=write,
+    )
 
 
 def new_run_id(recipe: str) -> str:

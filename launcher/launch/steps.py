@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,8 +11,7 @@ from launcher import engines, nodes, preflight, slurm, staging, supervise
 from launcher.checkpoint import next_generation
 from launcher.config import LaunchConfig
 from launcher.errors import SavedForRequeue
-from launcher.launch.nodes import look_request, transport_to
-from launcher.launch.prepared import Launch, own_job
+from launcher.launch.prepared import Launch, node_needs, own_job
 from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import Plan, StagedItem
 
@@ -32,15 +30,9 @@ def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedI
 
 
 def doctor(config: LaunchConfig, *, tell: Callable[[str], None]) -> nodes.Diagnosis:
-    """Find out what is wrong with the nodes; `tell` is given what is being done."""
+    """Find out what is wrong with the nodes; `tell` receives the progress."""
     nodes.require_real(config.cluster.name)
-    asked = config.nodes_request
-    candidates = nodes.candidates(asked)
-    if nodes.SOURCES[candidates.source].one_machine:
-        candidates = replace(candidates, hosts=candidates.hosts[:1])
-    request = look_request(config, 0, write=True)
-    with contextlib.closing(transport_to(config, candidates)) as transport:
-        return nodes.diagnose(candidates, transport, request, tell=tell)
+    return nodes.diagnose(node_needs(config, 0, write=True), tell=tell)
 
 
 def run(
@@ -82,10 +74,16 @@ def _run(
     config = launch.config
     engines.require(config.backend.name, config.cluster.interpreter)
     began = time.monotonic()
-    launch = launch.with_nodes(next_generation(launch.layout.checkpoints))
+    attempt = next_generation(launch.layout.checkpoints)
+    launch = launch.with_nodes(attempt)
     first = launch.next_plan()
     on_plan(first)
-    preflight.check(first, layout=launch.layout, config=config.preflight, commands=launch.commands)
+    preflight.check(
+        first,
+        layout=launch.layout,
+        needs=node_needs(config, attempt, write=True),
+        commands=launch.commands,
+    )
     checked = time.monotonic()
     launch = launch.freeze()
     staged = stage(config, progress)

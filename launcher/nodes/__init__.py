@@ -1,38 +1,39 @@
-"""Nodes: which machines there are, how they are, and which of them a run uses.
+"""Nodes: the machines that exist, whether they are fit, and which of them a run uses.
 
-`candidates` lists the machines of a source, `look` asks them, `choose` decides.
+`candidates` lists the machines of a source. `find` asks them, judges them, and chooses. `diagnose`
+also measures their connections.
 """
 
-from launcher.nodes.candidate import Candidate, Candidates, Condition
+from launcher.nodes.candidate import Candidate, Candidates, Condition, NodesRequest
 from launcher.nodes.choose import choose
-from launcher.nodes.config import ClusterConfig, NodesRequest, PreflightConfig
+from launcher.nodes.config import ClusterConfig, PreflightConfig
 from launcher.nodes.doctor import Diagnosis, diagnose
-from launcher.nodes.find import Look, LookRequest, look
+from launcher.nodes.facts import NodeNeeds
+from launcher.nodes.find import ChosenNodes, find, inspect_this_machine
 from launcher.nodes.local import Machine
 from launcher.nodes.source import SOURCES, Source, candidates, require_real, resolve
-from launcher.nodes.table import Cell, Mark, Row, Table
+from launcher.nodes.table import HealthRow, Mark
 
 __all__ = [
     "SOURCES",
     "Candidate",
     "Candidates",
-    "Cell",
+    "ChosenNodes",
     "ClusterConfig",
     "Condition",
     "Diagnosis",
-    "Look",
-    "LookRequest",
+    "HealthRow",
     "Machine",
     "Mark",
+    "NodeNeeds",
     "NodesRequest",
     "PreflightConfig",
-    "Row",
     "Source",
-    "Table",
     "candidates",
     "choose",
     "diagnose",
-    "look",
+    "find",
+    "inspect_this_machine",
     "require_real",
     "resolve",
 ]

@@ -1,10 +1,24 @@
-"""Machines that may become nodes, before and after somebody asked them how they are."""
+"""What a run asks for, and the machines that may become its nodes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from launcher.nodes.config import ClusterConfig
 from launcher.specs import Node
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodesRequest:
+    """Which nodes a run asks for."""
+
+    cluster: ClusterConfig
+    nodes: int | None = None
+    """How many; None takes all that the source has."""
+    slots: int | None = None
+    """Ranks on each; None lets the source decide."""
+    device: str = "auto"
+    """`auto`, `cpu` or `cuda`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,16 +26,16 @@ class Candidate:
     """One machine that a source offers."""
 
     node: Node
-    """As far as the source knows it. `node_rank` is its place among the candidates, by which a
-    transport reaches it; what it will be in the run, `choose` decides."""
+    """What the source knows about it. `node_rank` is its place among the candidates, by which a
+    transport reaches it; `choose` decides its rank in the run."""
     slots: int | None = None
-    """Ranks that the source states; None: as many as it has GPUs, else `cpu_slots`."""
+    """Ranks that the source gives it; None means one for each GPU, or `cpu_slots` without GPUs."""
     max_slots: int | None = None
-    """Ranks that the source permits at most."""
+    """Most ranks that the source permits."""
     cpu_slots: int = 1
-    """Ranks it takes when nobody states a number and it has no GPUs."""
+    """Ranks without GPUs, if nothing else gives a number."""
     spare: bool = False
-    """It is used only when others are not healthy."""
+    """Used only in place of a host that is not healthy."""
 
     @property
     def name(self) -> str:
@@ -35,7 +49,7 @@ class Candidates:
     source: str
     hosts: tuple[Candidate, ...]
     complete: bool = False
-    """The source knows everything about them: there is nothing to ask the machines."""
+    """The source knows everything about them: the machines need not be asked."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -46,17 +60,17 @@ class Candidates:
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """What one machine said of itself, or why it said nothing."""
+    """The health and the resources of one candidate."""
 
     healthy: bool
     reason: str = ""
     """Why it is not healthy, in one line."""
     cpus: int = 1
-    """Cores that a run may use there."""
+    """Cores that a run may use."""
     gpus: tuple[str, ...] = ()
     """As `CUDA_VISIBLE_DEVICES` writes them: indices or UUIDs."""
     has_cuda: bool = False
-    """Whether the torch over there is a CUDA build."""
+    """Whether its torch is a CUDA build."""
     address: str = ""
     """Where the other nodes reach it."""
     interface: str = ""

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from launcher.errors import ConfigError, PreflightError
-from launcher.nodes.candidate import Candidate, Candidates, Condition
-from launcher.nodes.config import NodesRequest
+from launcher.nodes.candidate import Candidate, Candidates, Condition, NodesRequest
 from launcher.nodes.selection import listing
 from launcher.specs import Cluster, Node
 

@@ -61,16 +61,3 @@ class PreflightConfig:
     def __post_init__(self) -> None:
         ok = self.min_free_gb >= 0
         require("preflight.min_free_gb", self.min_free_gb, ok=ok, reason="it cannot be negative")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodesRequest:
-    """Which nodes a run asks for."""
-
-    cluster: ClusterConfig
-    nodes: int | None = None
-    """How many; None takes all that the source has."""
-    slots: int | None = None
-    """Ranks on each; None lets the source decide."""
-    device: str = "auto"
-    """`auto`, `cpu` or `cuda`."""

@@ -1,4 +1,4 @@
-"""All that can be found out about the nodes of a cluster without training on them."""
+"""Everything that is known about the nodes of a cluster without training on them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.nodes import Candidates, bandwidth
-from launcher.nodes.bandwidth import Link, Links
-from launcher.nodes.find import Look, LookRequest, look
-from launcher.nodes.table import Row
-from launcher.transports import Transport
+from launcher import units
+from launcher.nodes import bandwidth
+from launcher.nodes.bandwidth import Connection, Connections
+from launcher.nodes.facts import NodeNeeds
+from launcher.nodes.find import NodeReport, inspect, one_for_each_machine, reached
+from launcher.nodes.source import candidates
+from launcher.nodes.table import HealthRow
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What was found."""
+    """The report on the nodes, and the speed of their connections."""
 
-    seen: Look
-    links: Links
+    report: NodeReport
+    connections: Connections
 
     @property
     def bad_nodes(self) -> tuple[str, ...]:
-        """Nodes without which the others are fine, in the order of the cluster."""
-        names = [row.node for row in self.seen.table.rows]
-        bad = {*self.seen.table.bad_nodes, *self.links.culprits(names)}
+        """Nodes to exclude so that all others are fine, in the order of the cluster."""
+        names = [row.node for row in self.report.table.rows]
+        bad = {*self.report.table.bad_nodes, *self.connections.culprits(names)}
         return tuple(name for name in names if name in bad)
 
     @property
@@ -34,61 +36,61 @@ class Diagnosis:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what is odd but hinders nobody, and what was not looked at."""
+        """Return what is unusual but harmless, and what was not checked."""
         unverified = (
             ("NCCL was not verified: bandwidth and latency are those of gloo, over TCP",)
-            if any(node.gpus for node in self.seen.nodes)
+            if any(node.gpus for node in self.report.nodes)
             else ()
         )
-        return (*self.seen.table.warnings(), *unverified)
+        return (*self.report.table.warnings(), *unverified)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        made_of = self.seen.environment()
+        environment = self.report.environment()
         return {
             "ok": not self.bad_nodes,
             "bad_nodes": list(self.bad_nodes),
             "exclude": self.exclude,
             "nodes": {
-                row.node: {"checks": _checks(row), "environment": made_of.get(row.node)}
-                for row in self.seen.table.rows
+                row.node: {"checks": _checks(row), "environment": environment.get(row.node)}
+                for row in self.report.table.rows
             },
-            "links": [self._link(each) for each in self.links.links],
+            "links": [self._connection(each) for each in self.connections.connections],
             "notes": list(self.notes),
         }
 
-    def _link(self, link: Link) -> dict[str, Any]:
-        known = not link.problem
+    def _connection(self, pair: Connection) -> dict[str, Any]:
+        known = not pair.problem
         return {
-            "nodes": [link.one, link.other],
-            "latency_s": link.latency_s if known else None,
-            "bytes_per_s": link.bytes_per_s if known else None,
-            "complaint": self.links.complaint(link),
+            "nodes": [pair.one, pair.other],
+            "latency_s": pair.latency_s if known else None,
+            "bytes_per_s": pair.bytes_per_s if known else None,
+            "complaint": self.connections.complaint(pair),
         }
 
 
-def diagnose(
-    candidates: Candidates,
-    transport: Transport,
-    request: LookRequest,
-    *,
-    tell: Callable[[str], None],
-) -> Diagnosis:
-    """Look at all candidates, then measure how fast those that reach each other talk.
+def diagnose(needs: NodeNeeds, *, tell: Callable[[str], None]) -> Diagnosis:
+    """Inspect all candidates, then measure the connections between the usable ones.
 
     Raises:
-        PreflightError: the storage root cannot be written from here.
+        PreflightError: this process cannot write to the storage root.
     """
-    tell(f"asking how they are: {len(candidates.hosts)} of cluster={candidates.source}")
-    seen = look(candidates, transport, request)
-    places = seen.places
-    able = [node for node in seen.nodes if node.node_rank in places.places.keys() - places.cut_off]
-    if len(able) > 1:
-        tell(f"measuring the connections of {len(able)} nodes")
-    return Diagnosis(seen=seen, links=bandwidth.measure(transport, able, places.places))
+    offered = one_for_each_machine(candidates(needs.request))
+    tell(f"checking {units.count(len(offered.hosts), 'node')} (cluster={offered.source})")
+    with reached(offered, needs.request) as transport:
+        report = inspect(offered, transport, needs)
+        known = report.addresses
+        usable = [
+            node for node in report.nodes if node.node_rank in known.chosen.keys() - known.cut_off
+        ]
+        if transport is None or len(usable) < 2:
+            return Diagnosis(report=report, connections=Connections())
+        tell(f"measuring the connections between {len(usable)} nodes")
+        measured = bandwidth.measure(transport, usable, known.chosen)
+    return Diagnosis(report=report, connections=measured)
 
 
-def _checks(row: Row) -> dict[str, Any]:
+def _checks(row: HealthRow) -> dict[str, Any]:
     return {
         name: {
             "text": cell.text,

@@ -1,93 +1,73 @@
-"""Looking at all nodes before a run: how they are, at which addresses they reach each other."""
+"""Find the nodes of an attempt: ask all candidates, judge them, and choose."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Container, Mapping, Sequence
+import sys
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import cache
 from typing import Any
 
+from launcher import transports
 from launcher.errors import PreflightError
 from launcher.nodes import addresses
-from launcher.nodes.addresses import Places
-from launcher.nodes.candidate import Candidates, Condition
+from launcher.nodes.addresses import Addresses, Mesh
+from launcher.nodes.candidate import Candidates, Condition, NodesRequest
 from launcher.nodes.choose import choose
-from launcher.nodes.config import NodesRequest
-from launcher.nodes.facts import NodeFacts
-from launcher.nodes.health import Wanted, judge
-from launcher.nodes.probe import LAUNCHER, PACKAGES, Question, ask
-from launcher.nodes.table import Cell, Mark, Row, Table
+from launcher.nodes.facts import LAUNCHER, PACKAGES, NodeFacts, NodeNeeds, ask
+from launcher.nodes.health import OwnLauncher, judge
+from launcher.nodes.source import SOURCES, candidates
+from launcher.nodes.table import Cell, HealthRow, HealthTable, Mark
 from launcher.specs import Cluster, Node
+from launcher.storage.disk import DiskProblem, classify
 from launcher.transports import Transport
-from launcher.transports.remote.node_probe import code, packages
+from launcher.transports.remote import node_probe
 
-_AT_ONCE = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class LookRequest:
-    """What a look depends on."""
-
-    root: Path
-    """The storage root."""
-    ports: tuple[int, ...]
-    """Where the ranks may meet, in the order of preference."""
-    pinned: int = 0
-    """Where the user wants them to meet, whatever `ports` are; 0 leaves it to us."""
-    backend: str = "torchrun"
-    device: str = "auto"
-    slots: int | None = None
-    min_free_gb: float = 0.0
-    brings_launcher: bool = False
-    """The run brings its own copy of the launcher: what the nodes have does not matter much."""
-    write: bool = True
-    """Whether to write in the storage root; a plan alone leaves it as it is."""
-    timeout_s: float = 10.0
+_MAX_LOOKUPS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What was seen."""
+class NodeReport:
+    """The answers of all candidates, judged."""
 
     nodes: tuple[NodeFacts, ...]
-    places: Places
-    table: Table
+    addresses: Addresses
+    table: HealthTable
     ports: Mapping[str, int] = field(default_factory=dict)
     """Name of a node -> a port that is free there and that the others reached."""
 
     def choose(
-        self, candidates: Candidates, request: NodesRequest, *, at_least: int | None = None
+        self, offered: Candidates, request: NodesRequest, *, at_least: int | None = None
     ) -> Cluster:
-        """Return the cluster of those nodes that can be used, with notes about what was seen.
+        """Return the cluster of the healthy candidates, with notes from the report.
 
         Raises:
-            PreflightError: too few can be used; the table shows why.
+            PreflightError: too few are healthy; the table shows why.
         """
         rows = {row.node: row for row in self.table.rows}
         conditions = {
-            each.name: _condition(each, rows[each.name], self.places) for each in self.nodes
+            each.name: _condition(each, rows[each.name], self.addresses) for each in self.nodes
         }
         try:
-            chosen = choose(candidates, conditions, request, at_least=at_least)
+            cluster = choose(offered, conditions, request, at_least=at_least)
         except PreflightError as error:
             raise self._explain(error) from None
-        used = {node.name for node in chosen.nodes}
-        return replace(chosen, notes=(*chosen.notes, *self._notes(used)))
+        used = {node.name for node in cluster.nodes}
+        return replace(cluster, notes=(*cluster.notes, *self._notes(used)))
 
     def environment(self) -> dict[str, dict[str, Any]]:
-        """Return by name of the node what it is made of, for the run folder."""
+        """Return by name of the node its hardware and software, for the run folder."""
         return {each.name: _environment(each) for each in self.nodes if not each.problem}
 
     def _notes(self, used: Container[str]) -> tuple[str, ...]:
-        """Where the nodes meet, and what is odd about those that are used."""
         nodes = [each for each in self.nodes if each.name in used]
-        table = Table(rows=tuple(row for row in self.table.rows if row.node in used))
-        return (*_address_notes(nodes, self.places), *table.warnings())
+        table = HealthTable(rows=tuple(row for row in self.table.rows if row.node in used))
+        return (*_address_notes(nodes, self.addresses), *table.warnings())
 
     def _explain(self, error: PreflightError) -> PreflightError:
-        """Return `error`, which says that too few nodes can be used, with the odd cells shown."""
         if not self.table.bad_nodes:
             return error
         return PreflightError(
@@ -97,66 +77,112 @@ class Look:
         )
 
 
-def look(candidates: Candidates, transport: Transport, request: LookRequest) -> Look:
-    """Ask all candidates, then let those that can be used try to reach each other.
+@dataclass(frozen=True, kw_only=True)
+class ChosenNodes:
+    """The nodes of one attempt, and the report on the candidates if they were asked."""
+
+    cluster: Cluster
+    report: NodeReport | None = None
+
+    def is_free(self, address: str, port: int) -> bool:
+        """Tell whether the rendezvous can be at this port of a node."""
+        if self.report is None:
+            return node_probe.is_free(port, address)
+        names = [node.name for node in self.cluster.nodes if node.address == address]
+        return any(self.report.ports.get(name) == port for name in names)
+
+    def environment(self) -> dict[str, dict[str, Any]]:
+        """Return the environment of each node that was asked."""
+        return self.report.environment() if self.report else {}
+
+
+def find(needs: NodeNeeds, *, at_least: int | None = None) -> ChosenNodes:
+    """Choose the nodes of an attempt; ask the candidates first, unless there is nothing to ask.
+
+    A first start needs all nodes of the request. A restart is satisfied with `at_least`.
 
     Raises:
-        PreflightError: the storage root cannot be written from here.
+        PreflightError: too few candidates are healthy; the message has the reason for each.
     """
-    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="names")
-    named = {node.node_rank: pool.submit(_resolve, node) for node in candidates.nodes}
+    request = needs.request
+    offered = candidates(request)
+    if offered.complete or not request.cluster.probe:
+        return ChosenNodes(cluster=choose(offered, None, request, at_least=at_least))
+    with reached(offered, request) as transport:
+        report = inspect(offered, transport, needs)
+    return ChosenNodes(cluster=report.choose(offered, request, at_least=at_least), report=report)
+
+
+def inspect_this_machine(needs: NodeNeeds) -> NodeReport:
+    """Return the report on the one machine that all nodes of the request share.
+
+    Raises:
+        PreflightError: this process cannot write to the storage root.
+    """
+    offered = one_for_each_machine(candidates(needs.request))
+    with reached(offered, needs.request) as transport:
+        return inspect(offered, transport, needs)
+
+
+def one_for_each_machine(offered: Candidates) -> Candidates:
+    """Return the candidates, one only if all of them share this machine."""
+    same = SOURCES[offered.source].one_machine
+    return replace(offered, hosts=offered.hosts[:1]) if same else offered
+
+
+@contextlib.contextmanager
+def reached(offered: Candidates, request: NodesRequest) -> Iterator[Transport | None]:
+    """Yield a transport to the candidates; None if this process can answer for them itself."""
+    source, python = SOURCES[offered.source], request.cluster.interpreter
+    if source.one_machine and python == sys.executable:
+        yield None
+        return
+    reach = transports.Reach(nodes=offered.nodes, python=python)
+    with contextlib.closing(transports.create(source.transport, reach)) as transport:
+        yield transport
+
+
+def inspect(offered: Candidates, transport: Transport | None, needs: NodeNeeds) -> NodeReport:
+    """Ask all candidates, then let the usable ones try to reach each other.
+
+    Raises:
+        PreflightError: this process cannot write to the storage root.
+    """
+    pool = ThreadPoolExecutor(_MAX_LOOKUPS, thread_name_prefix="names")
+    named = {node.node_rank: pool.submit(_resolve, node) for node in offered.nodes}
     pool.shutdown(wait=False)
-    nodes = _ask(candidates.nodes, transport, request)
-    first = judge(nodes, wanted := _wanted(request))
-    spoiled = {each.node_rank for each, row in zip(nodes, first.rows, strict=True) if row.bad}
-    awake = [each for each in nodes if not each.problem]
-    ports = _ports(awake, request, _meeting(candidates, spoiled))
-    meeting = [each for each in awake if each.node_rank in ports and each.addresses]
-    found = addresses.ask(transport, meeting, ports)
-    places = addresses.choose(meeting, found, _answers(named), spoiled=spoiled)
-    table = judge(nodes, wanted, places)
-    taken = {each.name for each in awake if each.node_rank not in ports}
-    table = _with_ports(table, taken, request) if taken else table
-    names = {each.node_rank: each.name for each in nodes}
-    return Look(
+    nodes = _ask(transport, offered.nodes, needs)
+    first = judge(nodes, needs, _own_launcher())
+    unusable = {each.node_rank for each, row in zip(nodes, first.rows, strict=True) if row.bad}
+    answered = [each for each in nodes if not each.problem]
+    ports = _ports(answered, needs, _rendezvous_node(offered, unusable))
+    meshed = [each for each in answered if each.node_rank in ports and each.addresses]
+    mesh = addresses.ask(transport, meshed, ports) if transport else Mesh()
+    chosen = addresses.choose(meshed, mesh, _resolved(named), unusable=unusable)
+    table = judge(nodes, needs, _own_launcher(), chosen)
+    without_port = {each.name for each in answered if each.node_rank not in ports}
+    return NodeReport(
         nodes=nodes,
-        places=places,
-        table=table,
-        ports={names[rank]: port for rank, port in ports.items()},
+        addresses=chosen,
+        table=_with_busy_ports(table, without_port, needs) if without_port else table,
+        ports={each.name: ports[each.node_rank] for each in nodes if each.node_rank in ports},
     )
 
 
 def _ask(
-    nodes: Sequence[Node], transport: Transport, request: LookRequest
+    transport: Transport | None, nodes: Sequence[Node], needs: NodeNeeds
 ) -> tuple[NodeFacts, ...]:
-    question = Question(
-        root=request.root,
-        ports=_all_ports(request),
-        write=request.write,
-        backend=request.backend,
-        timeout_s=request.timeout_s,
-    )
     try:
-        return ask(transport, nodes, question)
+        return ask(transport, nodes, needs)
     except OSError as error:
-        raise PreflightError(
-            f"cannot write to `{request.root}`: {(error.strerror or str(error)).lower()}",
-            hint="give a folder that all nodes and this machine see: `storage.root=...`",
-        ) from error
+        problem = DiskProblem(kind=classify(error), path=needs.root, detail=str(error))
+        raise PreflightError(problem.message, hint=problem.hint) from error
 
 
-def _wanted(request: LookRequest) -> Wanted:
-    return Wanted(
-        launcher=packages({"packages": PACKAGES}).get(LAUNCHER, ""),
-        code=code({}),
-        root=str(request.root),
-        backend=request.backend,
-        device=request.device,
-        slots=request.slots,
-        min_free_bytes=int(request.min_free_gb * 1e9),
-        brings_launcher=request.brings_launcher,
-        writes=request.write,
-    )
+@cache
+def _own_launcher() -> OwnLauncher:
+    version = node_probe.packages({"packages": PACKAGES}).get(LAUNCHER, "")
+    return OwnLauncher(version=version, code=node_probe.code({}))
 
 
 def _resolve(node: Node) -> tuple[str, ...]:
@@ -167,28 +193,26 @@ def _resolve(node: Node) -> tuple[str, ...]:
     return tuple(str(each[4][0]) for each in found)
 
 
-def _answers(named: Mapping[int, Future[tuple[str, ...]]]) -> dict[int, tuple[str, ...]]:
-    """A name server that does not answer is no reason to wait: the names only break ties."""
+def _resolved(named: Mapping[int, Future[tuple[str, ...]]]) -> dict[int, tuple[str, ...]]:
+    """We do not wait for a slow name server: the names only break ties."""
     return {rank: each.result() if each.done() else () for rank, each in named.items()}
 
 
-def _all_ports(request: LookRequest) -> tuple[int, ...]:
-    return (request.pinned, *request.ports) if request.pinned else request.ports
+def _rendezvous_node(offered: Candidates, unusable: Container[int]) -> int | None:
+    """Return the node that will probably host the rendezvous: the first one that takes ranks."""
+    takers = (host.node.node_rank for host in offered.hosts if host.slots != 0)
+    return next((rank for rank in takers if rank not in unusable), None)
 
 
-def _meeting(candidates: Candidates, spoiled: Container[int]) -> int | None:
-    """Return where the ranks will probably meet: on the first node that can take any."""
-    takes = (host.node.node_rank for host in candidates.hosts if host.slots != 0)
-    return next((rank for rank in takes if rank not in spoiled), None)
-
-
-def _ports(awake: Sequence[NodeFacts], request: LookRequest, meeting: int | None) -> dict[int, int]:
-    """Return one free port for each node; two nodes that are the same machine get two."""
+def _ports(
+    answered: Sequence[NodeFacts], needs: NodeNeeds, rendezvous: int | None
+) -> dict[int, int]:
+    """Return a free port of each node; two nodes on one machine get different ones."""
+    pinned = needs.request.cluster.port
     taken: set[tuple[str, str, int]] = set()
     chosen = {}
-    for each in awake:
-        pinned = request.pinned and each.node_rank == meeting
-        for port in (request.pinned,) if pinned else request.ports:
+    for each in answered:
+        for port in (pinned,) if pinned and each.node_rank == rendezvous else needs.ports:
             key = (each.boot_id, each.hostname, port)
             if port in each.free_ports and key not in taken:
                 taken.add(key)
@@ -197,45 +221,45 @@ def _ports(awake: Sequence[NodeFacts], request: LookRequest, meeting: int | None
     return chosen
 
 
-def _with_ports(table: Table, taken: Container[str], request: LookRequest) -> Table:
-    """Return the table with the nodes marked on which no port is left for the run."""
-    port = request.pinned or request.ports[0]
+def _with_busy_ports(table: HealthTable, names: Container[str], needs: NodeNeeds) -> HealthTable:
+    """Return the table with the nodes marked that have no free port for the run."""
+    port = needs.request.cluster.port or needs.ports[0]
     cell = Cell(
         text="in use",
         mark=Mark.BAD,
-        what=f"port {port} is in use there",
-        hint="choose another with `cluster.port=`, or leave it out and a free one is taken; "
-        f"`ss -ltnp 'sport = :{port}'` there shows who has it",
+        what=f"port {port} is in use",
+        hint="set another one with cluster.port=, or omit it and the launcher finds a free one; "
+        f"`ss -ltnp 'sport = :{port}'` shows the process that uses it",
     )
     rows = (
-        replace(row, cells={**row.cells, "port": cell}) if row.node in taken else row
+        replace(row, cells={**row.cells, "port": cell}) if row.node in names else row
         for row in table.rows
     )
-    return Table(rows=tuple(rows))
+    return HealthTable(rows=tuple(rows))
 
 
-def _condition(facts: NodeFacts, row: Row, places: Places) -> Condition:
-    place = places.places.get(facts.node_rank)
+def _condition(facts: NodeFacts, row: HealthRow, known: Addresses) -> Condition:
+    chosen = known.chosen.get(facts.node_rank)
     return Condition(
         healthy=not row.bad,
         reason=row.reason,
         cpus=facts.cpus,
         gpus=facts.usable_gpus,
         has_cuda=bool(facts.torch_cuda),
-        address=place.address if place else "",
-        interface=place.interface if place else "",
+        address=chosen.address if chosen else "",
+        interface=chosen.interface if chosen else "",
     )
 
 
-def _address_notes(nodes: Sequence[NodeFacts], places: Places) -> list[str]:
-    """One line for all nodes with the same interface and reason: there may be hundreds."""
+def _address_notes(nodes: Sequence[NodeFacts], known: Addresses) -> list[str]:
+    """Return one note for all nodes with the same interface and reason: there may be hundreds."""
     groups: dict[tuple[str, str], list[str]] = {}
     for each in nodes:
-        place = places.places.get(each.node_rank)
-        if place is not None and each.node_rank not in places.cut_off:
-            groups.setdefault((place.interface, place.reason), []).append(each.name)
+        chosen = known.chosen.get(each.node_rank)
+        if chosen is not None and each.node_rank not in known.cut_off:
+            groups.setdefault((chosen.interface, chosen.reason), []).append(each.name)
     return [
-        f"{', '.join(names)}: met on {interface} ({reason})"
+        f"{', '.join(names)}: address of {interface} ({reason})"
         for (interface, reason), names in groups.items()
     ]
 

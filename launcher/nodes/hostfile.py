@@ -7,8 +7,7 @@ from pathlib import Path
 
 from launcher.errors import ConfigError, nearest
 from launcher.nodes import hostfile_syntax, selection
-from launcher.nodes.candidate import Candidates
-from launcher.nodes.config import NodesRequest
+from launcher.nodes.candidate import Candidates, NodesRequest
 from launcher.nodes.hostfile_syntax import Entry
 from launcher.nodes.local import Machine
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from launcher.errors import ConfigError, nearest
-from launcher.nodes.candidate import Candidate
-from launcher.nodes.config import NodesRequest
+from launcher.nodes.candidate import Candidate, NodesRequest
 from launcher.specs.hostlist import expand
 
 

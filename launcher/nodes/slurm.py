@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from launcher.errors import ConfigError
 from launcher.nodes import selection
-from launcher.nodes.candidate import Candidate, Candidates
-from launcher.nodes.config import NodesRequest
+from launcher.nodes.candidate import Candidate, Candidates, NodesRequest
 from launcher.nodes.local import Machine
 from launcher.nodes.selection import listing
 from launcher.specs import Node, slurm

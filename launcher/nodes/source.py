@@ -9,9 +9,8 @@ from typing import cast
 
 from launcher.errors import ConfigError
 from launcher.extensions import Table, load
-from launcher.nodes.candidate import Candidates
+from launcher.nodes.candidate import Candidates, NodesRequest
 from launcher.nodes.choose import choose
-from launcher.nodes.config import NodesRequest
 from launcher.nodes.local import Machine
 from launcher.specs import Cluster
 
@@ -60,7 +59,7 @@ SOURCES = Table(
             one_machine=True,
         ),
         Source(
-            name="sim", candidates="launcher.nodes.sim:candidates", transport="local", real=False
+            name="sim", candidates="launcher.nodes.local:simulated", transport="local", real=False
         ),
         Source(
             name="hostfile",

@@ -1,4 +1,4 @@
-"""A table of nodes and checks, in which the odd cells stand out."""
+"""A table of nodes and checks that shows the unusual cells clearly."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _MOST_ROWS = 32
 
 
 class Mark(StrEnum):
-    """How a cell is."""
+    """How good a cell is."""
 
     GOOD = "good"
     ODD = "odd"
-    """Worth knowing, but the run can start."""
+    """Worth knowing; the run can start."""
     BAD = "bad"
-    """The node cannot be used like this."""
+    """The node cannot be used."""
 
 
 _SIGNS = {Mark.GOOD: "", Mark.ODD: "? ", Mark.BAD: "! "}
@@ -24,23 +24,23 @@ _SIGNS = {Mark.GOOD: "", Mark.ODD: "? ", Mark.BAD: "! "}
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What one check found on one node."""
+    """The result of one check on one node."""
 
     text: str
     mark: Mark = Mark.GOOD
     what: str = ""
-    """The sentence about it, to follow the name of the node; only of cells that are not good."""
+    """A sentence that follows the name of the node; empty for a good cell."""
     hint: str = ""
 
     @property
     def signed(self) -> str:
-        """The text, with a sign in front that is seen without colors."""
+        """The text after a sign that needs no color."""
         return _SIGNS[self.mark] + self.text
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """All cells of one node, by the name of the check; a check that was not made has none."""
+class HealthRow:
+    """The cells of one node, by the name of the check; a check that was skipped has none."""
 
     node: str
     cells: Mapping[str, Cell]
@@ -55,15 +55,15 @@ class Row:
 
     @property
     def reason(self) -> str:
-        """Why the node cannot be used, in one line; empty when it can."""
+        """Why the node cannot be used, in one line; empty if it can."""
         return "; ".join(cell.what for cell in self.bad)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
-    """What all checks found on all nodes."""
+class HealthTable:
+    """The results of all checks on all nodes."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[HealthRow, ...]
 
     @property
     def bad_nodes(self) -> tuple[str, ...]:
@@ -71,26 +71,26 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of all checks that were made somewhere, in their order."""
+        """Names of the checks of any node, in their order."""
         return tuple(dict.fromkeys(name for row in self.rows for name in row.cells))
 
     def remarkable(self) -> tuple[str, ...]:
-        """Return the columns in which a cell is not good."""
+        """Return the columns with a cell that is not good."""
         return tuple(name for name in self.columns if any(_noted(row, name) for row in self.rows))
 
     def warnings(self) -> tuple[str, ...]:
-        """Return a sentence for every odd cell; the nodes that share one stand in front of it."""
+        """Return a sentence for each odd cell, after the names of the nodes that share it."""
         return tuple(f"{nodes}: {cell.what}" for nodes, cell in self._sentences(Mark.ODD))
 
     def render(self, columns: Sequence[str] | None = None) -> str:
-        """Return the table as plain text, and below it what each bad cell means."""
+        """Return the table as plain text, followed by what each bad cell means."""
         lines = _aligned(self._shown(self.columns if columns is None else columns))
         hidden = len(self.rows) - _MOST_ROWS
         lines += [f"... and {hidden} more nodes"] if hidden > 0 else []
         return "\n".join([*lines, *self.explanations()])
 
     def explanations(self) -> Iterator[str]:
-        """Yield what each bad cell means and what to do, once for all nodes that share it."""
+        """Yield what each bad cell means and what to do, once for the nodes that share it."""
         for nodes, cell in self._sentences(Mark.BAD):
             yield f"{nodes}: {cell.what}"
             if cell.hint:
@@ -118,7 +118,7 @@ class Table:
         return len(self.rows) > _MOST_ROWS
 
 
-def _noted(row: Row, column: str) -> bool:
+def _noted(row: HealthRow, column: str) -> bool:
     return column in row.cells and row.cells[column].mark is not Mark.GOOD
 
 

@@ -1,24 +1,6 @@
-"""Cheap checks before anything starts: all failures at once, in well under a second."""
+"""Cheap checks before anything starts. All problems are reported together."""
 
-from launcher.nodes.doctor import Diagnosis, diagnose
-from launcher.nodes.find import Look, LookRequest, look
-from launcher.nodes.table import Cell, Mark, Row, Table
-from launcher.preflight.check import Check, CheckResult, Moment, Trouble
-from launcher.preflight.run import check
+from launcher.preflight.checks import CHECKS, check
+from launcher.preflight.run import Check, CheckResult, Problem, Subject
 
-__all__ = [
-    "Cell",
-    "Check",
-    "CheckResult",
-    "Diagnosis",
-    "Look",
-    "LookRequest",
-    "Mark",
-    "Moment",
-    "Row",
-    "Table",
-    "Trouble",
-    "check",
-    "diagnose",
-    "look",
-]
+__all__ = ["CHECKS", "Check", "CheckResult", "Problem", "Subject", "check"]

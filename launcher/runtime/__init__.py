@@ -1,4 +1,4 @@
-"""What a program sees of the launcher while it runs: who am I, engine, heartbeat, "save now".
+"""What a program sees of the launcher: its rank, the engine, progress reports, stop requests.
 
 ::
 
@@ -6,9 +6,9 @@
 
     ctx = runtime.init()
 
-The same program runs under the launcher, under bare torchrun, and alone with `python train.py`.
-Importing this package costs nothing: torch is imported by `init`, not before. The contract with
-programs that know nothing of us stands in `docs/runtime.md`.
+The same program runs under the launcher, under torchrun, and alone with `python train.py`.
+Importing this package is cheap: only `init` imports torch. `docs/runtime.md` describes it, and what
+programs get that do not import it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from launcher.runtime.context import RankContext, init
-    from launcher.runtime.engines.engine import Engine, Vote
-    from launcher.runtime.engines.shards import Shard
+    from launcher.runtime.engines.engine import Engine, Shard, Vote
 
 __all__ = ["Engine", "RankContext", "Shard", "Vote", "init"]
 
 _HOMES = {
     "Engine": "launcher.runtime.engines.engine",
     "RankContext": "launcher.runtime.context",
-    "Shard": "launcher.runtime.engines.shards",
+    "Shard": "launcher.runtime.engines.engine",
     "Vote": "launcher.runtime.engines.engine",
     "init": "launcher.runtime.context",
 }

@@ -1,7 +1,7 @@
-"""``python -m launcher.runtime -- program.py args``: the shim, under any launcher.
+"""``python -m launcher.runtime -- program.py args``: a program in the shim.
 
-For launchers that start one process per rank themselves (mpirun, srun, horovodrun), and for a
-program started alone. Under `backend=torchrun` the agent enters the shim without a new process.
+For launchers that start one process per rank (mpirun, srun, horovodrun), and for a program started
+alone. Our own agents call the shim directly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     except LauncherError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    shim.leave_without_finalize(code)
+    shim.exit_without_finalize(code)
     return code
 
 

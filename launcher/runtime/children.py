@@ -1,4 +1,4 @@
-"""The ranks that an agent forked: started, ended and reaped by id, never by name."""
+"""The ranks that an agent forks: started, signalled and reaped by id, never by name."""
 
 from __future__ import annotations
 
@@ -14,79 +14,72 @@ from launcher import processes
 from launcher.runtime.environ import RankEnviron
 from launcher.runtime.stop import STOP_SIGNALS
 
-__all__ = ["Child", "End", "die_with", "fork_rank"]
+__all__ = ["Child", "die_with", "fork_rank"]
 
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 
 _LEFTOVER_S = 0.3
-"""What a rank's own children get between SIGTERM and SIGKILL once the rank has ended."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class End:
-    """How a rank's process ended."""
-
-    exit_code: int | None
-    signal: int | None
-    at: float
-
-    @property
-    def ok(self) -> bool:
-        return self.exit_code == 0
-
-    @property
-    def shell_code(self) -> int:
-        """The exit code a shell would make of it."""
-        return 128 + (self.signal or 0) if self.exit_code is None else self.exit_code
-
-    def __str__(self) -> str:
-        if self.signal is not None:
-            return f"was ended by {signal.Signals(self.signal).name}"
-        return f"left with exit code {self.exit_code}"
+"""Time between SIGTERM and SIGKILL for the processes that an ended rank leaves behind."""
 
 
 @dataclass(kw_only=True)
 class Child:
-    """One rank's process: leader of its own session, and so of its process group."""
+    """The process of one rank: leader of its own session, and so of its process group."""
 
     place: RankEnviron
     pid: int
     started_at: float = field(default_factory=time.time)
-    end: End | None = None
+    returncode: int | None = None
+    """As in `subprocess`: None while it runs, negative if a signal ended it."""
+    ended_at: float = 0.0
+
+    @property
+    def running(self) -> bool:
+        return self.returncode is None
+
+    @property
+    def shell_code(self) -> int:
+        """The exit code that a shell reports for it."""
+        code = self.returncode or 0
+        return code if code >= 0 else 128 - code
+
+    def __str__(self) -> str:
+        name = f"rank {self.place.rank} (process {self.pid})"
+        if self.returncode is None:
+            return f"{name} runs"
+        if self.returncode < 0:
+            return f"{name} was killed by {signal.Signals(-self.returncode).name}"
+        return f"{name} exited with code {self.returncode}"
 
     def send(self, number: signal.Signals) -> None:
-        """Signal the rank alone: what it forked must not take part in saving."""
-        if self.end is None:
+        """Signal the rank alone: its own children take no part in saving."""
+        if self.running:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End the rank and everything it started, now."""
-        if self.end is None:
+        """Kill the rank and everything in its process group."""
+        if self.running:
             _signal_group(self.pid, signal.SIGKILL)
 
-    def reap(self) -> End | None:
-        """Return how it ended, once it has; the processes it left behind are ended first."""
-        if self.end is None and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            at = time.time()
-            # Not waited for yet, the dead leader keeps its id, and so the group's, from being
-            # given to a stranger.
+    def reap(self) -> bool:
+        """Return whether it has ended. If so, first end what it left in its process group."""
+        if self.running and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            self.ended_at = time.time()
+            # Until we wait for the dead leader, no other process or group can get its id.
             _end_group(self.pid)
             _, status = os.waitpid(self.pid, 0)
-            code = os.waitstatus_to_exitcode(status)
-            self.end = End(
-                exit_code=code if code >= 0 else None, signal=-code if code < 0 else None, at=at
-            )
-        return self.end
+            self.returncode = os.waitstatus_to_exitcode(status)
+        return not self.running
 
 
 def fork_rank(place: RankEnviron) -> Child | None:
-    """Fork a process for one rank; returns None in that process.
+    """Fork a process for one rank; return None in that process.
 
     The caller must be the only thread. The rank gets its own session, so that a terminal's Ctrl-C
-    never reaches it; it dies with the agent; stop signals are held back in it until its own
-    handlers are there.
+    never reaches it, and dies with the agent. Stop signals are blocked in it until its own handlers
+    are installed.
     """
     agent = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -100,14 +93,14 @@ def fork_rank(place: RankEnviron) -> Child | None:
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when `parent` dies, also if that has happened already."""
+    """Have the kernel kill this process when `parent` dies, or now if it is dead already."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(128 + signal.SIGKILL)
 
 
 def _end_group(leader: int) -> None:
-    """End what a dead rank left in its group: data-loader workers, helpers it started."""
+    """End what an ended rank left in its group, such as data-loader workers."""
     if not any(_members(leader)):
         return
     logger.info("ending the processes that process %d left behind", leader)

@@ -28,14 +28,13 @@ __all__ = ["RankContext", "init"]
 
 @functools.cache
 def init() -> RankContext:
-    """Connect this rank and return what the program may know and do; the same value every time.
+    """Connect this rank and return its context; the same value every time.
 
-    Works under the launcher, under bare torchrun, and in a program started alone. From here on
-    the program is expected to ask `should_stop`: a stop signal no longer ends it by itself.
+    Works under the launcher, under torchrun, and in a program started alone. From now on the
+    program must call `should_stop`: a stop signal no longer ends it.
 
     Raises:
-        ConfigError: the environment does not tell a consistent place, or asks for a GPU that is
-            not there.
+        ConfigError: the environment is inconsistent, or requires a GPU that does not exist.
     """
     rank = process.current()
     if rank is None:
@@ -50,7 +49,7 @@ def init() -> RankContext:
 
 
 class RankContext:
-    """Who this rank is, what it was told, and how it tells how it fares. Made by `init`."""
+    """The place and configuration of this rank, its progress reports, its end. Made by `init`."""
 
     def __init__(self, rank: process.RankProcess, engine: Engine, device: torch.device) -> None:
         self._rank = rank
@@ -63,7 +62,7 @@ class RankContext:
         samples = rank.layout.rank_samples(self.rank) if rank.layout else None
         self._samples = LineFile(samples)
 
-    # --- who am I
+    # --- place
 
     @property
     def rank(self) -> int:
@@ -95,30 +94,30 @@ class RankContext:
 
     @property
     def run_dir(self) -> Path:
-        """The run folder; `run` in the current folder when nobody gave one."""
+        """The run folder; `run` in the current folder if none is set."""
         return self._rank.launch.run_dir or Path.cwd() / "run"
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
 
-    # --- what was I told
+    # --- configuration
 
     @functools.cached_property
     def config(self) -> Mapping[str, Any]:
-        """The resolved config of the run.
+        """The resolved configuration of the run.
 
         Raises:
-            ConfigError: there is no run folder with a config.
+            ConfigError: the run folder has no configuration.
         """
-        import yaml  # noqa: PLC0415 - plain scripts never ask
+        import yaml  # noqa: PLC0415 - plain scripts do not need it
 
         path = RunLayout(self.run_dir).config
         if not path.is_file():
             raise ConfigError(
-                f"there is no config at `{path}`",
-                hint="start the program with `python -m launcher`, or point LAUNCHER_RUN_DIR to a"
-                " folder that holds a config.yaml",
+                f"the run has no configuration: `{path}` does not exist",
+                hint="start the program with `python -m launcher`, or set LAUNCHER_RUN_DIR to a "
+                "folder with a config.yaml",
             )
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
         return loaded if isinstance(loaded, dict) else {}
@@ -127,7 +126,7 @@ class RankContext:
         """Return the folder of a staged item.
 
         Raises:
-            StagingError: nothing was staged under that name; tells the names there are.
+            StagingError: nothing was staged under that name; the hint has the known names.
         """
         items = self._staged_items
         if name in items:
@@ -144,7 +143,7 @@ class RankContext:
         path = RunLayout(self.run_dir).staged
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
-    # --- how do I fare
+    # --- progress
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Account the time of the body to `name`: `restore`, `train`, `eval`, `save` ..."""
@@ -161,7 +160,7 @@ class RankContext:
         samples: int,
         step_time_s: float,
     ) -> None:
-        """Tell that `step` is done. `samples` counts all ranks' samples of this step."""
+        """Report a finished step. `samples` counts the samples of all ranks in this step."""
         self._rank.steps.disable()
         status = self._rank.status
         status.count_step(step)
@@ -184,19 +183,19 @@ class RankContext:
         )
 
     def log_eval(self, *, step: int, metrics: Mapping[str, float]) -> None:
-        """Tell what an evaluation after `step` found."""
+        """Report the result of an evaluation after `step`."""
         self._rank.status.progress()
         values = {name: float(value) for name, value in metrics.items()}
         at = self._rank.status.now()
         self._metrics.append({"step": step, "at": at, "attempt": self.attempt, "eval": values})
 
     def committed(self, step: int) -> None:
-        """Tell that a checkpoint of `step` is durable. Any thread may call it."""
+        """Report that the checkpoint of `step` is durable. Any thread may call it."""
         self._rank.status.progress()
         self._rank.status.update(committed_step=step)
 
     def record_samples(self, *, step: int, epoch: int, ids: Sequence[int]) -> None:
-        """Write down which samples this rank consumed, where the config asks for it."""
+        """Record which samples this rank used, if `train.record_samples` is set."""
         if self._records_samples:
             self._samples.append({"step": step, "epoch": epoch, "ids": [int(each) for each in ids]})
 
@@ -207,14 +206,14 @@ class RankContext:
         train = self.config.get("train")
         return bool(train.get("record_samples")) if isinstance(train, dict) else False
 
-    # --- when do I leave
+    # --- end
 
     def should_stop(self) -> bool:
-        """Return whether all ranks should save and leave now; call it once per step on all ranks.
+        """Return whether all ranks should save and exit now. Call it in every step, on all ranks.
 
-        Every rank gets the same answer at the same call: the votes of one call are read at the
-        next, so that nobody waits. Once true it stays true. Also call it in long evaluations,
-        equally often on every rank.
+        Every rank gets the same answer at the same call. Non-blocking: a call returns the result of
+        the vote that the call before it started. Once true, it stays true. Call it in long
+        evaluations too, equally often on every rank.
         """
         if self._stopping:
             return True
@@ -226,32 +225,32 @@ class RankContext:
         return self._stopping
 
     def leave_saved(self, step: int) -> NoReturn:
-        """End this rank: everything up to `step` is committed and may be resumed."""
+        """End this rank: the run can be resumed from the committed `step`."""
         self._rank.status.update(state=RankState.SAVED, exit_code=0, committed_step=step)
         sys.exit(0)
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Tell the result of the whole run; rank 0's counts. Work may go on after it."""
+        """Report the result of the run; that of rank 0 is written. The program may continue."""
         self._rank.status.progress()
         if self.is_main and self._rank.layout is not None:
             replace(self._rank.layout.result, json.dumps(dict(result), indent=2))
 
     def close(self) -> None:
-        """Let go of the other ranks and of the files; done by itself when the program ends."""
+        """Disconnect and close the files. This happens by itself when the program ends."""
         self._metrics.close()
         self._samples.close()
         self.engine.close()
 
 
 def _device(rank: process.RankProcess) -> torch.device:
-    import torch  # noqa: PLC0415 - programs that never call `init` may do without
+    import torch  # noqa: PLC0415 - programs that do not call `init` may not need it
 
-    wanted = rank.launch.device
-    count = torch.cuda.device_count() if wanted != "cpu" else 0
-    if wanted == "cuda" and count == 0:
+    requested = rank.launch.device
+    count = torch.cuda.device_count() if requested != "cpu" else 0
+    if requested == "cuda" and count == 0:
         raise ConfigError(
             f"rank {rank.place.rank} was given a GPU but sees none",
-            hint="check the driver with `nvidia-smi`, or run with device=cpu",
+            hint="check the driver with `nvidia-smi`, or use device=cpu",
         )
     if count == 0:
         return torch.device("cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +23,21 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class RankEnviron:
-    """One rank's place among the others."""
+    """The place of one rank among the others."""
 
     rank: int
     world_size: int
     local_rank: int
     local_world_size: int
     node_rank: int
-    table: str
-    """Name of the `Variables` that were read; empty for a program that was started alone."""
+    set_by: str
+    """The launcher whose variables were read; empty for a program that was started alone."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.world_size:
             raise ConfigError(
-                f"rank {self.rank} does not fit a world of {self.world_size}",
-                hint=f"check the variables that the launcher (`{self.table}`) sets for its ranks",
+                f"invalid rank {self.rank}: expected 0 to {self.world_size - 1}",
+                hint=f"check the variables that the launcher (`{self.set_by}`) sets for its ranks",
             )
 
     @classmethod
@@ -44,13 +45,14 @@ class RankEnviron:
         """Read the place from `environ`; a program started alone is rank 0 of 1.
 
         Raises:
-            ConfigError: a variable is no number, or the numbers contradict each other.
+            ConfigError: a variable is not a number, or the numbers contradict each other.
+            UnknownNameError: `LAUNCHER_BACKEND` is not a known backend.
         """
         backend = environ.get("LAUNCHER_BACKEND")
         for variables in BACKENDS[backend].environ if backend else VARIABLES.values():
             if _present(variables, environ) and not _is_slurms(variables, environ):
                 return cls._from_variables(variables, environ)
-        return cls(rank=0, world_size=1, local_rank=0, local_world_size=1, node_rank=0, table="")
+        return cls(rank=0, world_size=1, local_rank=0, local_world_size=1, node_rank=0, set_by="")
 
     @classmethod
     def _from_variables(cls, variables: Variables, environ: Mapping[str, str]) -> RankEnviron:
@@ -67,34 +69,34 @@ class RankEnviron:
             local_rank=local_rank,
             local_world_size=local_world_size,
             node_rank=node_rank,
-            table=variables.name,
+            set_by=variables.name,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchEnviron:
-    """What our own command set for every rank; all of it may be missing under a bare launcher."""
+    """What our own command sets for every rank. Under another launcher all of it may be missing."""
 
     run_id: str
     run_dir: Path | None
-    """None when there is no run folder: then nothing is redirected and nothing is recorded."""
+    """Without one, nothing is redirected and nothing is recorded."""
     attempt: int
     node_name: str
     backend: str
     device: str
-    """`cpu`, `cuda`, or `auto` when nobody decided."""
+    """`cpu`, `cuda`, or `auto` if it is not set."""
     gpu_shared: bool
-    """Several ranks use one device, which NCCL refuses."""
+    """Several ranks share one GPU, which NCCL refuses."""
     grace_s: float
-    """Seconds between the request to stop and SIGKILL."""
+    """Seconds between a stop request and SIGKILL."""
     logical_shards: int | None
-    """Into how many parts every global batch is cut at any number of ranks; None: one per rank."""
+    """Fixed number of parts of every global batch; None: one part per rank."""
     parent_pid: int | None
-    """Process that must be alive for us to go on."""
+    """The process that started the agent: if it dies, the agent stops the ranks."""
     cwd: Path | None = None
-    """Where the program is to stand; None leaves it where it is."""
+    """Working folder of the program; None keeps the current one."""
     frozen_cwd: Path | None = None
-    """Where instead, on a node that has no such folder."""
+    """What replaces `cwd` on a node that does not have it: its copy in the code snapshot."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> LaunchEnviron:
@@ -103,7 +105,7 @@ class LaunchEnviron:
             run_dir=_path(environ, "LAUNCHER_RUN_DIR"),
             attempt=_number(environ, "LAUNCHER_ATTEMPT", 1),
             node_name=environ.get("LAUNCHER_NODE_NAME", ""),
-            backend=environ.get("LAUNCHER_BACKEND") or _engine_of(environ),
+            backend=environ.get("LAUNCHER_BACKEND") or _backend_of(environ),
             device=environ.get("LAUNCHER_DEVICE", "auto"),
             gpu_shared=environ.get("LAUNCHER_GPU_SHARED") == "1",
             grace_s=float(environ.get("LAUNCHER_GRACE_S", "30")),
@@ -113,38 +115,42 @@ class LaunchEnviron:
             frozen_cwd=_path(environ, "LAUNCHER_FROZEN_CWD"),
         )
 
+    def parent_is_gone(self) -> bool:
+        """Return whether the process that started this agent has died."""
+        return self.parent_pid not in (None, os.getppid())
 
-def _engine_of(environ: Mapping[str, str]) -> str:
-    """Return the engine of the launcher that started us, where nobody named one.
 
-    Who says where torch meets wants torch, whatever started the ranks. Slurm brings no MPI of its
-    own: only `srun --mpi=pmix` says that its ranks are of MPI. PMI_RANK alone does not.
+def _backend_of(environ: Mapping[str, str]) -> str:
+    """Return the backend that fits the launcher that started us, if LAUNCHER_BACKEND is not set.
+
+    If MASTER_ADDR is set we use torch.distributed, even under mpirun. Slurm has no MPI of its own:
+    its ranks use MPI only under `srun --mpi=pmix`. PMI_RANK alone does not prove an MPI.
     """
-    table = RankEnviron.from_environ(environ).table
-    if table == "horovod":
+    launcher = RankEnviron.from_environ(environ).set_by
+    if launcher == "horovod":
         return "horovod"
     by_mpi = (
-        table == "openmpi"
-        or (table == "mpich" and "MPI_LOCALRANKID" in environ)
-        or (table == "slurm" and environ.get("PMIX_NAMESPACE", "").startswith("slurm."))
+        launcher == "openmpi"
+        or (launcher == "mpich" and "MPI_LOCALRANKID" in environ)
+        or (launcher == "slurm" and environ.get("PMIX_NAMESPACE", "").startswith("slurm."))
     )
     return "mpi" if by_mpi and not environ.get("MASTER_ADDR") else "torchrun"
 
 
 def node_variables(environ: Mapping[str, str], node_rank: int) -> dict[str, str]:
-    """Return the variables that are this node's own, where one command starts all nodes' ranks.
+    """Return the variables of one node, for ranks of several nodes that one command starts.
 
-    `LAUNCHER_NODES` holds them as a JSON list with one object per node.
+    `LAUNCHER_NODES` has them as a JSON list with one object per node.
     """
     nodes = json.loads(environ.get("LAUNCHER_NODES") or "[]")
     return dict(nodes[node_rank]) if node_rank < len(nodes) else {}
 
 
 def torchrun_variables(place: RankEnviron, *, group_rank: int, groups: int) -> dict[str, str]:
-    """Return what torchrun tells a rank about its place, by the names torchrun uses.
+    """Return the variables in which torchrun gives a rank its place.
 
-    `group_rank` counts the nodes that have ranks, `groups` is how many there are; our `node_rank`
-    also counts nodes without any.
+    `group_rank` counts the nodes that have ranks, and `groups` is their number; our `node_rank`
+    also counts nodes without ranks.
     """
     variables = VARIABLES["torchrun"]
     return {
@@ -186,17 +192,18 @@ def _number(environ: Mapping[str, str], name: str, default: int | None = None) -
     if text is None or text == "":
         if default is not None:
             return default
-        raise ConfigError(f"`{name}` is not set", hint="start the program through a launcher")
+        raise ConfigError(f"`{name}` is not set", hint="start the program with a launcher")
     try:
         return int(text)
     except ValueError:
         raise ConfigError(
-            f"`{name}` is `{text}`, not a number", hint=f"unset `{name}` or set it to a number"
+            f"invalid `{name}`: expected a number, got `{text}`",
+            hint=f"unset `{name}`, or set it to a number",
         ) from None
 
 
 def _place(rank: int, world_size: int, environ: Mapping[str, str]) -> tuple[int, int, int]:
-    """Return node rank, local rank and local world size from the slots that the plan dealt out."""
+    """Return node rank, local rank and local world size, by the slots that the plan gave out."""
     first = 0
     for node_rank, slots in enumerate(slots_of(environ)):
         if rank < first + slots:
@@ -206,13 +213,14 @@ def _place(rank: int, world_size: int, environ: Mapping[str, str]) -> tuple[int,
 
 
 def slots_of(environ: Mapping[str, str]) -> tuple[int, ...]:
-    """Return how many ranks each node takes, or nothing when the plan did not say."""
+    """Return the number of ranks of each node; empty if LAUNCHER_SLOTS is not set."""
     text = environ.get("LAUNCHER_SLOTS", "")
     try:
         return read_counts(text)
     except ValueError:
         raise ConfigError(
-            f"`LAUNCHER_SLOTS` is `{text}`", hint="it lists the ranks per node, such as `2(x3),1`"
+            f"invalid `LAUNCHER_SLOTS`: expected the number of ranks per node, got `{text}`",
+            hint="for example `2(x3),1`",
         ) from None
 
 
@@ -231,5 +239,6 @@ def _slurm_sizes(name: str, text: str) -> tuple[int, ...]:
         return read_counts(text)
     except ValueError:
         raise ConfigError(
-            f"`{name}` is `{text}`", hint="Slurm writes it as `2(x3),1`: does a script change it?"
+            f"invalid `{name}`: expected what Slurm writes, such as `2(x3),1`, got `{text}`",
+            hint="check whether a script changes it",
         ) from None

@@ -1,9 +1,9 @@
 """``python -m launcher.runtime.guard -- program args``: what mpirun starts, once per rank.
 
-The guard forks the rank and stays: light, without torch, it keeps the promises of
-`docs/runtime.md` that MPI's own launchers break. They end everything the moment a process fails, so
-a guard leaves only once the other ranks have told their own failures; they kill a rank without
-saying how it ended, so a guard writes that down; and they take no grace period.
+The guard forks the rank and stays, without torch, to keep the promises of `docs/runtime.md` that
+MPI launchers break. They end everything when the first process fails, so a guard exits only after
+the other ranks have reported their own failures. They kill a rank without recording how it ended,
+so a guard records it. And they know no grace period.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from launcher.runtime.environ import (
     torchrun_variables,
 )
 from launcher.runtime.exit_records import complete_record, read_record
-from launcher.runtime.wake import Wake
-from launcher.runtime.watch import Patience, Watch
+from launcher.runtime.monitor import AgentSignals, RankMonitor, Timeouts
 from launcher.specs import RankState
 
 __all__ = ["main"]
 
 _ENDED = (RankState.DONE, RankState.SAVED, RankState.FAILED)
-_LAST_WORDS_S = 0.3
-"""What ranks on other nodes get beyond their last record: it may still be on its way here."""
+_SETTLED_S = 0.3
+"""Age of the last record at which no other record can still be on its way from another node."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -42,8 +41,8 @@ def main(argv: Sequence[str]) -> int:
     if not words:
         sys.stderr.write("usage: python -m launcher.runtime.guard -- program.py [args ...]\n")
         return 2
-    wake = Wake()
-    wake.install()
+    signals = AgentSignals()
+    signals.install()
     die_with(os.getppid())
     try:
         place = RankEnviron.from_environ(os.environ)
@@ -54,52 +53,51 @@ def main(argv: Sequence[str]) -> int:
         return error.exit_code
     child = fork_rank(place)
     if child is None:
-        wake.uninstall()
+        signals.uninstall()
         return _be_rank(place, words)
-    return _be_guard(child, launch, wake)
+    return _be_guard(child, launch, signals)
 
 
 def _be_rank(place: RankEnviron, words: Sequence[str]) -> int:
     if os.environ.get("MASTER_ADDR"):
-        # Scripts written for torchrun find what they expect.
+        # Scripts that were written for torchrun find its variables.
         slots = slots_of(os.environ)
         before = sum(1 for count in slots[: place.node_rank] if count)
         groups = max(1, sum(1 for count in slots if count))
         os.environ.update(torchrun_variables(place, group_rank=before, groups=groups))
     code = shim.run(words[0], words[1:])
-    shim.leave_without_finalize(code)
+    shim.exit_without_finalize(code)
     return code
 
 
-def _be_guard(child: Child, launch: LaunchEnviron, wake: Wake) -> int:
+def _be_guard(child: Child, launch: LaunchEnviron, signals: AgentSignals) -> int:
     logging.getLogger("launcher").setLevel(logging.WARNING)
-    patience = Patience(grace_s=launch.grace_s)
-    watch = Watch(
+    timeouts = Timeouts(grace_s=launch.grace_s)
+    RankMonitor(
         [child],
-        wake,
-        patience,
+        signals,
+        timeouts,
         on_end=lambda each: complete_record(each, launch),
-        parent_is_gone=lambda: False,  # then this process is gone, too
-    )
-    watch.until_all_ended()
-    assert child.end is not None
-    if not child.end.ok:
-        _linger(patience.peers_s, wake, lambda: _all_have_ended(child.place.world_size, launch))
-    return child.end.shell_code
+        parent_is_gone=lambda: False,  # the guard dies with its parent
+    ).wait()
+    if child.returncode != 0:
+        world_size = child.place.world_size
+        _wait_until(lambda: _all_have_ended(world_size, launch), timeouts.peers_s, signals)
+    return child.shell_code
 
 
-def _linger(limit_s: float, wake: Wake, all_ended: Callable[[], bool]) -> None:
-    """Let the other ranks fail by themselves: once we leave, mpirun ends them."""
+def _wait_until(condition: Callable[[], bool], limit_s: float, signals: AgentSignals) -> None:
+    """Give the other ranks time to fail by themselves: mpirun ends them when this guard exits."""
     deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline and not all_ended():
-        wake.wait(0.1)
+    while time.monotonic() < deadline and not condition():
+        signals.wait(0.1)
 
 
 def _all_have_ended(world_size: int, launch: LaunchEnviron) -> bool:
     records = (read_record(rank, launch) for rank in range(world_size))
     now = time.time()
     return all(
-        record is not None and record.state in _ENDED and record.heartbeat_at < now - _LAST_WORDS_S
+        record is not None and record.state in _ENDED and record.heartbeat_at < now - _SETTLED_S
         for record in records
     )
 

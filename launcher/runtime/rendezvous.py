@@ -1,4 +1,8 @@
-"""Where the ranks of one attempt meet: a port taken early, a store that outlives every rank."""
+"""The rendezvous of the ranks of one attempt: a server in the agent of the first node with ranks.
+
+That agent takes the port early, forks its ranks, starts the server, and keeps it until the agents
+of all other nodes have signed off: it outlives every rank that may need it.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +14,29 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from launcher.errors import ConfigError, EngineMissingError, PreflightError
+from launcher.runtime.environ import RankEnviron, torchrun_variables
 
-__all__ = ["ALL_LEFT_S", "Endpoint", "Host", "sign_off"]
+__all__ = ["ALL_SIGNED_OFF_S", "RENDEZVOUS", "Endpoint", "RendezvousServer"]
 
 logger = logging.getLogger(__name__)
 
-_LEFT = "launcher/agents_left"
 _BACKLOG = 4096
 _CONNECT_S = 1.0
-ALL_LEFT_S = 300.0
-"""What torchrun gives the other agents, too, once its own ranks are done."""
+ALL_SIGNED_OFF_S = 300.0
+"""How long to wait for the other agents once our own ranks are done; torchrun waits as long."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Address and port of the store, as every rank is told it."""
+    """Address and port of the rendezvous, as every rank gets them."""
 
     address: str
     port: int
@@ -40,30 +46,109 @@ class Endpoint:
         """Read `host:port` or `[v6 address]:port`."""
         address, _, port = text.rpartition(":")
         if not address or not port.isdigit():
-            raise ConfigError(f"`{text}` is no endpoint", hint="write it as `host:port`")
+            raise ConfigError(
+                f"invalid endpoint: expected `host:port`, got `{text}`",
+                hint="for example `10.0.0.1:29500`",
+            )
         return cls(address=address.strip("[]"), port=int(port))
 
 
-class Host:
-    """The head's side.
+class RendezvousServer(ABC):
+    """The rendezvous as the agents see it; `node` counts the nodes that have ranks.
 
-    The port is taken before torch is imported, so that a busy one is told at once and early ranks
-    of other nodes find somebody listening. The store starts after the fork: it brings a thread.
+    On the first node: `bind`, fork the ranks (`release` in each), `start`, `wait_for_agents`.
+    On every other node: `sign_off`.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, slots: Sequence[int], node: int, run_id: str) -> None:
         self._endpoint = endpoint
-        self._socket: socket.socket | None = _listen(endpoint)
+        self._slots = slots
+        self._node = node
+        self._run_id = run_id
+
+    @abstractmethod
+    def rank_variables(self, place: RankEnviron) -> dict[str, str]:
+        """Return the variables that give a rank of this node its place and the rendezvous."""
+
+    @abstractmethod
+    def bind(self) -> None:
+        """Take the port. Ranks of other nodes that are early can connect, and wait.
+
+        Raises:
+            PreflightError: the port is in use.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """Close the port in a forked rank, which would otherwise hold it after the agent died."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Answer the ranks. This starts a thread, so no process may be forked after it."""
+
+    @abstractmethod
+    def sign_off(self) -> None:
+        """Report that this node's ranks have ended; does nothing if the first agent is gone."""
+
+    @abstractmethod
+    def _signed_off(self) -> int:
+        """Return how many agents have signed off."""
+
+    def wait_for_agents(self, limit_s: float, give_up: Callable[[], bool]) -> None:
+        """Wait until all other agents have signed off, `limit_s` is over or `give_up` is true."""
+        deadline = time.monotonic() + limit_s
+        while self._signed_off() < len(self._slots) - 1:
+            if time.monotonic() > deadline or give_up():
+                logger.info("exiting before all other agents did")
+                return
+            time.sleep(0.02)
+
+
+class TorchRendezvous(RendezvousServer):
+    """A TCPStore of torch."""
+
+    _KEY = "launcher/agents_signed_off"
+
+    def __init__(self, endpoint: Endpoint, slots: Sequence[int], node: int, run_id: str) -> None:
+        super().__init__(endpoint, slots, node, run_id)
+        self._socket: socket.socket | None = None
         self._store: Any = None
 
+    def rank_variables(self, place: RankEnviron) -> dict[str, str]:
+        defaults = {
+            "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
+            "OMP_NUM_THREADS": "1" if place.local_world_size > 1 else "",
+        }
+        # As with torchrun, what the user has set wins.
+        chosen = {name: os.environ.get(name, default) for name, default in defaults.items()}
+        return {
+            **torchrun_variables(place, group_rank=self._node, groups=len(self._slots)),
+            "MASTER_ADDR": self._endpoint.address,
+            "MASTER_PORT": str(self._endpoint.port),
+            "TORCHELASTIC_RESTART_COUNT": "0",
+            "TORCHELASTIC_MAX_RESTARTS": "0",
+            "TORCHELASTIC_RUN_ID": self._run_id,
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            **{name: value for name, value in chosen.items() if value},
+        }
+
+    def bind(self) -> None:
+        # On all addresses, as torch does: the one that others reach may not be one of this machine.
+        v6 = socket.has_dualstack_ipv6()
+        with _busy_port_explained(self._endpoint.port):
+            self._socket = socket.create_server(
+                ("", self._endpoint.port),
+                family=socket.AF_INET6 if v6 else socket.AF_INET,
+                dualstack_ipv6=v6,
+                backlog=_BACKLOG,
+            )
+
     def release(self) -> None:
-        """Let go of the port in a forked rank, which would hold it beyond the agent's life."""
         if self._socket is not None:
             self._socket.close()
 
     def start(self) -> None:
-        """Answer the ranks. No process may be forked from here on."""
-        import torch.distributed as dist  # noqa: PLC0415 - agents import torch once, early
+        import torch.distributed as dist  # noqa: PLC0415 - agents import torch after `bind`
 
         assert self._socket is not None
         listener, self._socket = self._socket, None
@@ -76,171 +161,141 @@ class Host:
             master_listen_fd=listener.detach(),
         )
 
-    def wait_for_agents(self, others: int, limit_s: float, give_up: Callable[[], bool]) -> None:
-        """Keep the store until the other agents signed off: ranks elsewhere may still need it."""
-        assert self._store is not None
-        deadline = time.monotonic() + limit_s
-        while self._store.add(_LEFT, 0) < others:
-            if time.monotonic() > deadline or give_up():
-                logger.info("leaving before all other agents did")
-                return
-            time.sleep(0.02)
+    def sign_off(self) -> None:
+        import torch.distributed as dist  # noqa: PLC0415
+
+        address, port = self._endpoint.address, self._endpoint.port
+        with contextlib.suppress(OSError, dist.DistError), _stderr_discarded():
+            # Torch retries a refused connection for seconds, so try it here first.
+            socket.create_connection((address, port), timeout=_CONNECT_S).close()
+            timeout = timedelta(seconds=_CONNECT_S)
+            store = dist.TCPStore(  # type: ignore[attr-defined]
+                address, port, is_master=False, timeout=timeout
+            )
+            store.add(self._KEY, 1)
+
+    def _signed_off(self) -> int:
+        return int(self._store.add(self._KEY, 0))
 
 
-def sign_off(endpoint: Endpoint) -> None:
-    """Tell the head that this node's ranks have ended; a head that is gone needs no telling."""
-    import torch.distributed as dist  # noqa: PLC0415
+class HorovodRendezvous(RendezvousServer):
+    """Horovod's own rendezvous server, for its Gloo controller."""
 
-    with contextlib.suppress(OSError, dist.DistError), _quiet():
-        # Torch retries a refused connection for seconds: look first.
-        socket.create_connection((endpoint.address, endpoint.port), timeout=_CONNECT_S).close()
-        store = dist.TCPStore(  # type: ignore[attr-defined]
-            endpoint.address,
-            endpoint.port,
-            is_master=False,
-            timeout=timedelta(seconds=_CONNECT_S),
-        )
-        store.add(_LEFT, 1)
+    _SCOPE = "launcher"
+    _TIMEOUT_S = 300
+    """For ranks that import slowly: Horovod's 30 s are too short for four ranks on two cores."""
+
+    def __init__(self, endpoint: Endpoint, slots: Sequence[int], node: int, run_id: str) -> None:
+        super().__init__(endpoint, slots, node, run_id)
+        self._server: Any = None
+
+    def rank_variables(self, place: RankEnviron) -> dict[str, str]:
+        cross_rank, cross_size = self._cross(self._node, place.local_rank)
+        inherited = os.environ
+        names = {
+            "HOROVOD_RANK": place.rank,
+            "HOROVOD_SIZE": place.world_size,
+            "HOROVOD_LOCAL_RANK": place.local_rank,
+            "HOROVOD_LOCAL_SIZE": place.local_world_size,
+            "HOROVOD_CROSS_RANK": cross_rank,
+            "HOROVOD_CROSS_SIZE": cross_size,
+            "HOROVOD_HOSTNAME": f"node{self._node}",
+            "HOROVOD_GLOO_RENDEZVOUS_ADDR": self._endpoint.address,
+            "HOROVOD_GLOO_RENDEZVOUS_PORT": self._endpoint.port,
+            # Set explicitly, because a Horovod built with MPI would use that.
+            "HOROVOD_CONTROLLER": "gloo",
+            "HOROVOD_CPU_OPERATIONS": "gloo",
+            "HOROVOD_GLOO_IFACE": inherited.get("GLOO_SOCKET_IFNAME", ""),
+            "HOROVOD_GLOO_TIMEOUT_SECONDS": inherited.get(
+                "HOROVOD_GLOO_TIMEOUT_SECONDS", self._TIMEOUT_S
+            ),
+        }
+        return {name: str(value) for name, value in names.items() if value != ""}
+
+    def bind(self) -> None:
+        try:
+            from horovod.runner.common.util.hosts import SlotInfo  # noqa: PLC0415 - optional
+            from horovod.runner.http.http_server import (  # noqa: PLC0415
+                RendezvousHandler,
+                RendezvousHTTPServer,
+            )
+        except ModuleNotFoundError as error:
+            raise EngineMissingError(
+                f"backend=horovod needs `{error.name}`, which is not installed",
+                hint="python -m launcher.engines install horovod",
+            ) from error
+        address = (self._endpoint.address, self._endpoint.port)
+        with _busy_port_explained(self._endpoint.port):
+            self._server = RendezvousHTTPServer(address, RendezvousHandler, 0)
+        self._server.daemon_threads = True
+        self._server.init([SlotInfo(**values) for values in self._slot_values()])
+
+    def release(self) -> None:
+        self._server.server_close()
+
+    def start(self) -> None:
+        threading.Thread(
+            target=self._server.serve_forever, name="horovod-rendezvous", daemon=True
+        ).start()
+
+    def sign_off(self) -> None:
+        address, port = self._endpoint.address, self._endpoint.port
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection(address, port, timeout=_CONNECT_S)
+            connection.request("PUT", f"/{self._SCOPE}/{self._node}", body=b"done")
+            connection.getresponse().read()
+            connection.close()
+
+    def _signed_off(self) -> int:
+        return len(self._server.cache.get(self._SCOPE, {}))
+
+    def _cross(self, node: int, local_rank: int) -> tuple[int, int]:
+        """Return rank and size among the nodes that have such a local rank."""
+        having = [count > local_rank for count in self._slots]
+        return sum(having[:node]), sum(having)
+
+    def _slot_values(self) -> Iterator[dict[str, Any]]:
+        for node, count in enumerate(self._slots):
+            for local_rank in range(count):
+                cross_rank, cross_size = self._cross(node, local_rank)
+                yield {
+                    "hostname": f"node{node}",
+                    "rank": sum(self._slots[:node]) + local_rank,
+                    "size": sum(self._slots),
+                    "local_rank": local_rank,
+                    "local_size": count,
+                    "cross_rank": cross_rank,
+                    "cross_size": cross_size,
+                }
+
+
+RENDEZVOUS: Mapping[str, type[RendezvousServer]] = MappingProxyType(
+    {"torchrun": TorchRendezvous, "horovod": HorovodRendezvous}
+)
+"""Value of the agent's flag `--engine` -> its rendezvous."""
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep C++ stacks of a head that left a moment ago out of the log: nothing is wrong then."""
+def _busy_port_explained(port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise PreflightError(
+            f"port {port} is in use on this node",
+            hint=f"`ss -ltnp 'sport = :{port}'` shows the process that has it; use another port",
+        ) from error
+
+
+@contextlib.contextmanager
+def _stderr_discarded() -> Iterator[None]:
+    """Discard what C++ code prints, such as its stack when the first agent has just exited."""
     kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a descriptor is wanted
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - only its descriptor matters
         os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _listen(endpoint: Endpoint) -> socket.socket:
-    # All addresses, as torch's own store: the one that the others reach may not be ours to bind.
-    v6 = socket.has_dualstack_ipv6()
-    try:
-        return socket.create_server(
-            ("", endpoint.port),
-            family=socket.AF_INET6 if v6 else socket.AF_INET,
-            dualstack_ipv6=v6,
-            backlog=_BACKLOG,
-        )
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise PreflightError(
-            f"port {endpoint.port} is in use on this node",
-            hint=f"`ss -ltnp 'sport = :{endpoint.port}'` tells by whom; choose another port",
-        ) from error
-
-
-# Where Horovod's ranks meet: its own rendezvous server, inside the head's agent.
-_SCOPE = "launcher"
-_MEET_S = 300
-"""For ranks that import slowly; Horovod's own 30 s are short for four ranks on two cores."""
-
-
-def horovod_variables(
-    slots: Sequence[int], node: int, local_rank: int, endpoint: Endpoint
-) -> dict[str, str]:
-    """Return what Horovod's Gloo controller has to know about one rank.
-
-    `slots` are the ranks of every node that has any; `node` counts these nodes.
-    """
-    names = {
-        "HOROVOD_RANK": sum(slots[:node]) + local_rank,
-        "HOROVOD_SIZE": sum(slots),
-        "HOROVOD_LOCAL_RANK": local_rank,
-        "HOROVOD_LOCAL_SIZE": slots[node],
-        # Among the nodes that have such a local rank at all: nodes may take unequal numbers.
-        "HOROVOD_CROSS_RANK": sum(count > local_rank for count in slots[:node]),
-        "HOROVOD_CROSS_SIZE": sum(count > local_rank for count in slots),
-        "HOROVOD_HOSTNAME": f"node{node}",
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": endpoint.address,
-        "HOROVOD_GLOO_RENDEZVOUS_PORT": endpoint.port,
-        # Said aloud, because a Horovod built with MPI would take that one.
-        "HOROVOD_CONTROLLER": "gloo",
-        "HOROVOD_CPU_OPERATIONS": "gloo",
-        "HOROVOD_GLOO_IFACE": os.environ.get("GLOO_SOCKET_IFNAME", ""),
-        "HOROVOD_GLOO_TIMEOUT_SECONDS": os.environ.get("HOROVOD_GLOO_TIMEOUT_SECONDS", _MEET_S),
-    }
-    return {name: str(value) for name, value in names.items() if value != ""}
-
-
-class HorovodHost:
-    """The head's side; the port is taken at once, the server starts after the fork."""
-
-    def __init__(self, endpoint: Endpoint, slots: Sequence[int]) -> None:
-        self._server = _bind(endpoint)
-        self._server.init(_slot_infos(slots))
-
-    def release(self) -> None:
-        """Let go of the port in a forked rank."""
-        self._server.server_close()
-
-    def start(self) -> None:
-        """Answer the ranks. No process may be forked from here on."""
-        threading.Thread(
-            target=self._server.serve_forever, name="horovod-rendezvous", daemon=True
-        ).start()
-
-    def wait_for_agents(self, others: int, limit_s: float, give_up: Callable[[], bool]) -> None:
-        """Keep the server until the other agents signed off."""
-        deadline = time.monotonic() + limit_s
-        while len(self._server.cache.get(_SCOPE, {})) < others:
-            if time.monotonic() > deadline or give_up():
-                logger.info("leaving before all other agents did")
-                return
-            time.sleep(0.02)
-
-
-def horovod_sign_off(endpoint: Endpoint, node: int) -> None:
-    """Tell the head that this node's ranks have ended; a head that is gone needs no telling."""
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        connection = http.client.HTTPConnection(endpoint.address, endpoint.port, timeout=_CONNECT_S)
-        connection.request("PUT", f"/{_SCOPE}/{node}", body=b"left")
-        connection.getresponse().read()
-        connection.close()
-
-
-def _bind(endpoint: Endpoint) -> Any:
-    try:
-        from horovod.runner.http.http_server import (  # noqa: PLC0415 - only under Horovod
-            RendezvousHandler,
-            RendezvousHTTPServer,
-        )
-    except ModuleNotFoundError as error:
-        raise EngineMissingError(
-            f"backend=horovod needs `{error.name}`, which is not installed",
-            hint="python -m launcher.engines install horovod",
-        ) from error
-    try:
-        server = RendezvousHTTPServer((endpoint.address, endpoint.port), RendezvousHandler, 0)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise PreflightError(
-            f"port {endpoint.port} is in use on this node",
-            hint=f"`ss -ltnp 'sport = :{endpoint.port}'` tells by whom; choose another port",
-        ) from error
-    server.daemon_threads = True
-    return server
-
-
-def _slot_infos(slots: Sequence[int]) -> list[Any]:
-    from horovod.runner.common.util.hosts import SlotInfo  # noqa: PLC0415 - only under Horovod
-
-    return [
-        SlotInfo(
-            hostname=f"node{node}",
-            rank=sum(slots[:node]) + local_rank,
-            local_rank=local_rank,
-            cross_rank=sum(other > local_rank for other in slots[:node]),
-            size=sum(slots),
-            local_size=count,
-            cross_size=sum(other > local_rank for other in slots),
-        )
-        for node, count in enumerate(slots)
-        for local_rank in range(count)
-    ]

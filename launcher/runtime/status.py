@@ -1,4 +1,4 @@
-"""The rank's status file: written beside and renamed, about every second and at every change."""
+"""The status file of a rank, replaced about every second and at every change of state."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ _ENDED = (RankState.DONE, RankState.SAVED, RankState.FAILED)
 
 
 class RankStatus:
-    """Holds what the rank tells the outside, and a thread that writes it down.
+    """The status record of a rank, and a thread that writes it.
 
-    Counters (`count_step`, `progress`) are plain attribute writes without a lock or a clock call
-    beyond one: they run once per training step. `update` writes the file before it returns.
-    Processes forked from the rank inherit this object and must not write the rank's file: every
-    method is a no-op in them.
+    `count_step` and `progress` run in every training step: they take no lock and read the clock
+    once. `update` writes the file before it returns. In processes forked from the rank every method
+    does nothing: they inherit this object, and the file is not theirs.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class RankStatus:
 
     @property
     def record(self) -> RankRecord:
-        """What would be written now."""
+        """The record as it is now."""
         return self._snapshot()
 
     @property
@@ -65,7 +64,7 @@ class RankStatus:
         return self._record.state in _ENDED
 
     def start(self) -> None:
-        """Write the first record and keep writing."""
+        """Write the first record and start the thread."""
         self.write()
         self._thread = threading.Thread(target=self._beat, name="launcher-heartbeat", daemon=True)
         self._thread.start()
@@ -90,19 +89,19 @@ class RankStatus:
         self._progress_at = self._clock()
 
     def change(self, **changes: Any) -> None:
-        """Note something that the next heartbeat may tell."""
+        """Change the record; the next heartbeat writes it."""
         if os.getpid() == self._owner:
             with self._lock:
                 self._record = dataclasses.replace(self._record, **changes)
 
     def update(self, **changes: Any) -> None:
-        """Note something that the outside has to know at once."""
+        """Change the record and write it now."""
         self.change(**changes)
         self.write()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Account the time of the body to `name`; time of an inner phase is not counted twice."""
+        """Account the time of the body to `name`, without the time of phases inside it."""
         outer = self._enter(name)
         try:
             yield
@@ -137,7 +136,7 @@ class RankStatus:
         )
 
     def write(self) -> None:
-        """Write the record now. A full disk must not end the training: it is logged once."""
+        """Write the record now. Log an error only once: a full disk must not end the training."""
         if self._path is None or os.getpid() != self._owner:
             return
         try:
@@ -155,19 +154,15 @@ class RankStatus:
             self.write()
 
 
-# Appending JSON lines that survive the process.
 class LineFile:
-    """One JSON object per line, handed to the kernel before `append` returns.
-
-    Without a path it takes everything and writes nothing.
-    """
+    """A file with one JSON object per line. Without a path, nothing is written."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._file: TextIO | None = None
 
     def append(self, value: Mapping[str, Any]) -> None:
-        """Write one line; a reader sees all of it or, after a crash, a last line cut short."""
+        """Append one line. After a crash, the last line of the file may be cut short."""
         if self._path is None:
             return
         if self._file is None:
@@ -177,7 +172,7 @@ class LineFile:
         self._file.flush()
 
     def close(self) -> None:
-        """Let go of the file; another `append` opens it again."""
+        """Close the file; the next `append` opens it again."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -1,4 +1,4 @@
-"""The request to save and leave: SIGTERM and SIGUSR1."""
+"""Stop requests to a rank: SIGTERM and SIGUSR1 mean "save a checkpoint and exit"."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopFlag:
-    """Set by a signal, read by the program once per step.
+    """Set by a stop signal, read by the program once per step.
 
-    A program that never asks could not react to a flag: until `watch` is called, a stop signal
-    raises `SystemExit(128 + signal)` in the main thread, so that `finally` blocks and exit
-    handlers of a plain script still run.
+    Until `watch` is called, the program does not read the flag. A stop signal then raises
+    `SystemExit(128 + signal)` in the main thread, so that the `finally` blocks and exit handlers of
+    a plain script run.
     """
 
     def __init__(self) -> None:
@@ -31,13 +31,13 @@ class StopFlag:
         return self.signal is not None
 
     def watch(self) -> None:
-        """From now on the program asks by itself; stop signals only set the flag."""
+        """From now on stop signals only set the flag."""
         self._watched = True
 
     def install(self) -> None:
-        """Take over the stop signals. Only the main thread may call this.
+        """Install the signal handlers. Only the main thread may call this.
 
-        A signal that came while the agent started this process was held back until now.
+        A signal that arrived while the agent started this process is delivered now.
         """
         for number in STOP_SIGNALS:
             signal.signal(number, self._receive)
@@ -54,21 +54,21 @@ class StopFlag:
 
 
 def protect_children() -> None:
-    """Keep stop signals that were meant for the rank from ending the processes it forks.
+    """Keep stop signals from ending the processes that the rank forks.
 
-    Batch systems signal every process of a step. A data-loader worker that dies of it breaks the
-    rank just while it saves. Workers of `multiprocessing` therefore obey SIGTERM from their parent
-    only: `Pool.terminate` and `Process.terminate` depend on that one. Other forks get SIGTERM's
-    default back and ignore SIGUSR1.
+    Batch systems signal every process of a step, and a data-loader worker that dies breaks the rank
+    while it saves. So workers of `multiprocessing` obey SIGTERM only from their parent, which
+    `Pool.terminate` and `Process.terminate` need. Other forks get the default for SIGTERM back and
+    ignore SIGUSR1.
     """
-    from multiprocessing import util  # noqa: PLC0415 - needs a rank, not every import of ours
+    from multiprocessing import util  # noqa: PLC0415 - only ranks need it
 
     os.register_at_fork(after_in_child=_forget_handlers)
     util.register_after_fork(_GUARD, lambda _: _obey_parent_only())
 
 
 class _Guard:
-    """Something that `register_after_fork` can hold a weak reference to."""
+    """An object that `register_after_fork` can hold a weak reference to."""
 
 
 _GUARD = _Guard()
@@ -80,8 +80,8 @@ def _forget_handlers() -> None:
 
 
 def _obey_parent_only() -> None:
-    # The sender is known only to sigwaitinfo. Blocked here, the signals wait for the thread below,
-    # whatever handlers a worker installs for itself.
+    # Only sigwaitinfo reports the sender. Blocked in this thread, the signals go to the one below,
+    # whatever handlers the worker installs.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     threading.Thread(
         target=_wait_for_parent, args=(os.getppid(),), name="launcher-stop", daemon=True
@@ -92,8 +92,7 @@ def _wait_for_parent(parent: int) -> None:
     while True:
         received = signal.sigwaitinfo(STOP_SIGNALS)
         if received.si_signo == signal.SIGTERM and received.si_pid == parent:
-            # Sent again, to the only thread that does not block it: the worker's own handler, or
-            # the default that ends it, then acts as if nobody had stood in between.
+            # Sent again, now unblocked, it reaches the handler of the worker, or the default.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
             os.kill(os.getpid(), signal.SIGTERM)
             return

@@ -34,10 +34,19 @@ def from_json(kind: type[T], text: str | bytes) -> T:
     """Build a `kind` from JSON text.
 
     Raises:
-        ValueError: the text is not JSON, or does not have the fields of `kind`.
+        ValueError: the text is not JSON, or does not have the shape of `kind`.
+    """
+    return from_plain(kind, json.loads(text))
+
+
+def from_plain(kind: type[T], value: Any) -> T:
+    """Build a `kind` from the dicts, lists, texts and numbers that JSON has.
+
+    Raises:
+        ValueError: the value does not have the shape of `kind`.
     """
     try:
-        return typing.cast(T, _build(kind, json.loads(text)))
+        return typing.cast(T, _build(kind, value))
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a {kind.__name__}: {error}") from error
 

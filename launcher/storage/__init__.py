@@ -5,7 +5,6 @@ from launcher.storage.disk import (
     DiskProblemKind,
     free_bytes,
     is_disk_full,
-    probe_writable,
 )
 from launcher.storage.filesystems import (
     ListedFile,
@@ -42,7 +41,6 @@ __all__ = [
     "list_source",
     "local_path",
     "local_root",
-    "probe_writable",
     "read_manifest",
     "scheme_of",
 ]

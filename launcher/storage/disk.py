@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import errno
 import shutil
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-
-from launcher.files import sync_file
 
 __all__ = [
     "DiskProblem",
@@ -18,7 +14,6 @@ __all__ = [
     "classify",
     "free_bytes",
     "is_disk_full",
-    "probe_writable",
 ]
 
 
@@ -81,31 +76,6 @@ def is_disk_full(error: BaseException) -> bool:
     """Return whether `error` says that the disk, or a quota, is full."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return isinstance(error, OSError) and error.errno in full
-
-
-def probe_writable(
-    root: Path, *, write: Callable[[Path], None] | None = None
-) -> DiskProblem | None:
-    """Create and remove a file in `root`, and return what went wrong. Creates `root` if missing.
-
-    Permission bits are not enough (root squash, quotas, read-only mounts), so it really writes.
-    `write` creates the file; tests replace it.
-    """
-    probe = root / f".launcher-probe-{uuid.uuid4().hex}"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        try:
-            (write or _write_probe)(probe)
-        finally:
-            probe.unlink(missing_ok=True)
-    except OSError as error:
-        return DiskProblem(kind=classify(error), path=root, detail=str(error))
-    return None
-
-
-def _write_probe(path: Path) -> None:
-    path.write_bytes(b"launcher" * 512)
-    sync_file(path)
 
 
 def free_bytes(path: Path) -> int:

@@ -9,9 +9,21 @@ ships its tests of file systems in the same way.
 import pytest
 
 # Without this, a failed assertion of a suite shows no values.
-pytest.register_assert_rewrite("launcher.testing.engines", "launcher.testing.sources")
+pytest.register_assert_rewrite(
+    *(f"launcher.testing.{name}" for name in ("engines", "fetchers", "sources", "transports"))
+)
 
 from launcher.testing.engines import EngineContract  # noqa: E402 - after the registration
+from launcher.testing.fetchers import FILES, SECRET, FetcherCase, FetcherContract  # noqa: E402
 from launcher.testing.sources import SourceContract  # noqa: E402
+from launcher.testing.transports import TransportContract  # noqa: E402
 
-__all__ = ["EngineContract", "SourceContract"]
+__all__ = [
+    "FILES",
+    "SECRET",
+    "EngineContract",
+    "FetcherCase",
+    "FetcherContract",
+    "SourceContract",
+    "TransportContract",
+]

@@ -144,16 +144,22 @@ def _true(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as an as
         raise AssertionError(otherwise)
 
 
-def main(folder: Path) -> None:
-    """Run all checks on this rank and write what they found."""
-    engine = runtime.init().engine
-    results = {"name": engine.name}
+def run_checks(engine: Engine, folder: Path) -> dict[str, str]:
+    """Return the name of each check with its error, empty if it passed."""
+    results = {}
     for check in CHECKS:
         try:
             check(engine, folder)
             results[check.__name__] = ""
         except Exception as error:
             results[check.__name__] = repr(error)
+    return results
+
+
+def main(folder: Path) -> None:
+    """Run all checks on this rank and write the results."""
+    engine = runtime.init().engine
+    results = {"name": engine.name, **run_checks(engine, folder)}
     (folder / f"{engine.rank}.json").write_text(json.dumps(results), encoding="utf-8")
     engine.close()
     engine.close()  # a second close does nothing

@@ -15,9 +15,11 @@ from typing import Any
 
 from launcher.errors import PreflightError
 from launcher.specs import Command
+from launcher.transports.remote import bootstrap
 from launcher.transports.transport import Answer, Process, Reach
 
 _MOST_AT_ONCE = 8
+_PYTHON_HINT = "set another interpreter: cluster.python=/path/to/python"
 
 
 class LocalTransport:
@@ -55,11 +57,11 @@ class LocalTransport:
     def _ask(
         self, node_rank: int, source: str, request: Mapping[str, Any], timeout_s: float
     ) -> Answer:
-        began = time.monotonic()
+        began, program = time.monotonic(), source.encode()
         try:
             done = subprocess.run(
-                (self._python, "-c", source),
-                input=json.dumps(request).encode(),
+                (self._python, "-c", bootstrap(program)),
+                input=program + json.dumps(request).encode(),
                 capture_output=True,
                 timeout=timeout_s,
                 check=True,
@@ -67,7 +69,13 @@ class LocalTransport:
             value = json.loads(done.stdout)
         except subprocess.TimeoutExpired:
             return Answer(node_rank=node_rank, problem=f"no answer within {timeout_s:g} s")
-        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        except subprocess.CalledProcessError as error:
+            last = error.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            return Answer(node_rank=node_rank, problem=last or str(error), hint=_PYTHON_HINT)
+        except OSError as error:
+            problem = f"cannot run {self._python}: {error.strerror}"
+            return Answer(node_rank=node_rank, problem=problem, hint=_PYTHON_HINT)
+        except ValueError as error:
             return Answer(node_rank=node_rank, problem=str(error))
         return Answer(node_rank=node_rank, value=value, seconds=time.monotonic() - began)
 

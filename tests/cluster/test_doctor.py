@@ -90,7 +90,7 @@ def test_two_hosts_that_do_not_reach_each_other_are_named_as_a_pair(lab: Lab) ->
     lab.partition("host2", ["host3"])
     found = diagnosed(lab)
     assert list(bad_cells(found)) == [("host3", "network")]
-    assert "no connection with host2" in bad_cells(found)["host3", "network"]
+    assert "no connection to host2" in bad_cells(found)["host3", "network"]
     assert {tuple(link["nodes"]) for link in found["links"]} == {
         *(("host1", "host2"), ("host1", "host4"), ("host2", "host4"))
     }

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from launcher import processes
+
+pytestmark = pytest.mark.process
 
 
 def test_a_running_process_is_found_whatever_its_name_contains(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from launcher.cli import commands, failure
 from launcher.cli.arguments import Invocation
 from launcher.cli.folders import config_dirs
 from launcher.errors import PreflightError
-from launcher.nodes import Diagnosis, Mark, Row
-from launcher.nodes.bandwidth import Links
+from launcher.nodes import Diagnosis, HealthRow, Mark
+from launcher.nodes.bandwidth import Connections
 
 _STYLES = {Mark.GOOD: "", Mark.ODD: "yellow", Mark.BAD: "bold red"}
 
@@ -27,7 +27,7 @@ def main(invocation: Invocation) -> int:
         print(json.dumps(found.to_json(), indent=2))
     else:
         _print_nodes(found)
-        _print_links(found.links)
+        _print_connections(found.connections)
         print("\n".join(_report(found)))
     return PreflightError.exit_code if found.bad_nodes else 0
 
@@ -37,7 +37,7 @@ def _print_nodes(found: Diagnosis) -> None:
 
     from launcher.cli.display import tables
 
-    table = found.seen.table
+    table = found.report.table
     drawn = tables.table("node", *table.columns)
     for row in table.rows:
         tables.add(drawn, row.node, *(Text(*_styled(row, name)) for name in table.columns))
@@ -46,25 +46,25 @@ def _print_nodes(found: Diagnosis) -> None:
         print(line)
 
 
-def _styled(row: Row, column: str) -> tuple[str, str]:
+def _styled(row: HealthRow, column: str) -> tuple[str, str]:
     cell = row.cells.get(column)
     return (cell.signed, _STYLES[cell.mark]) if cell else ("-", "dim")
 
 
-def _print_links(links: Links) -> None:
+def _print_connections(found: Connections) -> None:
     from launcher.cli.display import tables
 
-    if not links.links:
+    if not found.connections:
         return
     drawn = tables.table("pair", "bandwidth", "latency")
-    for link in links.links:
-        sign = "! " if links.complaint(link) else ""
-        measured = (units.bandwidth(link.bytes_per_s), units.latency(link.latency_s))
-        tables.add(drawn, sign + link.name, *(("not measured", "") if link.problem else measured))
+    for pair in found.connections:
+        sign = "! " if found.complaint(pair) else ""
+        measured = (units.bandwidth(pair.bytes_per_s), units.latency(pair.latency_s))
+        tables.add(drawn, sign + pair.name, *(("not measured", "") if pair.problem else measured))
     print()
     tables.show(drawn)
-    for link, complaint in links.odd:
-        print(f"{link.name}: {complaint}")
+    for pair, complaint in found.odd:
+        print(f"{pair.name}: {complaint}")
 
 
 def _report(found: Diagnosis) -> Iterator[str]:
@@ -73,7 +73,7 @@ def _report(found: Diagnosis) -> Iterator[str]:
         yield from (f"note: {note}" for note in found.notes)
     yield ""
     if not found.bad_nodes:
-        nodes = len(found.seen.table.rows)
+        nodes = len(found.report.table.rows)
         yield f"all {nodes} nodes are fine" if nodes > 1 else "this node is fine"
         return
     yield f"bad nodes: {', '.join(found.bad_nodes)}"

@@ -1,17 +1,16 @@
-"""What a training program needs from whatever connects its ranks."""
+"""The contract of an engine: what a training program needs from what connects its ranks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     import torch
 
-    from launcher.runtime.engines.shards import Shard
-
-__all__ = ["Engine", "ReduceOp", "Vote"]
+__all__ = ["Engine", "OneShardPerRank", "ReduceOp", "Shard", "Vote", "without_wrappers"]
 
 ReduceOp = Literal["sum", "mean", "max"]
 
@@ -19,19 +18,28 @@ T = TypeVar("T")
 
 
 class Vote(Protocol):
-    """A question to all ranks that is on its way; only the engine that made it can read it."""
+    """A vote that is under way. Only the engine that started it can read its result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One part of every global batch. Seed random numbers by its number, not by the rank."""
+
+    number: int
+    count: int
+    """The number of parts."""
 
 
 class Engine(Protocol):
     """Connects this rank with the others.
 
-    The smallest set with which a recipe needs no `if backend == ...`. Model and optimiser are
-    wrapped separately because engines differ in which of the two carries the gradients: torch
-    wraps the model, Horovod the optimiser; the other call returns what it was given.
+    This is the smallest set with which a recipe needs no `if backend == ...`. Model and optimizer
+    are wrapped separately, because torch averages gradients in the model and Horovod in the
+    optimizer; the other call returns its argument.
 
-    A global batch is cut into shards. Mostly there is one for each rank; with
-    `determinism=logical_shards` their number is fixed for the run and a rank has several. A program
-    that goes through `shards` in every step need not know which it is.
+    A global batch is cut into shards, usually one per rank. With `determinism=logical_shards` their
+    number is fixed for the run and a rank has several. A program that iterates over `shards` in
+    every step is correct in both cases.
 
     Every method is collective unless it says otherwise: all ranks call it, in the same order.
     """
@@ -55,53 +63,78 @@ class Engine(Protocol):
 
     @property
     def logical_shards(self) -> int | None:
-        """How many shards there are at any number of ranks; None where it is one per rank.
-
-        Not collective.
-        """
+        """The fixed number of shards; None if there is one per rank. Not collective."""
 
     def wrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Return a module whose gradients are averaged over all shards; starts as rank 0's."""
+        """Return a module with rank 0's weights; its gradients are averaged over all shards."""
 
     def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Return the module without the wrappings of engine and compiler. Not collective."""
+        """Return the module without the wrappers of engine and compiler. Not collective."""
 
     def wrap_optimizer(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        """Return an optimiser that sees averaged gradients. Called after `wrap_model`."""
+        """Return an optimizer that sees averaged gradients. Call it after `wrap_model`."""
 
     def accumulate(self, model: torch.nn.Module, *, last: bool) -> AbstractContextManager[None]:
-        """Enclose forward and backward of one micro-batch; `last` says that it ends its shard.
+        """Enclose forward and backward of one micro-batch; `last` if it is the last of its shard.
 
-        Gradients travel when the last shard of this rank ends.
+        Gradients are averaged when the last shard of this rank ends.
         """
 
     def sum_shards(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the sum over all shards; each rank brings one tensor for each of its shards."""
+        """Return the sum over all shards; each rank passes one tensor for each of its shards."""
 
     def all_reduce(self, tensor: torch.Tensor, op: ReduceOp = "sum") -> torch.Tensor:
         """Reduce in place over all ranks and return the same tensor."""
 
     def broadcast(self, tensor: torch.Tensor, root: int = 0) -> torch.Tensor:
-        """Overwrite in place with the root's and return the same tensor."""
+        """Overwrite the tensor with that of `root` and return it."""
 
     def broadcast_object(self, obj: T, root: int = 0) -> T:
-        """Return the root's object; small ones, they are pickled."""
+        """Return the object of `root`. It is pickled, so it should be small."""
 
     def all_gather_object(self, obj: T) -> list[T]:
-        """Return every rank's object, in rank order."""
+        """Return the objects of all ranks, in rank order."""
 
     def barrier(self, timeout_s: float) -> None:
-        """Wait until all ranks are here.
+        """Wait until all ranks have called this.
 
         Raises:
-            TrainingError: some did not come within `timeout_s`; where it is known, it names them.
+            TrainingError: not all did within `timeout_s`; the error names the missing ranks if the
+                engine knows them.
         """
 
-    def vote_start(self, flag: bool) -> Vote:  # noqa: FBT001 - it is the ballot
-        """Cast a vote without waiting for anyone."""
+    def vote_start(self, flag: bool) -> Vote:  # noqa: FBT001 - the value, not a mode
+        """Start a vote without waiting for other ranks."""
 
     def vote_result(self, vote: Vote) -> bool:
-        """Return whether any rank voted true; waits for the slowest rank's `vote_start`."""
+        """Return whether any rank voted true. Waits until every rank has called `vote_start`."""
 
     def close(self) -> None:
-        """Let go of the others. Not collective, and never hangs on a rank that died."""
+        """Disconnect from the other ranks. Not collective; never hangs on a rank that died."""
+
+
+class OneShardPerRank:
+    """The shards of an engine that cuts a batch into one part per rank."""
+
+    logical_shards: int | None = None
+
+    @property
+    def shards(self: Engine) -> tuple[Shard, ...]:
+        return (Shard(number=self.rank, count=self.world_size),)
+
+    def sum_shards(self: Engine, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        (own,) = parts
+        return self.all_reduce(own.clone())
+
+
+def without_wrappers(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the module that the program built, without the wrappers of `compile` and DDP."""
+    from torch.nn.parallel import DistributedDataParallel  # noqa: PLC0415 - imported without torch
+
+    while True:
+        if isinstance(model, DistributedDataParallel):
+            model = model.module
+        elif hasattr(model, "_orig_mod"):  # from torch.compile
+            model = cast("torch.nn.Module", model._orig_mod)
+        else:
+            return model

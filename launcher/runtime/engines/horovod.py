@@ -1,15 +1,15 @@
-"""Horovod: its own background thread moves everything, over Gloo or over MPI.
+"""Horovod: its background thread moves everything, over Gloo or over MPI.
 
-Known traps, and where each is handled:
+Known traps, and how each is handled:
 
-* gradients are clipped after they were averaged: `accumulate` waits for them;
-* `backward_passes_per_step` is a constant there and the number of micro-batches is not here:
-  `accumulate` sets it anew each time;
-* `broadcast_optimizer_state` takes a step with zero gradients to create the state, and weight decay
-  then moves the parameters: it is not called; every rank starts with the same empty state and
-  restores the same checkpoint;
-* bfloat16 and most integers cannot be reduced: they travel as float32 or int64;
-* mpi4py must be there before Horovod starts MPI, else Horovod ends MPI for everybody.
+* Gradients must be averaged before they are clipped: `accumulate` waits for them.
+* Horovod's `backward_passes_per_step` is constant, our number of micro-batches is not:
+  `accumulate` sets it each time.
+* `broadcast_optimizer_state` steps with zero gradients to create the state, and weight decay then
+  changes the parameters. We never call it: all ranks start with the same empty state, or restore
+  the same checkpoint.
+* Horovod cannot reduce bfloat16 and most integers: they are sent as float32 or int64.
+* mpi4py must be imported before Horovod starts MPI, else Horovod finalizes MPI for the program.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ import torch
 from horovod.common.exceptions import HorovodInternalError
 
 from launcher.errors import TrainingError
-from launcher.runtime.engines.shards import OneShardPerRank
-from launcher.runtime.engines.wrapping import without_wrappers
+from launcher.runtime.engines.engine import OneShardPerRank, without_wrappers
 
 if TYPE_CHECKING:
     from launcher.runtime.engines.engine import Engine, ReduceOp, Vote
@@ -43,12 +42,12 @@ T = TypeVar("T")
 _REDUCIBLE = (torch.float16, torch.float32, torch.float64, torch.int32, torch.int64)
 _OPS = {"sum": hvd.Sum, "mean": hvd.Sum, "max": hvd.Max}
 _NAMES = 16
-"""Names of votes and barriers in flight go round: Horovod remembers each name it ever saw."""
-_NAP_S = 1e-3
+"""Names of votes and barriers are reused: Horovod remembers every name forever."""
+_POLL_S = 1e-3
 
 
 def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> Engine:
-    """Start Horovod, or take the one that the program has already started."""
+    """Start Horovod, or use it if the program has already started it."""
     over_mpi = os.environ.get("HOROVOD_CONTROLLER") == "mpi"
     if over_mpi and importlib.util.find_spec("mpi4py"):
         from mpi4py import MPI  # noqa: F401, PLC0415 - before Horovod, see above
@@ -64,7 +63,7 @@ class _Ballot:
 
 
 class HorovodEngine(OneShardPerRank):
-    """Joins the ranks through Horovod; the optimiser carries the gradients."""
+    """Connects the ranks with Horovod; the optimizer averages the gradients."""
 
     name = "horovod"
 
@@ -74,7 +73,7 @@ class HorovodEngine(OneShardPerRank):
         self._named: list[tuple[str, torch.nn.Parameter]] = []
         self._optimizers: list[Any] = []
         self._averaged = contextlib.ExitStack()
-        """Open while gradients are averaged already and `step` must not do it again."""
+        """Open while gradients are averaged and `step` must not average them again."""
         self._numbers = itertools.count()
 
     @property
@@ -103,11 +102,11 @@ class HorovodEngine(OneShardPerRank):
         named = [(name, each) for name, each in self._named if id(each) in held]
         wrapped = hvd.DistributedOptimizer(
             optimizer,
-            # All or none of them; without names it takes their numbers.
+            # Horovod requires names for all parameters or for none.
             named_parameters=named if len(named) == len(held) else None,
             compression=_Widen,
         )
-        # Horovod's own takes no `set_to_none`. The class was made for this one optimiser.
+        # Horovod's has no argument `set_to_none`. The class exists for this one optimizer.
         type(wrapped).zero_grad = type(optimizer).zero_grad
         wrapped.register_step_post_hook(lambda *_: self._averaged.close())
         self._optimizers.append(wrapped)
@@ -120,7 +119,7 @@ class HorovodEngine(OneShardPerRank):
     @contextlib.contextmanager
     def _accumulate(self, *, last: bool) -> Iterator[None]:
         for optimizer in self._optimizers:
-            # One pass more than is coming leaves the gradients here.
+            # With one pass more than there will be, Horovod sends nothing.
             optimizer.set_backward_passes_per_step(1 if last else 2)
         yield
         if not last:
@@ -138,7 +137,7 @@ class HorovodEngine(OneShardPerRank):
         return tensor.div_(self.world_size) if op == "mean" else tensor
 
     def broadcast(self, tensor: torch.Tensor, root: int = 0) -> torch.Tensor:
-        # As bytes: Horovod knows fewer types than torch, and no rounding can happen.
+        # As bytes: Horovod supports fewer types than torch, and bytes are never rounded.
         sent = tensor.detach().reshape(-1).contiguous().view(torch.uint8)
         if sent.numel():
             found = hvd.broadcast(sent, root_rank=root, name=f"launcher.broadcast.{root}")
@@ -160,18 +159,18 @@ class HorovodEngine(OneShardPerRank):
         deadline = time.monotonic() + timeout_s
         while not hvd.poll(handle):
             if time.monotonic() > deadline:
-                raise self._not_met(f"within {timeout_s:g} s", "one hangs or died")
-            time.sleep(_NAP_S)
+                raise self._barrier_error(f"timed out after {timeout_s:g} s", "one hangs or died")
+            time.sleep(_POLL_S)
         try:
             hvd.synchronize(handle)
         except HorovodInternalError as error:
-            raise self._not_met("at all", "one has left") from error
+            raise self._barrier_error("failed", "one has exited") from error
 
-    def _not_met(self, when: str, reason: str) -> TrainingError:
+    def _barrier_error(self, problem: str, reason: str) -> TrainingError:
         return TrainingError(
-            f"the ranks did not meet {when}",
-            context=f"rank {self.rank} waited in a barrier",
-            hint=f"look at the logs of the other ranks: {reason}",
+            f"barrier {problem}: not all ranks reached it",
+            context=f"rank {self.rank} reached it",
+            hint=f"see the logs of the other ranks: {reason}",
         )
 
     # --- votes
@@ -198,7 +197,7 @@ class HorovodEngine(OneShardPerRank):
 
 
 class _Widen:
-    """Horovod's interface for compression, used the other way: what it cannot reduce is widened."""
+    """Widens types that Horovod cannot reduce, through its interface for compression."""
 
     @staticmethod
     def compress(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.dtype]:

@@ -1,8 +1,8 @@
-"""`determinism=logical_shards`: the same bits at any number of ranks, over any engine.
+"""`determinism=logical_shards`: the same bits with any number of ranks and any engine.
 
-Every global batch is cut into a number of shards that is fixed for the run. A rank computes some of
-them, one after the other, each as if it were alone in the world; gradients are then added in an
-order that no rank, engine or network decides. `docs/adr/0012-logical-shards.md` says why so.
+Every global batch is cut into a fixed number of shards. A rank computes some of them, one at a
+time, each as if it were alone; the gradients are then added in an order that does not depend on the
+ranks, the engine or the network. `docs/adr/0012-logical-shards.md` says why.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from launcher.errors import ConfigError, TrainingError
+from launcher.runtime.engines.engine import Shard
 from launcher.runtime.engines.ordered_sum import OrderedSum, parts_of
-from launcher.runtime.engines.shards import Shard
 
 if TYPE_CHECKING:
     from launcher.runtime.engines.engine import Engine, ReduceOp, Vote
@@ -27,18 +27,18 @@ __all__ = ["LogicalShards"]
 T = TypeVar("T")
 
 _THREADS = 1
-"""Kernels cut their work by the number of threads, and with it the order of their additions. One is
-the only number that every rank has, however many of them share a machine."""
+"""The number of threads decides in which order a kernel adds. One is the only number that all ranks
+can have, however many of them share a machine."""
 
 
 class LogicalShards:
-    """An engine in another way of working: the inner one only carries what is broadcast."""
+    """An engine around another one, which only sends tensors and objects."""
 
     def __init__(self, inner: Engine, count: int) -> None:
         if inner.world_size > count:
             raise ConfigError(
                 f"{inner.world_size} ranks cannot share {count} logical shards",
-                hint=f"start at most {count} ranks, or a new run with more logical_shards",
+                hint=f"start at most {count} ranks, or a new run with a larger logical_shards",
             )
         torch.set_num_threads(_THREADS)
         self._inner, self._count = inner, count
@@ -49,7 +49,7 @@ class LogicalShards:
         )
         self._gradients = self._new_sum()
         self._done = 0
-        """Shards of this step whose gradients are in."""
+        """Number of shards of this step whose gradients are added."""
         self._step: _Step | None = None
 
     @property
@@ -100,8 +100,8 @@ class LogicalShards:
         step.put_gradients(finished.total(self._from_root).div_(self._count))
 
     def sum_shards(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        # In one message, since parts are small: all but one of the ranks bring zeros for a row, and
-        # what they are added to keeps its bits; but for the sign of a zero, which goes beforehand.
+        # In one message, because parts are small. All ranks but one add zeros to a row, which does
+        # not change its bits except for the sign of a zero: `+ 0` removes that first.
         rows = parts[0].new_zeros(self._count, *parts[0].shape)
         for shard, part in zip(self.shards, parts, strict=True):
             rows[shard.number] = part + 0
@@ -115,7 +115,7 @@ class LogicalShards:
         return OrderedSum(self._count, rank=self.rank, world_size=self.world_size)
 
     def _from_root(self, tensor: torch.Tensor, root: int) -> torch.Tensor:
-        """Return the root's. As bytes, since engines differ in the types they know."""
+        """Return the tensor of `root`. Sent as bytes, because engines support different types."""
         flat = tensor.contiguous().view(-1)
         if flat.numel():
             self._inner.broadcast(flat.view(torch.uint8), root)
@@ -125,11 +125,11 @@ class LogicalShards:
         if self._done != len(self.shards):
             raise TrainingError(
                 f"this rank has computed {self._done} of its {len(self.shards)} logical shards",
-                hint="a program for determinism=logical_shards goes through `engine.shards` in "
-                "every step, see docs/engines.md",
+                hint="with determinism=logical_shards, iterate over `engine.shards` in every step; "
+                "see docs/engines.md",
             )
 
-    # --- what the inner engine does
+    # --- passed on to the inner engine
 
     def all_reduce(self, tensor: torch.Tensor, op: ReduceOp = "sum") -> torch.Tensor:
         return self._inner.all_reduce(tensor, op)
@@ -158,12 +158,12 @@ class LogicalShards:
 
 @dataclass(frozen=True)
 class _Step:
-    """What must be known of a model from the first shard of a step to the last."""
+    """What is kept of a model from the first shard of a step to the last."""
 
     model: torch.nn.Module
     parameters: tuple[torch.nn.Parameter, ...]
     earlier: tuple[torch.Tensor | None, ...]
-    """Gradients that were there before, of a program that adds up several steps."""
+    """Gradients from before, in a program that adds up several steps."""
     buffers: dict[str, tuple[int, int]]
 
     @classmethod
@@ -175,7 +175,7 @@ class _Step:
         return cls(model, parameters, earlier, _versions(model))
 
     def take_gradients(self) -> torch.Tensor:
-        """Return all gradients as one tensor of the widest type among them, and clear them."""
+        """Return all gradients as one tensor, of their widest type, and clear them."""
         found = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         for parameter in self.parameters:
             parameter.grad = None
@@ -193,12 +193,12 @@ class _Step:
         if changed:
             raise TrainingError(
                 f"the forward pass changes `{changed}`, a buffer of the model",
-                context="with determinism=logical_shards a rank sees some of the shards only, and "
-                "in another order than another number of ranks would",
-                hint="freeze it (batch norm: `.eval()`), or leave determinism=same_ranks",
+                context="with determinism=logical_shards each rank sees only some of the shards, "
+                "so that the buffer would depend on the number of ranks",
+                hint="freeze it (batch norm: `.eval()`), or use determinism=same_ranks",
             )
 
 
 def _versions(model: torch.nn.Module) -> dict[str, tuple[int, int]]:
-    """Return for each buffer which tensor it is and how often it was written to."""
+    """Return the identity of each buffer and how often it was written."""
     return {name: (id(each), each._version) for name, each in model.named_buffers()}

@@ -1,6 +1,6 @@
-"""MPI for objects and barriers, torch.distributed for tensors.
+"""MPI for objects and barriers, torch.distributed for tensors and votes.
 
-`docs/adr/0011-mpi-control-and-data-plane.md` says why the planes are split.
+`docs/adr/0011-mpi-control-and-data-plane.md` says why.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ __all__ = ["MpiEngine", "connect"]
 
 T = TypeVar("T")
 
-_MEET_S = 300.0
+_STORE_TIMEOUT_S = 300.0
 _FIRST_NAP_S, _LONGEST_NAP_S = 20e-6, 2e-3
 
 
 def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> Engine:
-    """Join the data plane at an address that rank 0 tells through MPI."""
+    """Join the process group at an address that rank 0 sends through MPI."""
     world = MPI.COMM_WORLD
     if (world.rank, world.size) != (place.rank, place.world_size):
         raise ConfigError(
             f"MPI calls this process rank {world.rank} of {world.size}, its launcher "
             f"{place.rank} of {place.world_size}",
-            hint="mpirun and the library that mpi4py loads must be of the same MPI: "
-            "`pip install 'hydra-torch-launcher[mpi]'` brings both",
+            hint="mpirun and the library that mpi4py loads must belong to the same MPI: "
+            "`pip install 'hydra-torch-launcher[mpi]'` installs both",
         )
-    # A copy of our own: what the program itself sends on COMM_WORLD never meets ours.
+    # A communicator of our own: our messages cannot mix with those of the program.
     control = world.Dup()
     owns = not dist.is_initialized()
     if owns:
@@ -58,7 +58,7 @@ def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> 
 
 
 class MpiEngine(TorchEngine):
-    """Objects and barriers go through MPI; tensors and votes through `torch.distributed`."""
+    """Sends objects and barriers with MPI, tensors and votes with `torch.distributed`."""
 
     name = "mpi"
 
@@ -67,25 +67,25 @@ class MpiEngine(TorchEngine):
         self._control = control
 
     def broadcast_object(self, obj: T, root: int = 0) -> T:
-        self._meet()
+        self._synchronize()
         found: T = self._control.bcast(obj, root=root)
         return found
 
     def all_gather_object(self, obj: T) -> list[T]:
-        self._meet()
+        self._synchronize()
         found: list[T] = self._control.allgather(obj)
         return found
 
     def barrier(self, timeout_s: float) -> None:
         if not _wait(self._control.Ibarrier(), timeout_s):
             raise TrainingError(
-                f"the ranks did not meet within {timeout_s:g} s",
-                context=f"rank {self.rank} waited in a barrier",
-                hint="look at the logs of the other ranks: one hangs or died",
+                f"barrier timed out after {timeout_s:g} s: not all ranks reached it",
+                context=f"rank {self.rank} reached it",
+                hint="see the logs of the other ranks: one hangs or died",
             )
 
-    def _meet(self) -> None:
-        """Wait asleep for the slowest rank: inside a blocking call MPI would burn a core."""
+    def _synchronize(self) -> None:
+        """Wait for the slowest rank without using CPU, which a blocking call of MPI would."""
         _wait(self._control.Ibarrier(), float("inf"))
 
 
@@ -102,8 +102,8 @@ def _wait(request: MPI.Request, timeout_s: float) -> bool:
 
 
 def _store(control: MPI.Comm) -> Any:
-    """Return torch's store on a port that rank 0 holds before it names it: no race for it."""
-    timeout = timedelta(seconds=_MEET_S)
+    """Return torch's store. Rank 0 binds its port before it sends it, so that there is no race."""
+    timeout = timedelta(seconds=_STORE_TIMEOUT_S)
     if control.rank == 0:
         address = os.environ.get("MASTER_ADDR") or socket.gethostname()
         with socket.create_server(("", 0)) as listener:

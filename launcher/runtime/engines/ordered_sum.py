@@ -1,10 +1,10 @@
-"""A sum that is bitwise the same however its parts are shared out over ranks.
+"""A sum with the same bits, however its parts are distributed over ranks.
 
-Floating-point addition depends on the order. The order here is a binary tree over the numbers of
-the parts, halved at every level, which depends on nothing but how many parts there are::
+Floating-point addition depends on the order. Here the order is a binary tree over the numbers of
+the parts, halved at every level, so that it depends only on how many parts there are::
 
-    0 1 2 3 4 5 6 7         a rank that holds 2, 3 and 4 adds 2 + 3 by itself, keeps 4, and sends
-    ---  ---  ---  ---      these two; every rank adds the rest in the order of the tree
+    0 1 2 3 4 5 6 7         a rank with parts 2, 3 and 4 adds 2 + 3 by itself and sends that sum
+    ---  ---  ---  ---      and 4; every rank adds the rest in the order of the tree
     -------   -------
     -----------------
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 __all__ = ["OrderedSum", "parts_of"]
 
 Branch = tuple[int, int]
-"""The parts from the first number up to, but without, the second."""
+"""The parts from the first number up to, but not including, the second."""
 Broadcast = Callable[["torch.Tensor", int], "torch.Tensor"]
 
 
 def parts_of(rank: int, world_size: int, count: int) -> range:
-    """Return the numbers of the parts that `rank` holds: neighbours, evenly shared out."""
+    """Return the numbers of the parts of `rank`: consecutive, and about equally many per rank."""
     first, last = (count * at // world_size for at in (rank, rank + 1))
     return range(first, last)
 
 
 class OrderedSum:
-    """Adds one tensor per part; each rank brings those of its parts, in order. Used once."""
+    """Adds one tensor per part; each rank adds its own parts, in order. Used once."""
 
     def __init__(self, count: int, *, rank: int, world_size: int) -> None:
         self._count, self._rank = count, rank
@@ -48,7 +48,7 @@ class OrderedSum:
         self._held: list[tuple[Branch, torch.Tensor]] = []
 
     def add(self, part: torch.Tensor) -> None:
-        """Bring the next part, which is given away: it may be written to."""
+        """Add the next part. The tensor may be overwritten."""
         self._held.append(((self._next, self._next + 1), part))
         self._next += 1
         while len(self._held) > 1 and self._joined in self._tree:
@@ -59,7 +59,7 @@ class OrderedSum:
 
     @property
     def _joined(self) -> Branch:
-        """The last two branches here as one; it is a branch of the tree or it is none at all."""
+        """The last two branches as one, which may or may not be a branch of the tree."""
         return self._held[-2][0][0], self._held[-1][0][1]
 
     def total(self, broadcast: Broadcast) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The engine of a world of one: nothing has to travel."""
+"""The engine of a single rank: there is nothing to communicate."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from launcher.runtime.engines.shards import OneShardPerRank
-from launcher.runtime.engines.wrapping import without_wrappers
+from launcher.runtime.engines.engine import OneShardPerRank, without_wrappers
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +20,7 @@ T = TypeVar("T")
 
 
 def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> Engine:
-    """Return the engine; there is nobody to connect with."""
+    """Return the engine; there is no other rank to connect with."""
     return SingleEngine()
 
 
@@ -31,7 +30,7 @@ class _Ballot:
 
 
 class SingleEngine(OneShardPerRank):
-    """Answers for a rank that is alone; needs no torch of its own."""
+    """The engine of a rank that is alone. It does not need torch itself."""
 
     name = "single"
     rank = 0
@@ -62,7 +61,7 @@ class SingleEngine(OneShardPerRank):
         return [obj]
 
     def barrier(self, timeout_s: float) -> None:
-        """Nobody to wait for."""
+        """There is no other rank to wait for."""
 
     def vote_start(self, flag: bool) -> Vote:  # noqa: FBT001
         return _Ballot(flag)
@@ -72,4 +71,4 @@ class SingleEngine(OneShardPerRank):
         return vote.flag
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to close."""

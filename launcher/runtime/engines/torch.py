@@ -1,4 +1,4 @@
-"""torch.distributed: NCCL between GPUs, gloo between CPUs and between ranks that share a GPU."""
+"""torch.distributed: NCCL between GPUs; gloo between CPUs and between ranks that share a GPU."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from launcher.errors import ConfigError, TrainingError
-from launcher.runtime.engines.shards import OneShardPerRank
-from launcher.runtime.engines.wrapping import without_wrappers
+from launcher.runtime.engines.engine import OneShardPerRank, without_wrappers
 
 if TYPE_CHECKING:
     from launcher.runtime.engines.engine import Engine, ReduceOp, Vote
@@ -29,7 +28,7 @@ _LAST_VOTE_S = 5.0
 
 
 def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> Engine:
-    """Join the process group, or take the one that the program has already joined."""
+    """Join the process group, or use the one that the program has already joined."""
     owns = not dist.is_initialized()
     if owns:
         _join(place, launch, device)
@@ -39,7 +38,7 @@ def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> 
 def _join(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> None:
     if not (os.environ.get("MASTER_ADDR") and os.environ.get("MASTER_PORT")):
         raise ConfigError(
-            f"rank {place.rank} of {place.world_size} does not know where the ranks meet",
+            f"rank {place.rank} of {place.world_size} has no rendezvous address",
             hint="set MASTER_ADDR and MASTER_PORT, or start the program with `python -m launcher`",
         )
     nccl = device.type == "cuda" and not launch.gpu_shared
@@ -58,10 +57,10 @@ class _Ballot:
 
 
 class TorchEngine(OneShardPerRank):
-    """Joins the ranks through `torch.distributed`.
+    """Connects the ranks with `torch.distributed`.
 
-    Objects and barriers, and votes, travel in gloo groups of their own: they stay on the CPU,
-    never wait for a kernel, and keep their order whatever the gradients do meanwhile.
+    Objects and barriers have a gloo group of their own, and so have votes: they stay on the CPU,
+    never wait for a kernel, and keep their order among themselves.
     """
 
     name = "torch"
@@ -105,7 +104,7 @@ class TorchEngine(OneShardPerRank):
     def all_reduce(self, tensor: torch.Tensor, op: ReduceOp = "sum") -> torch.Tensor:
         kind = dist.ReduceOp.MAX if op == "max" else dist.ReduceOp.SUM
         dist.all_reduce(tensor, op=kind, group=self._group_for(tensor))
-        # Gloo has no average, and one way for both backends gives one rounding.
+        # Gloo has no average, and both backends should round in the same way.
         return tensor.div_(self.world_size) if op == "mean" else tensor
 
     def broadcast(self, tensor: torch.Tensor, root: int = 0) -> torch.Tensor:
@@ -129,9 +128,9 @@ class TorchEngine(OneShardPerRank):
             )
         except RuntimeError as error:
             raise TrainingError(
-                f"the ranks did not meet within {timeout_s:g} s",
+                f"barrier timed out after {timeout_s:g} s: not all ranks reached it",
                 context=str(error),
-                hint="look at the log of the rank that is missing: it hangs or it died",
+                hint="see the log of the missing rank: it hangs or died",
             ) from error
 
     def vote_start(self, flag: bool) -> Vote:  # noqa: FBT001
@@ -149,7 +148,7 @@ class TorchEngine(OneShardPerRank):
         if not self._open:
             return
         self._open = False
-        # A peer that died makes either call raise; that failure has been told where it happened.
+        # Both calls raise if a peer has died; that rank has reported its own failure.
         with contextlib.suppress(RuntimeError):
             if self._last_vote is not None:
                 self._last_vote.work.wait(timedelta(seconds=_LAST_VOTE_S))
@@ -158,6 +157,6 @@ class TorchEngine(OneShardPerRank):
                 dist.destroy_process_group()
 
     def _group_for(self, tensor: torch.Tensor) -> dist.ProcessGroup | None:
-        """NCCL moves GPU tensors only; CPU tensors then take the gloo group."""
+        """Return the gloo group for CPU tensors under NCCL, which can only move GPU tensors."""
         on_cpu = tensor.device.type == "cpu"
         return self._objects if on_cpu and dist.get_backend() == "nccl" else None

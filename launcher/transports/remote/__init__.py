@@ -26,5 +26,5 @@ def bootstrap(program: bytes) -> str:
     return f"import sys; {_NEW_ENOUGH} or {_TELL_AGE}; exec(sys.stdin.buffer.read({len(program)}))"
 
 
-_NEW_ENOUGH = "sys.version_info >= (3, 10)"
-_TELL_AGE = 'sys.exit("Python " + sys.version.split()[0] + " is too old: it takes 3.10 or newer")'
+_NEW_ENOUGH = "sys.version_info >= (3, 11)"
+_TELL_AGE = 'sys.exit("Python " + sys.version.split()[0] + " is too old: it takes 3.11 or newer")'

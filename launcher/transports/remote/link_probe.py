@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 from datetime import timedelta
-from typing import Any, Dict  # noqa: UP035 - old Pythons
+from typing import Any
 
-Request = Dict[str, Any]  # noqa: UP006
+Request = dict[str, Any]
 
 _PINGS = 30
 _FIRST_BYTES = 256 * 1024

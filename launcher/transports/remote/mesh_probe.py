@@ -15,9 +15,9 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, Dict  # noqa: UP035 - old Pythons
+from typing import Any
 
-Request = Dict[str, Any]  # noqa: UP006
+Request = dict[str, Any]
 
 _ATTEMPT_S = 2.0  # room for one repeated SYN, which Linux sends after a second
 _PAUSE_S = 0.05
@@ -66,7 +66,7 @@ class Peer:
         self._rank, self._port = request["rank"], peer["port"]
         self._wanted = f"{request['nonce']} {peer['rank']}"
         self._addresses = peer["addresses"]
-        self._until = time.monotonic() + request["patience_s"]
+        self._until = time.monotonic() + request["timeout_s"]
         self._settle_s = request["settle_s"]
 
     def find(self) -> Request:
@@ -152,7 +152,7 @@ def _find(request: Request, peer: Request, found: Any) -> None:
 def main() -> None:
     """Answer one request."""
     request = json.load(sys.stdin)
-    until = time.monotonic() + request["patience_s"] + 1.5 * _ATTEMPT_S
+    until = time.monotonic() + request["timeout_s"] + 1.5 * _ATTEMPT_S
     listener = Listener(request)
     found: queue.Queue[tuple[int, Request]] = queue.Queue()
     peers: list[Request] = request["peers"]

@@ -1,14 +1,18 @@
-"""Runs on a node and tells how it is. Self-contained: a transport sends this text to a Python.
+"""Runs on a node and answers questions about it. A transport sends this text to a Python there.
 
-Standard library only, and nothing that Python 3.8 does not run, so that a node with an old one can
-still say so. Every question has a thread and a time limit of its own: a dead file server costs one
-answer, not all. Reads a JSON object from stdin, writes one to stdout.
+Reads a JSON object from stdin and writes one to stdout. Each question has its own thread and time
+limit: a dead file server costs one answer, not all. The machine of the launcher is asked by the
+same functions, without a process.
+
+To add a question: a function and a row of `QUESTIONS` here, a field of `NodeFacts` with the same
+name, and a row of `CHECKS` in `launcher.nodes.health`.
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -28,22 +32,23 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Tuple  # noqa: UP035 - old Pythons
+from typing import Any
 
-Request = Dict[str, Any]  # noqa: UP006
-Question = Tuple[Callable[[Request], Any], float]  # noqa: UP006
+Request = dict[str, Any]
+Question = tuple[Callable[[Request], Any], float]
 
 _SIOCGIFCONF, _SIOCGIFNETMASK = 0x8912, 0x891B
 _IFREQ_BYTES = 40
 _MOST_ADDRESSES = 256
 _GPU_FIELDS = "index,uuid,name,memory.total"
+_DRIVER = Path("/proc/driver/nvidia")
 
 
 def host(request: Request) -> Request:
-    """Who this machine is, and what a run may use of it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    memlock, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    """Which machine this is, and what a run can use of it. Each item is an answer of its own."""
+    nofile, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return {
         "hostname": socket.gethostname(),
         "boot_id": _line("/proc/sys/kernel/random/boot_id"),
@@ -52,36 +57,32 @@ def host(request: Request) -> Request:
         "platform": platform.platform(),
         "cpus": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "nofile": [soft, hard],
-        "memlock": memlock,
+        "nofile": nofile,
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
 
 
 def packages(request: Request) -> Request:
-    """Versions by metadata: importing torch would take seconds."""
-    found = {}
+    """Versions of the installed packages, from their metadata: importing torch takes seconds."""
+    versions = {}
     for name in request["packages"]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
-def torch_build(request: Request) -> Request:
-    """What torch was built for, as the file says that its build wrote."""
+def torch_cuda(request: Request) -> str:
+    """CUDA or ROCm version that torch was built for, from a file of its build; empty for CPU."""
     folder = _package_folder("torch")
     if folder is None:
-        return {}
+        return ""
     text = (folder / "version.py").read_text(encoding="utf-8")
-    found = {}
-    for name in ("cuda", "hip"):
-        match = re.search(rf"^{name}\b[^=\n]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
-        found[name] = match.group(1) if match else ""
-    return found
+    match = re.search(r"^(?:cuda|hip)\b[^=\n]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
+    return match.group(1) if match else ""
 
 
 def code(request: Request) -> str:
-    """A digest of the launcher's own files: two checkouts of one version may differ."""
+    """A digest of the launcher's own files: two checkouts of one version can differ."""
     folder = _package_folder("launcher")
     if folder is None:
         return ""
@@ -93,18 +94,15 @@ def code(request: Request) -> str:
 
 def driver(request: Request) -> str:
     """Version of the NVIDIA driver; empty without one."""
-    try:
-        first = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").splitlines()[0]
-    except OSError:
-        return ""
+    first = _line(f"{_DRIVER}/version").partition("\n")[0]
     match = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", first)
     return match.group(1) if match else first
 
 
 def gpus(request: Request) -> list[Request]:
-    """GPUs and who computes on them already."""
+    """GPUs, and the processes that compute on them."""
     if shutil.which("nvidia-smi") is None:
-        return []
+        return list(_gpus_of_driver())
     used: dict[str, list[int]] = {}
     for uuid, pid in _smi("--query-compute-apps=gpu_uuid,pid"):
         used.setdefault(uuid, []).append(int(pid))
@@ -132,13 +130,13 @@ def free_tmp(request: Request) -> int:
 
 
 def free_shm(request: Request) -> int | None:
-    """Free bytes in shared memory."""
+    """Free bytes in shared memory; None if there is none."""
     folder = "/dev/shm"  # noqa: S108 - the very folder is what we ask about
     return shutil.disk_usage(folder).free if Path(folder).is_dir() else None
 
 
 def interfaces(request: Request) -> list[Request]:
-    """Addresses that others might reach, with the interface of each."""
+    """Addresses that others may reach, with the interface of each."""
     found = [*_ipv4(), *_ipv6()]
     for each in found:
         path = f"/sys/class/net/{each['name']}"
@@ -149,41 +147,64 @@ def interfaces(request: Request) -> list[Request]:
 
 
 def head_name(request: Request) -> list[str]:
-    """What the head's name means here."""
+    """Addresses that the head's name resolves to here."""
     found = socket.getaddrinfo(request["head"], None, type=socket.SOCK_STREAM)
     return sorted({str(each[4][0]) for each in found})
 
 
 def free_ports(request: Request) -> list[int]:
-    """Those of the ports on which a server could listen here."""
-    return [port for port in request["ports"] if _is_free(port)]
+    """Those of the ports on which a server can listen here."""
+    return [port for port in request["ports"] if is_free(port)]
 
 
-def storage(request: Request) -> Request:
-    """Read what was written where the command was typed, and write what is read there."""
-    if not request.get("marker"):
-        return {}
-    folder, nonce = Path(request["marker"]), request["nonce"]
-    if not folder.is_dir():
-        root = Path(request["root"])
-        reason = "is another folder here, not the shared one" if root.is_dir() else "is not there"
-        return {"problem": reason}
+def is_free(port: int, address: str = "") -> bool:
+    """Tell whether a server can listen on `port` of `address`; empty means all addresses.
+
+    An address that is not of this machine counts as free: it cannot be tested from here.
+    """
     try:
-        if (folder / "here").read_text(encoding="utf-8") != nonce:
-            return {"problem": "shows old content"}
+        found = socket.getaddrinfo(address or "0.0.0.0", port, type=socket.SOCK_STREAM)  # noqa: S104
+    except OSError:
+        return True
+    family, kind, protocol, _, where = found[0]
+    with socket.socket(family, kind, protocol) as server:
+        # As torch's store does: without it a port in TIME_WAIT would look busy.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(where)
+            server.listen(1)
+        except OSError as error:
+            return error.errno == errno.EADDRNOTAVAIL
+    return True
+
+
+def storage_problem(request: Request) -> str:
+    """Why the storage root is not shared or cannot be written; empty if all is well.
+
+    Reads the token that the launcher wrote there, and writes one that the launcher reads.
+    """
+    if not request.get("token_folder"):
+        return ""
+    folder, token = Path(request["token_folder"]), request["token"]
+    if not folder.is_dir():
+        exists = Path(request["root"]).is_dir()
+        return "it is a different folder on this node, not shared" if exists else "not found"
+    try:
+        if (folder / "launcher").read_text(encoding="utf-8") != token:
+            return "it shows old content"
         with (folder / str(request["rank"])).open("x", encoding="utf-8") as file:
-            file.write(nonce)
+            file.write(token)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return {"problem": (error.strerror or str(error)).lower()}
-    return {}
+        return (error.strerror or str(error)).lower()
+    return ""
 
 
 QUESTIONS: dict[str, Question] = {
     "host": (host, 3.0),
     "packages": (packages, 5.0),
-    "torch_build": (torch_build, 5.0),
+    "torch_cuda": (torch_cuda, 5.0),
     "code": (code, 5.0),
     "driver": (driver, 3.0),
     "gpus": (gpus, 8.0),
@@ -193,17 +214,17 @@ QUESTIONS: dict[str, Question] = {
     "interfaces": (interfaces, 3.0),
     "head_name": (head_name, 4.0),
     "free_ports": (free_ports, 3.0),
-    "storage": (storage, 5.0),
+    "storage_problem": (storage_problem, 5.0),
 }
-"""Name -> question, and the seconds it may take at most."""
+"""Name -> question, and its time limit in seconds."""
 
 
 def ask_all(request: Request) -> tuple[Request, Request]:
-    """Return the answers, and why those that are missing are."""
+    """Return the answers, and for each missing one the reason; both by the question's name."""
     answers: queue.Queue[tuple[str, bool, Any]] = queue.Queue()
     for name, (question, _) in QUESTIONS.items():
         thread = threading.Thread(target=_ask, args=(name, question, request, answers))
-        thread.daemon = True  # one that waits for a dead file server cannot be ended, only left
+        thread.daemon = True  # a thread that waits for a dead file server cannot be ended
         thread.start()
     began = time.monotonic()
     facts: Request = {}
@@ -223,15 +244,19 @@ def ask_all(request: Request) -> tuple[Request, Request]:
     return facts, problems
 
 
-def main() -> None:
-    """Answer one request."""
-    request = json.load(sys.stdin)
+def answer(request: Request) -> Request:
+    """Answer all questions, with the times by our clock when we began and ended."""
     began = time.time()
     facts, problems = ask_all(request)
-    answer = {"began": began, "ended": time.time(), "facts": facts, "problems": problems}
-    sys.stdout.write(json.dumps(answer))
+    facts.update(facts.pop("host", {}))
+    return {"began": began, "ended": time.time(), "facts": facts, "problems": problems}
+
+
+def main() -> None:
+    """Answer one request."""
+    sys.stdout.write(json.dumps(answer(json.load(sys.stdin))))
     sys.stdout.flush()
-    os._exit(0)  # threads that still wait must not keep the answer back
+    os._exit(0)  # threads that still wait must not delay the answer
 
 
 def _ask(name: str, question: Any, request: Request, answers: Any) -> None:
@@ -267,6 +292,22 @@ def _smi(query: str) -> Iterator[list[str]]:
         yield [part.strip() for part in line.split(",")]
 
 
+def _gpus_of_driver() -> Iterator[Request]:
+    """A container can have GPUs and no nvidia-smi."""
+    for number, folder in enumerate(sorted(_DRIVER.glob("gpus/*"))):
+        lines = _line(f"{folder}/information").splitlines()
+        fields = {
+            key.strip(): value.strip() for key, _, value in (each.partition(":") for each in lines)
+        }
+        yield {
+            "index": str(number),
+            "uuid": fields.get("GPU UUID", ""),
+            "name": fields.get("Model", "GPU"),
+            "memory_mib": 0,
+            "pids": [],
+        }
+
+
 def _ipv4() -> Iterator[Request]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
         room = array.array("B", bytes(_IFREQ_BYTES * _MOST_ADDRESSES))
@@ -290,20 +331,8 @@ def _ipv6() -> Iterator[Request]:
 
 
 def _interface(name: str, address: str, ones: str) -> Request:
-    # `eth0:1` is a second address of eth0, by the old way of giving one
+    # `eth0:1` is an old way to name a second address of eth0
     return {"name": name.partition(":")[0], "address": address, "prefix": ones.count("1")}
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
-        # As torch's store does: without it a port in TIME_WAIT would seem busy.
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            server.bind(("", port))
-            server.listen(1)
-        except OSError:
-            return False
-    return True
 
 
 if __name__ == "__main__":

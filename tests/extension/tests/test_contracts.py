@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.nodes import candidates
-from launcher.nodes.config import ClusterConfig, NodesRequest
+from launcher.nodes import ClusterConfig, NodesRequest, candidates
 from launcher.testing import EngineContract, SourceContract
 
 

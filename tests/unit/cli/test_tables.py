@@ -12,8 +12,8 @@ from launcher import checkpoint, launch, units
 from launcher.checkpoint.commits import CommitInfo
 from launcher.cli import multirun
 from launcher.errors import TrainingError
-from launcher.nodes.bandwidth import Link, Links
-from launcher.nodes.table import Cell, Mark, Row, Table
+from launcher.nodes.bandwidth import Connection, Connections
+from launcher.nodes.table import Cell, HealthRow, HealthTable, Mark
 
 LONG = "node-" + "0123456789" * 12
 
@@ -45,16 +45,19 @@ def test_doctor_shows_nodes_and_pairs_and_explains_the_bad_ones(
     types: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = Cell(text="2.12", mark=Mark.BAD, what="torch 2.12, most have 2.13", hint="share one")
-    rows = (Row(node=LONG, cells={"torch": old}), Row(node="b", cells={"gpus": Cell(text="none")}))
-    links = Links(
-        links=(
-            Link(one=LONG, other="b", latency_s=0.00008, bytes_per_s=527e6),
-            Link(one="b", other="c", problem="timed out"),
+    rows = (
+        HealthRow(node=LONG, cells={"torch": old}),
+        HealthRow(node="b", cells={"gpus": Cell(text="none")}),
+    )
+    measured = Connections(
+        connections=(
+            Connection(one=LONG, other="b", latency_s=0.00008, bytes_per_s=527e6),
+            Connection(one="b", other="c", problem="timed out"),
         )
     )
     found = SimpleNamespace(
-        seen=SimpleNamespace(table=Table(rows=rows)),
-        links=links,
+        report=SimpleNamespace(table=HealthTable(rows=rows)),
+        connections=measured,
         notes=(),
         bad_nodes=(LONG,),
         exclude=LONG,

@@ -64,12 +64,13 @@ LONGER = [
 ]
 
 
-@pytest.fixture
-def started(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("started")
     for name in ("train.py", "other.py"):
-        (tmp_path / name).write_text("")
-    file = tmp_path / "config.yaml"
-    file.write_text(config.dump(config.load(BASE, cwd=tmp_path)))
+        (folder / name).write_text("")
+    file = folder / "config.yaml"
+    file.write_text(config.dump(config.load(BASE, cwd=folder)))
     return file
 
 

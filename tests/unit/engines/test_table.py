@@ -82,6 +82,7 @@ def test_every_function_that_a_row_names_exists(row: Backend) -> None:
     assert f"def {function}(" in Path(spec.origin).read_text()  # importing it needs its engine
 
 
+@pytest.mark.process
 def test_reading_the_table_imports_no_engine() -> None:
     code = (
         "import sys; from launcher.engines import BACKENDS; list(BACKENDS.built_in.values())\n"
@@ -109,7 +110,7 @@ def test_a_rank_of_an_installed_backend_reads_its_place_and_connects() -> None:
 
     environ = {"LAUNCHER_BACKEND": "flux", "FLUX_TASK_RANK": "1", "FLUX_JOB_SIZE": "2", "RANK": "7"}
     place = RankEnviron.from_environ(environ)
-    assert (place.rank, place.world_size, place.table) == (1, 2, "flux")
+    assert (place.rank, place.world_size, place.set_by) == (1, 2, "flux")
     launch = LaunchEnviron.from_environ(environ)
     assert connect(place, launch, None) == "connected"  # type: ignore[arg-type,comparison-overlap]
 

@@ -84,7 +84,7 @@ CORPUS = [
         lambda f: f.signalled(1, 9, at=11).raised(
             0,
             "launcher.errors.TrainingError",
-            "the ranks did not meet at all\nrank 0 waited in a barrier",
+            "barrier failed: not all ranks reached it\nrank 0 reached it",
             at=10.0,
         ),
         Kind.OUT_OF_MEMORY,

@@ -46,7 +46,7 @@ def mesh(nodes: Iterable[NodeFacts], *cut: tuple[int, int], lost: Iterable[str] 
 
 def chosen(nodes: list[NodeFacts], found: Mesh, **named: list[str]) -> list[str]:
     by_rank = {int(name.removeprefix("gpu")): each for name, each in named.items()}
-    places = choose(nodes, found, by_rank).places
+    places = choose(nodes, found, by_rank).chosen
     return [
         f"{places[each.node_rank].address} {places[each.node_rank].interface}" for each in nodes
     ]
@@ -75,7 +75,7 @@ def test_one_cut_pair_leaves_out_the_later_node_and_names_the_pair() -> None:
     nodes = [node(each, f"10.0.0.{each}") for each in range(4)]
     found = choose(nodes, mesh(nodes, (1, 2), (2, 1)))
     assert found.cut_off == {
-        2: "no connection with gpu1 (gpu2 -> 10.0.0.1: no answer)",
+        2: "no connection to gpu1 (gpu2 -> 10.0.0.1: no answer)",
     }
     assert {(gap.asker, gap.target) for gap in found.gaps} == {(1, 2), (2, 1)}
 
@@ -85,7 +85,7 @@ def test_a_node_that_nobody_reaches_is_the_one_left_out_even_as_head() -> None:
     pairs = [(0, other) for other in (1, 2, 3)] + [(other, 0) for other in (1, 2, 3)]
     cut_off = choose(nodes, mesh(nodes, *pairs)).cut_off
     assert list(cut_off) == [0]
-    assert cut_off[0].startswith("no connection with gpu1, gpu2, gpu3 (gpu1 -> 10.0.0.0")
+    assert cut_off[0].startswith("no connection to gpu1, gpu2, gpu3 (gpu1 -> 10.0.0.0")
 
 
 def test_a_connection_in_one_direction_only_is_none() -> None:
@@ -104,7 +104,7 @@ def test_who_fell_silent_is_left_out_and_is_nobody_elses_fault() -> None:
 def test_a_single_node_has_an_address_without_anybody_trying() -> None:
     only = node(0, "10.0.0.1", "10.1.0.1")
     assert chosen([only], Mesh(), gpu0=["10.1.0.1"]) == ["10.1.0.1 eth1"]
-    assert choose([only], Mesh()).places[0].reason == "not tried by others"
+    assert choose([only], Mesh()).chosen[0].reason == "not tried by others"
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_nodes_that_reach_each_other_say_so_at_every_address(
     transport: Transport, ports: dict[int, int]
 ) -> None:
     nodes = [facts(rank, "127.0.0.1", f"127.0.0.{rank + 2}") for rank in range(4)]
-    found = addresses.ask(transport, nodes, ports, patience_s=60)
+    found = addresses.ask(transport, nodes, ports, timeout_s=60)
     assert not found.silent
     assert len(found.links) == 12
     for (_, target), link in found.links.items():
@@ -156,7 +156,7 @@ def test_who_does_not_listen_is_told_with_the_reason_by_all_others(
             )
             return {**answers, 2: Answer(node_rank=2, problem="it left")}
 
-    gone = addresses.ask(WithoutTheLast(), nodes, ports, patience_s=1)  # type: ignore[arg-type]
+    gone = addresses.ask(WithoutTheLast(), nodes, ports, timeout_s=1)  # type: ignore[arg-type]
     assert gone.silent == {2: "it left"}
     assert gone.links[0, 1].seconds.keys() == {"127.0.0.1"}
     assert gone.links[0, 2].failed == {"127.0.0.1": "connection refused"}
@@ -178,7 +178,7 @@ def test_an_address_where_somebody_else_answers_does_not_count(
             asked[0]["peers"] = [own]
             return transport.ask(source, asked, timeout_s=timeout_s + 60)
 
-    found = addresses.ask(Confused(), nodes, swapped, patience_s=1)  # type: ignore[arg-type]
+    found = addresses.ask(Confused(), nodes, swapped, timeout_s=1)  # type: ignore[arg-type]
     assert found.links[0, 1].failed == {"127.0.0.1": "another machine answers there"}
 
 

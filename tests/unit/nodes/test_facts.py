@@ -1,7 +1,26 @@
 from __future__ import annotations
 
-from launcher.nodes.facts import Gpu, Interface, NodeFacts, clock_offset, from_answer
-from launcher.transports import Answer
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from launcher.nodes.facts import (
+    LAUNCHER,
+    Gpu,
+    Interface,
+    NodeFacts,
+    NodeNeeds,
+    ask,
+    clock_offset,
+    from_answer,
+)
+from launcher.specs import Node
+from launcher.transports import Answer, Reach, Transport, create
+from launcher.transports.remote import node_probe
+from tests.nodes_request import nodes_request
 
 
 def test_half_of_the_way_is_taken_off_a_clock() -> None:
@@ -64,3 +83,83 @@ def test_bridges_and_ipv6_are_addresses_only_when_there_is_no_other() -> None:
     assert addresses(docker, down, six, four) == ["10.0.0.1"]
     assert addresses(docker, six) == ["2001:db8::1"]
     assert addresses(docker, down) == ["172.17.0.1"]
+
+
+def test_every_answer_of_the_probe_has_a_field() -> None:
+    """A new check is a question of the probe, a field with its name, and a row of `CHECKS`."""
+    answers = {*node_probe.QUESTIONS, *node_probe.host({})} - {"host"}
+    assert answers <= {each.name for each in dataclasses.fields(NodeFacts)}
+
+
+NODES = tuple(
+    Node(node_rank=rank, name="localhost", address="127.0.0.1", slots=1) for rank in range(2)
+)
+
+
+@pytest.fixture
+def transport() -> Transport:
+    return create("local", Reach(nodes=NODES, python=sys.executable))
+
+
+def needs(root: Path, *, write: bool = True) -> NodeNeeds:
+    request = nodes_request("hostfile")
+    return NodeNeeds(request=request, root=root, ports=(1,), write=write, timeout_s=60)
+
+
+@pytest.mark.process
+def test_real_nodes_tell_what_this_machine_is(transport: Transport, tmp_path: Path) -> None:
+    for facts in ask(transport, NODES, needs(tmp_path)):
+        assert not facts.problem
+        assert not facts.problems
+        assert not facts.storage_problem
+        assert facts.executable == sys.executable
+        assert facts.cpus == len(os.sched_getaffinity(0))
+        assert facts.version(LAUNCHER)
+        assert facts.code
+        assert facts.free_root
+        assert "127.0.0.1" in facts.head_name
+        assert abs(facts.clock_offset_s) <= facts.clock_error_s + 0.5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_this_process_answers_for_its_machine_like_a_node(tmp_path: Path) -> None:
+    (own,) = ask(None, NODES[:1], needs(tmp_path))
+    assert not own.problem
+    assert not own.problems
+    assert not own.storage_problem
+    assert (own.executable, own.cpus) == (sys.executable, len(os.sched_getaffinity(0)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.process
+def test_a_storage_root_that_is_not_there_yet_is_made(transport: Transport, tmp_path: Path) -> None:
+    root = tmp_path / "a" / "b"
+    assert not any(each.storage_problem for each in ask(transport, NODES, needs(root)))
+
+
+@pytest.mark.process
+def test_without_permission_to_write_nothing_is_written(
+    transport: Transport, tmp_path: Path
+) -> None:
+    ask(transport, NODES, needs(tmp_path / "none", write=False))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_storage_root_that_cannot_be_written_here_is_told_as_it_is(
+    transport: Transport, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError):
+        ask(transport, NODES, needs(tmp_path / "file" / "root"))
+
+
+def test_what_a_node_writes_elsewhere_is_missed_here(tmp_path: Path) -> None:
+    class Elsewhere:
+        """Its nodes claim to have written, as one does on a folder that was copied to it."""
+
+        def ask(self, source, requests, *, timeout_s):  # type: ignore[no-untyped-def]
+            value = {"facts": {}, "problems": {}, "began": 0.0, "ended": 0.0}
+            return {rank: Answer(node_rank=rank, value=value) for rank in requests}
+
+    for facts in ask(Elsewhere(), NODES[:1], needs(tmp_path)):  # type: ignore[arg-type]
+        assert facts.storage_problem == "files that it writes do not appear here"

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from launcher.nodes.table import Cell, Mark, Row, Table
+from launcher.nodes.table import Cell, HealthRow, HealthTable, Mark
 
 GOOD = Cell(text="ok")
 BAD = Cell(text="2.12", mark=Mark.BAD, what="torch 2.12, most have 2.13", hint="share one")
 ODD = Cell(text="7 s", mark=Mark.ODD, what="its clock is off")
 
 
-def table(**rows: dict[str, Cell]) -> Table:
-    return Table(rows=tuple(Row(node=name, cells=cells) for name, cells in rows.items()))
+def table(**rows: dict[str, Cell]) -> HealthTable:
+    return HealthTable(
+        rows=tuple(HealthRow(node=name, cells=cells) for name, cells in rows.items())
+    )
 
 
 def test_the_odd_cells_are_signed_and_the_bad_ones_explained_below() -> None:

@@ -229,7 +229,7 @@ def test_a_rank_that_does_not_notice_a_failure_is_ended_with_its_stack_in_the_lo
     )
     assert agents.wait() == [3]
     assert (agents.record(1).state, agents.record(1).exit_code) == (RankState.FAILED, 3)
-    assert re.search(r"rank 1 \(process \d+\) left with exit code 3", agents.agent_log())
+    assert re.search(r"rank 1 \(process \d+\) exited with code 3", agents.agent_log())
     assert "sleeps_through_it" in agents.log(0)
     assert agents.record(0).signal == signal.SIGTERM
     assert is_gone(int((tmp_path / "child").read_text()))
@@ -316,7 +316,7 @@ def test_the_end_of_the_grace_period_kills_the_ranks(start: Start) -> None:
     agents.wait_for_line("ready", 2)
     agents.nodes[0].send_signal(signal.SIGTERM)
     assert agents.wait() == [128 + signal.SIGKILL]
-    assert "did not leave in 0.5 s: killing" in agents.agent_log()
+    assert "still run after the grace period of 0.5 s: killing" in agents.agent_log()
 
 
 def test_ranks_die_with_their_agent(start: Start) -> None:

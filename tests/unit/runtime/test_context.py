@@ -15,9 +15,8 @@ from launcher.errors import ConfigError, StagingError
 from launcher.runtime.context import RankContext
 from launcher.runtime.engines.single import SingleEngine
 from launcher.runtime.environ import LaunchEnviron, RankEnviron
-from launcher.runtime.process import RankProcess, first_record
+from launcher.runtime.process import RankProcess, StepCounter, first_record
 from launcher.runtime.status import RankStatus
-from launcher.runtime.steps import StepCounter
 from launcher.runtime.stop import StopFlag
 from launcher.specs import AttemptLayout, RankRecord, RankState, RunLayout, from_json
 

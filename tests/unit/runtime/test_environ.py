@@ -47,7 +47,7 @@ PLACES = {
 @pytest.mark.parametrize("table", PLACES)
 def test_every_launcher_tells_the_same_place(table: str) -> None:
     place = RankEnviron.from_environ(PLACES[table])
-    assert (place.table, place.rank, place.world_size) == (table, 5, 8)
+    assert (place.set_by, place.rank, place.world_size) == (table, 5, 8)
     assert (place.local_rank, place.local_world_size) == (1, 4)
 
 
@@ -60,12 +60,12 @@ def test_the_node_follows_from_the_slots_where_the_plan_told_them(table: str) ->
 
 def test_a_program_started_alone_is_rank_0_of_1() -> None:
     place = RankEnviron.from_environ({})
-    assert (place.rank, place.world_size, place.local_world_size, place.table) == (0, 1, 1, "")
+    assert (place.rank, place.world_size, place.local_world_size, place.set_by) == (0, 1, 1, "")
 
 
 def test_mpirun_inside_a_slurm_step_is_what_counts() -> None:
     both = {**PLACES["slurm"], "SLURM_PROCID": "0", **PLACES["openmpi"]}
-    assert RankEnviron.from_environ(both).table == "openmpi"
+    assert RankEnviron.from_environ(both).set_by == "openmpi"
 
 
 def test_the_backend_that_was_asked_for_wins_over_what_else_is_set() -> None:
@@ -142,7 +142,7 @@ UNDER_PMIX = {
 def test_srun_with_pmix_gives_the_engine_of_mpi_and_the_place_by_slurms_packing() -> None:
     assert LaunchEnviron.from_environ(UNDER_PMIX).backend == "mpi"
     place = RankEnviron.from_environ(UNDER_PMIX)
-    assert (place.table, place.rank, place.world_size) == ("slurm", 2, 3)
+    assert (place.set_by, place.rank, place.world_size) == ("slurm", 2, 3)
     assert (place.node_rank, place.local_rank, place.local_world_size) == (1, 0, 1)
 
 
@@ -159,7 +159,7 @@ def test_a_named_engine_of_mpi_finds_its_place_under_srun(backend: str) -> None:
 
 def test_mpirun_inside_a_step_with_pmix_is_what_counts() -> None:
     inner = {**UNDER_PMIX, **PLACES["openmpi"], "PMIX_NAMESPACE": "2518089729", "PMIX_RANK": "5"}
-    assert RankEnviron.from_environ(inner).table == "openmpi"
+    assert RankEnviron.from_environ(inner).set_by == "openmpi"
 
 
 def test_slurms_own_pmi_is_no_mpi_and_tells_no_place_on_the_node() -> None:
@@ -170,7 +170,7 @@ def test_slurms_own_pmi_is_no_mpi_and_tells_no_place_on_the_node() -> None:
 
 def test_mpich_inside_a_slurm_step_is_what_counts() -> None:
     both = {**PLACES["slurm"], "SLURM_PROCID": "0", **PLACES["mpich"]}
-    assert RankEnviron.from_environ(both).table == "mpich"
+    assert RankEnviron.from_environ(both).set_by == "mpich"
 
 
 def test_launch_environment_without_a_run_folder() -> None:

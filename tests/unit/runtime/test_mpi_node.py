@@ -18,7 +18,7 @@ from launcher.runtime.environ import LaunchEnviron, RankEnviron
 from launcher.runtime.exit_records import read_record
 from launcher.runtime.mpi_node import daemon
 from launcher.runtime.process import first_record
-from launcher.runtime.rsh_agent import Letterbox, close_all
+from launcher.runtime.rsh_agent import LaunchRequest, close_all
 from launcher.specs import RankRecord, RankState, RunLayout, to_json
 
 WITHIN_S = 60
@@ -38,7 +38,7 @@ class Node:
         fake.symlink_to(sys.executable)
         environ = {"LAUNCHER_RUN_DIR": str(folder / "run"), "LAUNCHER_ATTEMPT": "1", **extra}
         self.launch = LaunchEnviron.from_environ(environ)
-        self.box = Letterbox.of("h", self.launch)
+        self.request = LaunchRequest.of("h", self.launch)
         self.process = subprocess.Popen(
             [str(fake), "-m", "launcher.runtime.mpi_node", "h"],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environ},
@@ -46,7 +46,7 @@ class Node:
         )
 
     def gets(self, script: str, *before: str) -> None:
-        self.box.post([*before, "/elsewhere/bin/orted", script])
+        self.request.send([*before, "/elsewhere/bin/orted", script])
 
     def ends_with(self) -> int:
         return self.process.wait(WITHIN_S)
@@ -59,6 +59,14 @@ class Node:
 
 
 @pytest.fixture
+def orted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a daemon of Open MPI on the PATH, for machines that have no MPI."""
+    program = tmp_path / "orted"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
     made = Node(tmp_path, LAUNCHER_GRACE_S="0.5")
     yield made
@@ -67,20 +75,20 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 @pytest.mark.process
-def test_it_runs_what_it_is_told_and_ends_as_that_does(node: Node) -> None:
+def test_it_runs_what_is_requested_and_ends_as_that_does(node: Node) -> None:
     node.gets("exit 7")
     assert node.ends_with() == 7
 
 
 @pytest.mark.process
-def test_it_leaves_when_nothing_will_come(node: Node) -> None:
+def test_it_exits_when_no_request_will_come(node: Node) -> None:
     close_all(node.launch)
     assert node.ends_with() == 0
 
 
 @pytest.mark.process
-def test_it_leaves_when_asked_before_anything_came(node: Node) -> None:
-    node.wait_for(node.box.path)
+def test_it_exits_when_stopped_before_a_request_came(node: Node) -> None:
+    node.wait_for(node.request.path)
     node.process.send_signal(signal.SIGTERM)
     assert node.ends_with() == 0
 
@@ -97,7 +105,7 @@ def test_a_request_to_stop_is_left_to_mpi_and_the_rest_is_killed_after_the_grace
 
 
 @pytest.mark.process
-def test_it_tells_the_end_of_its_own_ranks_that_could_not_and_of_no_others(tmp_path: Path) -> None:
+def test_it_marks_its_own_silent_ranks_as_failed_and_no_others(tmp_path: Path) -> None:
     node = Node(tmp_path, LAUNCHER_SLOTS="1(x2)", LAUNCHER_NODE_RANK="1")
     before = [a_running_rank(rank, node.launch) for rank in (0, 1)]
     node.gets("exit 3")
@@ -110,7 +118,7 @@ def test_it_tells_the_end_of_its_own_ranks_that_could_not_and_of_no_others(tmp_p
 
 def a_running_rank(rank: int, launch: LaunchEnviron) -> RankRecord:
     place = RankEnviron(
-        rank=rank, world_size=2, local_rank=0, local_world_size=1, node_rank=rank, table=""
+        rank=rank, world_size=2, local_rank=0, local_world_size=1, node_rank=rank, set_by=""
     )
     record = replace(first_record(place, launch, pid=1), state=RankState.RUNNING)
     assert launch.run_dir is not None
@@ -130,18 +138,20 @@ def test_the_prefix_of_an_mpi_that_was_moved_is_the_one_of_this_node(
     assert said.read_text().strip() == str(tmp_path)
 
 
-def test_an_mpi_at_its_place_is_told_no_prefix() -> None:
+@pytest.mark.usefixtures("orted")
+def test_an_mpi_that_was_not_moved_needs_no_prefix() -> None:
     _, variables = daemon(["PATH=/x:$PATH", ";", "orted", "-mca", "a", "b"])
     assert variables == {}
 
 
+@pytest.mark.usefixtures("orted")
 def test_the_daemon_stays_in_the_foreground() -> None:
     argv, _ = daemon(["orted", "--daemonize", "-mca", "a", "b"])
     assert argv[1:] == ["-mca", "a", "b"]
 
 
-def test_something_else_than_a_daemon_of_mpi_is_not_run() -> None:
-    with pytest.raises(ConfigError, match="something unknown"):
+def test_a_command_that_starts_no_daemon_of_mpi_is_not_run() -> None:
+    with pytest.raises(ConfigError, match="unknown command"):
         daemon(["rm", "-rf", "/"])
 
 

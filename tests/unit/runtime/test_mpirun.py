@@ -166,7 +166,7 @@ def test_another_mpi_than_open_mpi_is_refused_on_several_machines(tmp_path: Path
         check=False,
     )
     assert done.returncode == 2
-    assert "no Open MPI" in done.stderr
+    assert "is another MPI" in done.stderr
     assert "HYDRA" in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""Endpoint and port of the store."""
+"""The rendezvous: its endpoint, its port, signing off, and what it gives to the ranks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import socket
 import threading
 
 import pytest
-import torch.distributed  # noqa: F401 - what is timed below is not its import
 
 from launcher.errors import ConfigError, PreflightError
-from launcher.runtime.rendezvous import Endpoint, Host, horovod_variables, sign_off
+from launcher.runtime.environ import RankEnviron
+from launcher.runtime.rendezvous import RENDEZVOUS, Endpoint, RendezvousServer
 
 
 def test_endpoints_are_read_with_names_and_both_kinds_of_addresses() -> None:
@@ -24,22 +24,29 @@ def test_half_an_endpoint_is_a_config_error(text: str) -> None:
         Endpoint.parse(text)
 
 
-def test_a_busy_port_is_told_at_once() -> None:
+def free_endpoint() -> Endpoint:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return Endpoint(address="127.0.0.1", port=listener.getsockname()[1])
+
+
+def torch_rendezvous(endpoint: Endpoint, node: int = 0) -> RendezvousServer:
+    return RENDEZVOUS["torchrun"](endpoint, (1, 1), node, "run")
+
+
+def test_a_port_in_use_is_an_error_that_names_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
-        with pytest.raises(PreflightError, match=str(port)):
-            Host(Endpoint(address="127.0.0.1", port=port))
+        with pytest.raises(PreflightError, match=f"port {port} is in use"):
+            torch_rendezvous(Endpoint(address="127.0.0.1", port=port)).bind()
 
 
-def test_a_head_that_is_gone_is_not_worth_a_word(capfd: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    sign_off(Endpoint(address="127.0.0.1", port=port))
+def test_signing_off_prints_nothing_if_the_head_is_gone(capfd: pytest.CaptureFixture[str]) -> None:
+    torch_rendezvous(free_endpoint(), node=1).sign_off()
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_head_that_hangs_up_is_not_worth_a_word(capfd: pytest.CaptureFixture[str]) -> None:
-    """It leaves between the look and the connection."""
+def test_signing_off_prints_nothing_if_the_head_hangs_up(capfd: pytest.CaptureFixture[str]) -> None:
+    """It exits between our first connection and that of torch."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -49,47 +56,56 @@ def test_a_head_that_hangs_up_is_not_worth_a_word(capfd: pytest.CaptureFixture[s
         hang_up = threading.Thread(target=answer_and_hang_up)
         hang_up.start()
         threading.Timer(0.3, listener.close).start()
-        sign_off(Endpoint(address="127.0.0.1", port=port))
+        torch_rendezvous(Endpoint(address="127.0.0.1", port=port), node=1).sign_off()
         hang_up.join()
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_head_waits_for_the_others_and_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_head_waits_for_the_other_agents_within_a_limit(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    endpoint = Endpoint(address="127.0.0.1", port=port)
-    host = Host(endpoint)
-    host.start()
-    host.wait_for_agents(1, 0.1, lambda: False)
-    assert "leaving before all other agents did" in caplog.text
+    endpoint = free_endpoint()
+    head = torch_rendezvous(endpoint)
+    head.bind()
+    head.start()
+    head.wait_for_agents(0.1, lambda: False)
+    assert "exiting before all other agents did" in caplog.text
     caplog.clear()
-    sign_off(endpoint)
-    host.wait_for_agents(1, 60.0, lambda: False)
+    torch_rendezvous(endpoint, node=1).sign_off()
+    head.wait_for_agents(60.0, lambda: False)
     assert caplog.text == ""
 
 
 SLOTS = (2, 1, 3)
 
 
-def told(node: int, local_rank: int) -> dict[str, str]:
-    return horovod_variables(SLOTS, node, local_rank, Endpoint(address="127.0.0.1", port=5))
+def horovod_variables(node: int, local_rank: int) -> dict[str, str]:
+    rendezvous = RENDEZVOUS["horovod"](Endpoint(address="127.0.0.1", port=5), SLOTS, node, "run")
+    place = RankEnviron(
+        rank=sum(SLOTS[:node]) + local_rank,
+        world_size=sum(SLOTS),
+        local_rank=local_rank,
+        local_world_size=SLOTS[node],
+        node_rank=node,
+        set_by="horovod",
+    )
+    return rendezvous.rank_variables(place)
 
 
-def test_ranks_are_dealt_out_node_by_node() -> None:
-    ranks = [told(node, local)["HOROVOD_RANK"] for node in range(3) for local in range(SLOTS[node])]
-    assert ranks == ["0", "1", "2", "3", "4", "5"]
-    assert told(2, 2)["HOROVOD_SIZE"] == "6"
-    assert told(2, 2)["HOROVOD_LOCAL_SIZE"] == "3"
+def test_a_rank_of_horovod_gets_its_place() -> None:
+    variables = horovod_variables(2, 2)
+    assert (variables["HOROVOD_RANK"], variables["HOROVOD_SIZE"]) == ("5", "6")
+    assert (variables["HOROVOD_LOCAL_RANK"], variables["HOROVOD_LOCAL_SIZE"]) == ("2", "3")
+    assert variables["HOROVOD_GLOO_RENDEZVOUS_PORT"] == "5"
 
 
 def test_cross_ranks_count_only_the_nodes_that_have_such_a_local_rank() -> None:
-    second = told(2, 1)
+    second = horovod_variables(2, 1)
     assert (second["HOROVOD_CROSS_RANK"], second["HOROVOD_CROSS_SIZE"]) == ("1", "2")
-    third = told(2, 2)
+    third = horovod_variables(2, 2)
     assert (third["HOROVOD_CROSS_RANK"], third["HOROVOD_CROSS_SIZE"]) == ("0", "1")
 
 
-def test_gloo_is_asked_for_aloud() -> None:
-    assert told(0, 0)["HOROVOD_CONTROLLER"] == "gloo"
-    assert told(0, 0)["HOROVOD_GLOO_RENDEZVOUS_PORT"] == "5"
+def test_the_controller_of_horovod_is_set_explicitly() -> None:
+    assert horovod_variables(0, 0)["HOROVOD_CONTROLLER"] == "gloo"

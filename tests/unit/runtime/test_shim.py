@@ -281,7 +281,7 @@ def test_a_program_stands_where_it_is_told_to_or_in_the_frozen_counterpart(
     assert stands("here")[0] == "here"
     folder, said = stands("nowhere")
     assert folder == "copy"  # of the folder itself there is no copy
-    assert f"{tmp_path}/nowhere is not on this node" in said
+    assert f"{tmp_path}/nowhere does not exist on this node" in said
 
 
 def test_the_shim_imports_no_torch() -> None:

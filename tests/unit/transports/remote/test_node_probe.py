@@ -13,6 +13,7 @@ import pytest
 from launcher.transports.remote import node_probe, source
 
 
+@pytest.mark.process
 def test_the_probe_answers_without_anything_of_ours_on_the_path() -> None:
     """A node need not have the launcher to be asked: it may be the one thing that it lacks."""
     request = '{"packages": [], "root": "/", "head": "localhost", "ports": [], "limit_s": 20}'
@@ -89,11 +90,12 @@ def test_the_build_of_torch_is_read_from_its_file(
     monkeypatch.setattr(node_probe, "_package_folder", lambda name: tmp_path)
     text = "cuda: Optional[str] = {}\ngit_version = 'x'\nhip: Optional[str] = None\n"
     (tmp_path / "version.py").write_text(text.format("'12.6'"))
-    assert node_probe.torch_build({}) == {"cuda": "12.6", "hip": ""}
+    assert node_probe.torch_cuda({}) == "12.6"
     (tmp_path / "version.py").write_text(text.format("None"))
-    assert node_probe.torch_build({}) == {"cuda": "", "hip": ""}
+    assert node_probe.torch_cuda({}) == ""
 
 
+@pytest.mark.process
 def test_gpus_are_read_with_the_processes_that_use_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +120,7 @@ def test_gpus_are_read_with_the_processes_that_use_them(
     assert second["pids"] == [4711]
 
 
+@pytest.mark.process
 def test_what_nvidia_smi_complains_about_is_the_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,14 +140,50 @@ def test_interfaces_are_those_that_the_kernel_lists() -> None:
     assert all(0 < each["prefix"] <= 128 for each in found)
 
 
-def test_a_root_without_the_marker_is_told_apart_from_one_that_is_missing(tmp_path: Path) -> None:
-    request = {"root": str(tmp_path), "marker": str(tmp_path / "m"), "nonce": "n", "rank": 0}
-    assert node_probe.storage(request) == {"problem": "is another folder here, not the shared one"}
+def test_a_root_without_the_token_is_told_apart_from_one_that_is_missing(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    request = {"root": str(tmp_path), "token_folder": str(folder), "token": "n", "rank": 0}
+    assert "a different folder" in node_probe.storage_problem(request)
     request["root"] = str(tmp_path / "none")
-    assert node_probe.storage(request) == {"problem": "is not there"}
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "here").write_text("of yesterday")
-    assert node_probe.storage(request) == {"problem": "shows old content"}
-    (tmp_path / "m" / "here").write_text("n")
-    assert node_probe.storage(request) == {}
+    assert node_probe.storage_problem(request) == "not found"
+    folder.mkdir()
+    (folder / "launcher").write_text("of yesterday")
+    assert node_probe.storage_problem(request) == "it shows old content"
+    (folder / "launcher").write_text("n")
+    assert node_probe.storage_problem(request) == ""
     assert (tmp_path / "m" / "0").read_text() == "n"
+
+
+def test_a_port_in_use_at_one_address_is_not_free_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert not node_probe.is_free(port, "127.0.0.1")
+    assert node_probe.is_free(port, "127.0.0.1")
+
+
+def test_a_port_that_was_just_used_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            connection, _ = server.accept()
+            connection.close()  # the server's side closes first: its port goes to TIME_WAIT
+            client.recv(1)
+    assert node_probe.is_free(port, "127.0.0.1")
+
+
+def test_an_address_of_another_host_cannot_be_asked_about() -> None:
+    assert node_probe.is_free(29500, "192.0.2.1")
+    assert node_probe.is_free(29500, "no-such-host.invalid")
+
+
+def test_gpus_without_nvidia_smi_are_those_of_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container may have the devices and the driver, and not the program."""
+    folder = tmp_path / "gpus" / "0000:01:00.0"
+    folder.mkdir(parents=True)
+    (folder / "information").write_text("Model: \t NVIDIA H100\nGPU UUID: \t GPU-a\n")
+    monkeypatch.setattr(node_probe, "_DRIVER", tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    (gpu,) = node_probe.gpus({})
+    assert (gpu["index"], gpu["uuid"], gpu["name"]) == ("0", "GPU-a", "NVIDIA H100")

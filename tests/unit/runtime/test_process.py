@@ -6,7 +6,7 @@ import contextlib
 
 import torch
 
-from launcher.runtime.steps import StepCounter
+from launcher.runtime.process import StepCounter
 
 
 def optimizer() -> torch.optim.Optimizer:

@@ -1,10 +1,10 @@
-"""Exceptions as the status file tells them."""
+"""Exceptions and exit codes as the status file records them."""
 
 from __future__ import annotations
 
 import pytest
 
-from launcher.runtime.failure import describe, exit_code_of
+from launcher.runtime.shim import describe, exit_code_of
 
 
 class Unprintable(Exception):
@@ -13,15 +13,15 @@ class Unprintable(Exception):
 
 
 def test_builtin_exceptions_are_named_without_their_module() -> None:
-    told = describe(ValueError("bad"))
-    assert (told.kind, told.message) == ("ValueError", "bad")
+    record = describe(ValueError("bad"))
+    assert (record.kind, record.message) == ("ValueError", "bad")
 
 
 def test_other_exceptions_are_named_with_their_module() -> None:
-    assert describe(Unprintable()).kind.endswith("test_failure.Unprintable")
+    assert describe(Unprintable()).kind.endswith("test_shim_errors.Unprintable")
 
 
-def test_an_exception_that_cannot_be_printed_is_still_told() -> None:
+def test_an_exception_that_cannot_be_printed_is_still_recorded() -> None:
     assert "unprintable" in describe(Unprintable()).message
 
 
@@ -36,7 +36,7 @@ def test_exit_codes_are_the_interpreters(code: object, expected: int) -> None:
     assert exit_code_of(SystemExit(code)) == expected
 
 
-def test_a_message_with_the_name_of_a_file_that_is_no_utf8_can_be_written_down() -> None:
-    told = describe(FileNotFoundError("caf\udce9.txt"))
-    assert told.message == r"caf\udce9.txt"
-    assert told.traceback.encode("utf-8")
+def test_a_message_with_a_file_name_that_is_not_utf8_can_be_written() -> None:
+    record = describe(FileNotFoundError("caf\udce9.txt"))
+    assert record.message == r"caf\udce9.txt"
+    assert record.traceback.encode("utf-8")
