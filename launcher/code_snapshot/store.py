@@ -31,7 +31,7 @@ _ABANDONED_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnapshotManifest:
+class CodeManifest:
     """The content of `capsule.json`."""
 
     schema: int = 1
@@ -83,15 +83,15 @@ def publish(source: ProjectTree, storage_root: Path) -> Tree:
         ) from error
 
 
-def read_manifest(folder: Path) -> SnapshotManifest | None:
+def read_manifest(folder: Path) -> CodeManifest | None:
     """Return the content of the snapshot at `folder`; None if there is no complete one."""
     try:
-        return from_json(SnapshotManifest, (folder / MANIFEST).read_bytes())
+        return from_json(CodeManifest, (folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return None
 
 
-def require_unchanged(folder: Path) -> SnapshotManifest:
+def require_unchanged(folder: Path) -> CodeManifest:
     """Read the whole snapshot at `folder`, which may be years old, and return its content.
 
     Raises:
@@ -132,7 +132,7 @@ def _publish(source: ProjectTree, parent: Path) -> Tree:
     try:
         name = source.tree.name
         copies = tree.copy(project.folder, project.names, name=name, to=aside / name)
-        manifest = SnapshotManifest(
+        manifest = CodeManifest(
             digest=copies.digest,
             name=name,
             project=str(project.folder),
