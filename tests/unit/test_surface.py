@@ -1,6 +1,6 @@
 """What others rely on: names, keys, verbs, and how little an import costs.
 
-A name is approved by standing here. Taking one away breaks somebody's scripts or recipes: say so in
+A name is approved by being listed here. Removing one breaks scripts or recipes of users: say so in
 the changelog.
 """
 
@@ -71,7 +71,7 @@ FIXED = {
     "backend": {"torchrun", "horovod", "mpi"},
     "cluster": {"local", "hostfile", "sim", "slurm"},
 }
-"""Names that go on working, beside any that come."""
+"""Names that keep working, besides any new ones."""
 
 CHOICES = {
     "data": ("docstrings", "jsonl", "uri"),

@@ -47,7 +47,7 @@ def test_nothing_is_written_before_it_is_frozen(program: Path, root: Path) -> No
     assert (frozen.packages / "launcher" / "__init__.py").exists()
 
 
-def test_a_program_that_is_not_there_is_for_preflight_to_tell(tmp_path: Path, root: Path) -> None:
+def test_a_missing_program_is_left_to_preflight(tmp_path: Path, root: Path) -> None:
     layout = RunLayout.of(root, "r1")
     missing = tmp_path / "missing.py"
     assert RunCode.of(missing, layout=layout, storage_root=root, cwd=tmp_path, anew=False) is None

@@ -105,13 +105,13 @@ def test_files_that_ranks_add_to_a_copy_do_not_matter(program: Path, root: Path)
     assert publish(source, root) == source.tree
 
 
-def test_a_copy_that_is_gone_is_told(root: Path) -> None:
+def test_a_missing_copy_is_an_error(root: Path) -> None:
     with pytest.raises(StagingError, match="is missing") as caught:
         store.require_unchanged(root / "code" / "0123")
     assert "code=new" in caught.value.hint
 
 
-def test_a_root_that_cannot_be_written_is_told(program: Path, tmp_path: Path) -> None:
+def test_a_root_without_write_access_is_an_error(program: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StagingError, match="cannot copy"):
         publish(look(program, tmp_path / "file"), tmp_path / "file")

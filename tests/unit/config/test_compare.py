@@ -1,4 +1,4 @@
-"""What may change when a run goes on, and what may not."""
+"""Which changes a resumed run accepts, and which it refuses."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MATTER = [
     *[
         (f"train.{name}={value}",)
         for name, value in {
-            "max_steps": 3,  # nobody knows here whether that is more than its epochs have
+            "max_steps": 3,  # may be more or less than its epochs
             "batch_size": 64,
             "lr": 1,
             "head_lr": 1,

@@ -1,4 +1,4 @@
-"""What a hint offers to type arrives letter by letter, through a real shell."""
+"""The words of a hint arrive unchanged, through a real shell."""
 
 from __future__ import annotations
 

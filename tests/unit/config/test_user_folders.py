@@ -1,4 +1,4 @@
-"""A project of the user's own needs no fork of ours."""
+"""A user's own project needs no fork of the launcher."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_mistake_in_their_file_is_told_with_the_file(project: Path, name: str) -> None:
+def test_an_error_in_their_file_names_the_file(project: Path, name: str) -> None:
     text, says, offers = BROKEN[name]
     (project / "conf" / "recipe" / "broken.yaml").write_text(text)
     with pytest.raises(ConfigError) as caught:

@@ -79,7 +79,7 @@ def test_a_machine_without_slurm_gets_a_hint() -> None:
 
 
 def states(*answers: str | None) -> Iterator[JobInfo]:
-    """Follow a job that is so and so at each look; None is no answer, "" a forgotten job."""
+    """Follow a job with these states; None means no answer, "" a forgotten job."""
     given = iter(answers)
 
     def ask(job_id: str) -> tuple[JobInfo, ...]:

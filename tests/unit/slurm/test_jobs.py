@@ -36,9 +36,9 @@ TASK = Job(cluster="lab", job_id="120_5")
     [
         (JOB, "", "bert-7"),
         (replace(JOB, restarts=3), "", "bert-7"),
-        (JOB, "mine", "mine"),  # so two jobs can go on with one run
+        (JOB, "mine", "mine"),  # two jobs can resume one run
         (TASK, "", "bert-120_5"),
-        (TASK, "mine", "mine-5"),  # and no two tasks of an array do
+        (TASK, "mine", "mine-5"),  # but each array task has its own
     ],
 )
 def test_a_job_names_the_same_run_at_each_of_its_starts(job: Job, given: str, run_id: str) -> None:

@@ -27,10 +27,10 @@ def test_time_limits_are_read_as_slurm_reads_them(text: str, seconds: int | None
 @pytest.mark.parametrize(
     ("save_s", "grace_s", "limit_s", "signal_s", "ranks_get"),
     [
-        (None, 60, None, 90, 60),  # nobody knows yet: what the ranks get, and time to leave
+        (None, 60, None, 90, 60),  # no save yet: the grace period, and time to exit
         (5, 60, None, 90, 60),
         (100, 60, None, 330, 300),  # three times the longest save so far
-        (None, 10, None, 60, 10),  # Slurm's clock is no finer
+        (None, 10, None, 60, 10),  # Slurm checks only this often
         (100, 60, 3600, 330, 300),
         (100, 60, 600, 300, 300),  # half of the time at most: else it would only save
         (None, 60, 60, 30, 60),
