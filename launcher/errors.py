@@ -1,20 +1,20 @@
-"""Every error that a person can cause or meet, and the exit code each one ends the command with.
+"""The errors of the launcher, and the exit code of each.
 
 ::
 
     LauncherError
-    ├── ConfigError            2    the command line or a config file asks for something impossible
-    │   ├── UnknownNameError   2    a key, choice or run that does not exist; offers the nearest one
-    │   └── EngineMissingError 2    the engine asked for is not installed
-    ├── PreflightError         3    a cheap check failed before anything was started
-    ├── StagingError           4    a model, data set or program could not be brought in place
+    ├── ConfigError            2    invalid configuration
+    │   ├── UnknownNameError   2    unknown key, choice or run; the hint offers the nearest name
+    │   └── EngineMissingError 2    the engine is not installed
+    ├── PreflightError         3    a check failed before anything was started
+    ├── StagingError           4    cannot stage a model, data set or program
     ├── TrainingError          5    a rank failed; the message is the first failure
-    │   └── CheckpointError    5    checkpoints exist but none can be read, or one cannot be written
-    ├── SavedForRequeue        75   everything is saved; starting the same run again goes on
-    ├── NotRequeueable         76   it failed in a way that starting it again cannot mend
-    └── Interrupted            130  stopped by the person
+    │   └── CheckpointError    5    cannot read or write a checkpoint
+    ├── SavedForRequeue        75   preempted: checkpoint saved, requeue
+    ├── NotRequeueable         76   failed; restarting will not help
+    └── Interrupted            130  stopped by the user
 
-This module imports nothing from the package, so that every layer may use it.
+This module imports nothing from the package, so that every room can use it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class LauncherError(Exception):
-    """What went wrong (`message`), around what (`context`, may be long) and what to do (`hint`)."""
+    """What happened (`message`), where (`context`, may be long) and what to do (`hint`)."""
 
     exit_code = 1
 
@@ -55,7 +55,7 @@ class LauncherError(Exception):
         return "\n".join(part for part in (self.message, self.context, self.hint) if part)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # keyword-only arguments defeat the default; ranks tell each other their errors by pickle
+        # The default does not support keyword-only arguments; ranks send their errors by pickle.
         return _rebuild, (type(self), self.message, self.context, self.hint)
 
 
@@ -66,20 +66,20 @@ def _rebuild(kind: type[LauncherError], message: str, context: str, hint: str) -
 
 
 class ConfigError(LauncherError):
-    """The command line or a config file asks for something impossible."""
+    """Invalid value, key or choice on the command line or in a config file."""
 
     exit_code = 2
 
 
 class UnknownNameError(ConfigError):
-    """A name that the user gave and nobody knows; the hint offers the nearest valid one."""
+    """A name that does not exist; the hint offers the nearest one."""
 
     def __init__(
         self, kind: str, name: str, choices: Iterable[str], *, context: str = "", hint: str = ""
     ) -> None:
         known = sorted(choices)
         near = nearest(name, known)
-        listing = f"{kind} can be: {', '.join(known)}" if known else f"there is no {kind} at all"
+        listing = f"{kind} can be: {', '.join(known)}" if known else f"no {kind} exists"
         guess = f"did you mean `{near}`? " if near else ""
         super().__init__(
             f"unknown {kind} `{name}`",
@@ -89,17 +89,17 @@ class UnknownNameError(ConfigError):
 
 
 class EngineMissingError(ConfigError):
-    """The engine asked for is not installed; the hint is the command that installs it."""
+    """The engine is not installed; the hint is the command that installs it."""
 
 
 class PreflightError(LauncherError):
-    """A cheap check failed before anything was started."""
+    """A check failed before anything was started."""
 
     exit_code = 3
 
 
 class StagingError(LauncherError):
-    """A model, data set or program could not be brought to where the ranks read it."""
+    """Cannot stage a model, data set or program."""
 
     exit_code = 4
 
@@ -111,29 +111,29 @@ class TrainingError(LauncherError):
 
 
 class CheckpointError(TrainingError):
-    """Checkpoints exist but none can be read, or one cannot be written."""
+    """Cannot read any of the existing checkpoints, or cannot write one."""
 
 
 class SavedForRequeue(LauncherError):
-    """The run is saved and wants to be started again, as after a preemption."""
+    """Preempted: a checkpoint is saved, and a requeue resumes the run."""
 
-    exit_code = 75  # EX_TEMPFAIL of sysexits.h: what a batch system takes for "try again later"
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h; for batch systems, "try again later"
 
 
 class NotRequeueable(LauncherError):
-    """The run failed in a way that starting it again cannot mend."""
+    """The run failed; restarting will not help."""
 
     exit_code = 76
 
 
 class Interrupted(LauncherError):
-    """The person stopped the run (Ctrl-C or `stop`)."""
+    """The user stopped the run (Ctrl-C or `stop`)."""
 
     exit_code = 130
 
 
 def require(key: str, value: object, *, ok: bool, reason: str) -> None:
-    """Raise `ConfigError` for this value of a configuration key, with the reason, unless `ok`."""
+    """Raise `ConfigError` for this value of a configuration key, unless `ok`."""
     if not ok:
         raise ConfigError(
             f"`{key}={value}` is impossible: {reason}",
@@ -142,6 +142,6 @@ def require(key: str, value: object, *, ok: bool, reason: str) -> None:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choice that `name` most probably was meant to be, or None if nothing is near."""
-    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
-    return found[0] if found else None
+    """Return the choice nearest to `name`, None if none is near."""
+    matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return matches[0] if matches else None

@@ -9,7 +9,7 @@ from launcher.cli import batch, messages
 from launcher.cli.arguments import Invocation
 from launcher.cli.context import command_line, config_dirs, repeat
 from launcher.cli.verbs.run import run_here
-from launcher.config import catalog, paths, sweep
+from launcher.config import paths, sweep
 from launcher.errors import LauncherError
 from launcher.supervise import Verdict
 
@@ -19,7 +19,7 @@ _STOPS = (75, 130)
 
 def expanded(invocation: Invocation) -> list[tuple[str, ...]]:
     """Return the overrides of every run."""
-    groups = catalog.groups(paths.find(config_dirs(invocation)))
+    groups = paths.find(config_dirs(invocation)).groups()
     return sweep.expand(invocation.overrides, groups)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from launcher import __version__
 from launcher.cli.arguments import Flag, Invocation, flags_of
 from launcher.cli.verbs import VERBS
-from launcher.config import catalog, installed, paths
+from launcher.config import installed, paths
 from launcher.config.keys import Key, all_keys
 from launcher.errors import LauncherError
 
@@ -98,12 +98,12 @@ def _verbs() -> Iterator[str]:
 
 def _groups(invocation: Invocation) -> Iterator[str]:
     found = _config_paths(invocation)
-    groups = catalog.groups(found, installed.all_choices())
+    groups = found.groups(installed.all_choices())
     first = [group for group in _GROUPS_FIRST if group in groups]
     for group in [*first, *(group for group in groups if group not in first)]:
         for number, choice in enumerate(groups[group]):
             title = f"{group}=" if number == 0 else ""
-            about = catalog.summary(found, group, choice).rstrip(".")
+            about = found.summary(group, choice).rstrip(".")
             yield from _row(f"  {title:<11}{choice:<15}", about)
 
 

@@ -1,5 +1,5 @@
-"""Freezing the code of a run, so that later edits change nothing; see `docs/code-snapshot.md`."""
+"""Takes a snapshot of a run's code, so that later edits change nothing (docs/code-snapshot.md)."""
 
-from launcher.code_snapshot.use import Code
+from launcher.code_snapshot.snapshot import RunCode
 
-__all__ = ["Code"]
+__all__ = ["RunCode"]

@@ -1,27 +1,25 @@
-"""Which files are the code of a program: those of its checkout, or of its folder.
+"""Which files belong to the code of a program: those of its git checkout, or of its folder.
 
-What is no code (what git ignores; without git what is large) is linked instead of copied: a program
-that looks for its data beside itself finds it wherever the project itself can be seen.
+Data (what git ignores; without git, large files) is linked, not copied. So a program that reads
+data beside itself finds it wherever the original is visible.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from launcher.code_snapshot import git
-from launcher.code_snapshot.tree import Item, Listed, Size, is_noise, prints_to, state_of
-from launcher.specs import RunLayout
-from launcher.storage.manifest import MANIFEST_NAME
+from launcher.code_snapshot.filters import Size, StorageRoots, is_noise, prints_to, state_of
+from launcher.code_snapshot.tree import Item, Listed
 
 DATA_BYTES = 1_000_000
-"""Without git nobody says what is code: larger files are not."""
+"""Without git, larger files count as data."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -38,10 +36,10 @@ class Project:
 
 
 def project_of(program: Path, *, storage_root: Path) -> Project:
-    """Return the project of `program`, which exists; no storage root ever belongs to it.
+    """Return the project of `program`, which exists. Storage roots are never part of it.
 
     Raises:
-        ConfigError: it is too large to be code.
+        ConfigError: the project is too large.
     """
     program = program.resolve()
     return (
@@ -52,7 +50,7 @@ def project_of(program: Path, *, storage_root: Path) -> Project:
 
 
 def launcher_package() -> Project:
-    """Return our own package: nodes need not have it installed."""
+    """Return our own package, so that nodes need not have it installed."""
     return _in_folder(_PACKAGE, _PACKAGE / "__main__.py", None)
 
 
@@ -67,33 +65,37 @@ def _in_checkout(program: Path, storage_root: Path) -> Project | None:
     top = git.top_of(program.parent)
     if top is None or not program.is_relative_to(top):
         return None
-    found = git.checkout(top)
+    checkout = git.checkout(top)
     relative = str(program.relative_to(top))
     size = Size(top)
     roots = StorageRoots(top, program, storage_root)
-    names = sorted(_of_checkout(top, "", found, roots, size), key=lambda each: each.path)
-    if Listed(path=relative) not in names:  # ignored: a checkout only lies around it
+    names = sorted(_of_checkout(top, "", checkout, roots, size), key=lambda each: each.path)
+    if Listed(path=relative) not in names:  # git ignores the program
         return None
     size.require_code()
     return Project(
-        folder=top, program=relative, names=tuple(names), commit=found.commit, dirty=found.dirty
+        folder=top,
+        program=relative,
+        names=tuple(names),
+        commit=checkout.commit,
+        dirty=checkout.dirty,
     )
 
 
 def _of_checkout(
-    top: Path, prefix: str, found: git.Checkout, roots: StorageRoots, size: Size
+    top: Path, prefix: str, checkout: git.Checkout, roots: StorageRoots, size: Size
 ) -> Iterator[Listed]:
-    for name in found.sources:
+    for name in checkout.sources:
         path = top / prefix / name
         state = state_of(path)
         if state is None or roots.hold(path):
             continue
         if not stat.S_ISDIR(state.st_mode):
             yield _listed(f"{prefix}{name}", state, size, is_code=True)
-        elif (path / ".git").exists():  # a submodule, or a checkout that nobody tracks
+        elif (path / ".git").exists():  # a submodule, or an untracked checkout
             inner = git.checkout(path)
             yield from _of_checkout(top, f"{prefix}{name}/", inner, roots, size)
-    for name in found.ignored:
+    for name in checkout.ignored:
         path = top / prefix / name
         if not is_noise(path) and not roots.hold(path):
             yield Listed(path=f"{prefix}{name}", is_link=True)
@@ -115,7 +117,7 @@ def _in_folder(folder: Path, program: Path, storage_root: Path | None) -> Projec
 
 
 def _walk(top: Path, folder: Path, size: Size, roots: StorageRoots) -> Iterator[Listed]:
-    """List a folder without git: hidden folders are left out, hidden and large files linked."""
+    """List a folder without git: skip hidden folders, link hidden and large files."""
     for entry in _entries(folder):
         path = Path(entry.path)
         name = str(path.relative_to(top))
@@ -135,90 +137,12 @@ def _walk(top: Path, folder: Path, size: Size, roots: StorageRoots) -> Iterator[
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as found:
-            return list(found)
-    except PermissionError:  # somebody else's, as in /tmp
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except PermissionError:  # another user's, as in /tmp
         return []
 
 
-# What runs write is no code: neither below the storage root in use, nor below any other.
-FOLDER = "code"
-"""Where copies of programs lie, below the storage root."""
-MARKER = "capsule.json"
-"""Lies beside every copy."""
-
-
-class StorageRoots:
-    """The storage roots below the folder of a project."""
-
-    def __init__(self, top: Path, program: Path, in_use: Path | None) -> None:
-        self._program = program
-        # It may be called by a name with links in it, or be a link that lies in the project.
-        self._in_use = {in_use, in_use.resolve()} if in_use else set()
-        self._known = {top: False}
-
-    def hold(self, path: Path) -> bool:
-        """Tell whether `path`, in the folder of the project, is or lies in what is no code.
-
-        A storage root around the program has code in it as well: only what we made there is none.
-        """
-        known = self._known.get(path)
-        if known is None:
-            known = self._known[path] = self.hold(path.parent) or self._is_one(path)
-        return known
-
-    def _is_one(self, path: Path) -> bool:
-        if not _has(path / "."):  # no folder, or none that can be entered
-            return False
-        if self._program.is_relative_to(path):
-            return _is_made(path)
-        return path in self._in_use or _is_made(path) or _is_root(path)
-
-
-def _is_root(folder: Path) -> bool:
-    return any(_is_made(path) for name in _MADE for path in _folders(folder / name))
-
-
-def _is_made(path: Path) -> bool:
-    """Tell whether the launcher made the folder: a copy of code, a run, or a snapshot."""
-    tell = _MADE.get(path.parent.name)
-    return tell is not None and tell(path)
-
-
-def _is_copy(path: Path) -> bool:
-    return re.fullmatch("[0-9a-f]+", path.name) is not None and _has(path / MARKER)
-
-
-def _is_run(path: Path) -> bool:
-    layout = RunLayout(path)
-    return _has(layout.plan) and _has(layout.attempts)
-
-
-def _is_snapshot(path: Path) -> bool:
-    return _has(path / MANIFEST_NAME)
-
-
-_MADE: Mapping[str, Callable[[Path], bool]] = {
-    FOLDER: _is_copy,
-    "runs": _is_run,
-    "staged": _is_snapshot,
-}
-
-
-def _has(path: Path) -> bool:
-    """Tell whether it is there; what is in somebody else's folder is not."""
-    return os.access(path, os.F_OK)
-
-
-def _folders(parent: Path) -> list[Path]:
-    try:
-        with os.scandir(parent) as found:
-            return [Path(entry.path) for entry in found if entry.is_dir(follow_symlinks=False)]
-    except OSError:  # there is none, or it is somebody else's
-        return []
-
-
-# Folders of a project that modules are imported from.
 def imports_of(
     folder: Path,
     items: Iterable[Item],
@@ -226,9 +150,9 @@ def imports_of(
     path: Iterable[str] | None = None,
     modules: Mapping[str, ModuleType] | None = None,
 ) -> tuple[str, ...]:
-    """Return the folders below `folder` that stand on `path`, relative to it, in their order.
+    """Return the copied folders of the project that are on `path`, relative to `folder`, in order.
 
-    The first entry of `sys.path` is where the command was started, not what somebody installed.
+    Skips the first entry of `sys.path`: the folder of the command is not an installed package.
     """
     copied = {str(parent) for item in items if item.sha256 for parent in Path(item.path).parents}
     entries = [*(sys.path[1:] if path is None else path)]
@@ -242,7 +166,7 @@ def imports_of(
 
 
 def _editable(modules: Mapping[str, ModuleType]) -> Iterator[str]:
-    """Setuptools keeps editable packages off `sys.path`: its finders know where they are."""
+    """Yield the folders of editable packages: setuptools puts them into finders, not `sys.path`."""
     for name, module in list(modules.items()):
         if name.startswith("__editable__"):
             for place in getattr(module, "MAPPING", {}).values():

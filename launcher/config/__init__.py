@@ -1,8 +1,8 @@
-"""Configuration: the only rooms that know Hydra."""
+"""Composes the configuration with Hydra, checks it and freezes it."""
 
 from launcher.config import compare
-from launcher.config.build import plain
 from launcher.config.load import load
+from launcher.config.register import plain
 from launcher.config.saved import dump, load_saved
 from launcher.config.schema import CodeChoice, LaunchConfig, default_root
 

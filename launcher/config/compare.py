@@ -1,8 +1,8 @@
-"""Whether a run that is there already may go on with another configuration. Pure but for one read.
+"""Whether an existing run may resume with a changed configuration.
 
-What changes the meaning of a checkpoint must stay as it was: the loss curve would be that of
-neither configuration. Where the ranks run, how often they save and what is shown may change freely,
-and a run may be made longer.
+Keys that change the meaning of a checkpoint must keep their values: otherwise the loss curve
+belongs to neither configuration. Where the ranks run, how often they save and what they print may
+change, and a run may become longer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.config.build import plain
+from launcher.config.register import plain
 from launcher.config.saved import read_saved
 from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
@@ -23,27 +23,27 @@ _FIXED = (
     *("recipe.name", "args", "model", "data", "params", "train"),
     *("determinism", "logical_shards"),
 )
-"""Keys, or sections of keys, that decide what is trained."""
+"""Keys, or sections of keys, that define what is trained."""
 _LENGTH = ("train.max_steps", "train.epochs")
-"""How long is trained: more may be asked for at any time, less would be in the past already."""
+"""How long to train. May grow; a smaller value may lie in the past."""
 _FREE = frozenset(
     f"train.{name}"
     for name in (
-        *("micro_batch_size", "precision", "compile"),  # how a step is computed, not which step
-        *("eval_every_steps", "log_every_steps", "record_samples"),  # what is looked at
+        *("micro_batch_size", "precision", "compile"),  # how a step is computed, not which
+        *("eval_every_steps", "log_every_steps", "record_samples"),  # what is reported
     )
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One key that has another value than when the run was started."""
+    """One key whose value differs from that of the run's start."""
 
     key: str
     then: Any
     now: Any
     matters: bool
-    """True when going on from the old checkpoints would be meaningless."""
+    """True if resuming from the old checkpoints would be meaningless."""
 
     def __str__(self) -> str:
         return f"{self.key}: {_text(self.then)} then, {_text(self.now)} now"
@@ -52,8 +52,8 @@ class Difference:
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Difference, ...]:
     """Return what differs between two plain configurations.
 
-    A key that only one of them has is no difference: it came or went with a version of ours. Values
-    of the user's own (`params`, options) are compared whole.
+    A key in only one of them does not count: another version of the launcher added or removed it.
+    Free values (`params`, options) are compared as a whole.
     """
     old, new = dict(_leaves(then)), dict(_leaves(now))
     return tuple(
@@ -68,11 +68,11 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Differ
     )
 
 
-def longer(found: Iterable[Difference]) -> str:
-    """Return in words by how much more is to be trained than before; empty if it is not."""
+def longer(differences: Iterable[Difference]) -> str:
+    """Return in words how much longer the run trains than before; empty if it does not."""
     return ", ".join(
         f"{each.key} from {each.then} to {each.now}"
-        for each in found
+        for each in differences
         if _is_longer(each.key, each.then, each.now)
     )
 
@@ -80,23 +80,23 @@ def longer(found: Iterable[Difference]) -> str:
 def require_same_run(
     file: Path, config: LaunchConfig, commands: CommandLine = ANYWHERE
 ) -> tuple[Difference, ...]:
-    """Refuse to go on with a run that was started differently; return what may differ and does.
+    """Refuse to resume a run with incompatible values; return the allowed differences.
 
-    `file` is the configuration in the run's folder; none there means a new run. With `resume=never`
-    nothing is taken from the old checkpoints, so that only the recipe must be the same.
+    `file` is the configuration in the run folder; if it does not exist, the run is new. With
+    `resume=never` no checkpoint is loaded, so only the recipe must be the same.
 
     Raises:
-        ConfigError: a difference matters; it lists old and new values and the ways on.
+        ConfigError: a difference matters; the error lists old and new values and what to do.
     """
     if not file.exists():
         return ()
-    found = sorted(differences(read_saved(file), plain(config)), key=lambda each: each.key)
-    matter = [each for each in found if each.matters]
+    differing = sorted(differences(read_saved(file), plain(config)), key=lambda each: each.key)
+    matter = [each for each in differing if each.matters]
     if config.resume == "never":
         matter = [each for each in matter if each.key == "recipe.name"]
     if matter:
         raise _refusal(config, matter, commands.of_run(RunLayout(file.parent), "resume"))
-    return tuple(found)
+    return tuple(differing)
 
 
 def _refusal(config: LaunchConfig, matter: list[Difference], resume: str) -> ConfigError:
@@ -104,19 +104,19 @@ def _refusal(config: LaunchConfig, matter: list[Difference], resume: str) -> Con
     if any(each.key == "recipe.name" for each in matter):
         first = next(each for each in matter if each.key == "recipe.name")
         return ConfigError(
-            f"run `{run_id}` is one of recipe `{first.then}`, not `{first.now}`",
-            hint=f"give another run_id, or go on with the old one: `{resume}`",
+            f"run `{run_id}` belongs to recipe `{first.then}`, not `{first.now}`",
+            hint=f"choose another run_id, or resume the existing run: `{resume}`",
         )
     return ConfigError(
-        f"run `{run_id}` was started with other values, and its checkpoints belong to those",
-        context="\n".join(str(each) for each in _told(matter)),
-        hint=f"go on with the old ones: `{resume}`; "
-        "or give another run_id; or add resume=never to start this run over",
+        f"run `{run_id}` was started with other values, and its checkpoints depend on them",
+        context="\n".join(str(each) for each in _without_consequences(matter)),
+        hint=f"resume with the old values: `{resume}`; "
+        "or choose another run_id; or add resume=never to start this run over",
     )
 
 
-def _told(matter: list[Difference]) -> list[Difference]:
-    """Another model is told by its name: what else differs follows from that."""
+def _without_consequences(matter: list[Difference]) -> list[Difference]:
+    """If the name of a model or data set differs, omit what else differs in its section."""
     renamed = {each.key.removesuffix("name") for each in matter if each.key.endswith(".name")}
     return [
         each
@@ -126,12 +126,12 @@ def _told(matter: list[Difference]) -> list[Difference]:
 
 
 def _is_longer(key: str, then: Any, now: Any) -> bool:
-    """Without a number of steps, which is 0, nobody knows here how many an epoch has."""
+    """0 steps means that epochs decide, so the lengths cannot be compared."""
     return key in _LENGTH and 0 < then < now
 
 
 def _matters(key: str, now: Mapping[str, Any]) -> bool:
-    if key == "recipe.program":  # of our recipes it only says where we are installed
+    if key == "recipe.program":  # for our recipes, only where the launcher is installed
         return bool(now.get("script"))
     if key in _FREE:
         return False
@@ -147,7 +147,7 @@ def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _normal(value: Any) -> Any:
-    """`build://` names a program of ours by where it is installed: the same name is the same."""
+    """Of a `build://` URI, which contains an installation path, compare only the program's name."""
     if isinstance(value, str) and value.startswith("build://"):
         return Path(value).name
     return value

@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf and YAML raise, to errors a person can act on. The one table for that."""
+"""Turns the exceptions of Hydra, OmegaConf and YAML into our errors. The only table for this."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from launcher.config.overrides import Groups, refuse_unknown_choice, unknown_key
 from launcher.errors import ConfigError, nearest
 
 FOREIGN = (HydraException, OmegaConfBaseException, yaml.YAMLError)
-"""What `compose` may raise because of what the user wrote."""
+"""What `compose` may raise because of the user's input."""
 
 _MEANT: Mapping[str, str] = MappingProxyType(
     {
@@ -45,16 +45,16 @@ _MEANT: Mapping[str, str] = MappingProxyType(
 
 
 def explain(error: Exception, texts: Sequence[str], groups: Groups) -> ConfigError:
-    """Return what to tell a person for `error`, raised while composing from `texts`."""
+    """Return the error to show for `error`, raised while composing from the overrides `texts`."""
     cause = _innermost(error)
-    for kind, tell in _TABLE:
+    for kind, convert in _TABLE:
         if isinstance(cause, kind):
-            return tell(cause, _Context(error, texts, groups))
+            return convert(cause, _Context(error, texts, groups))
     return _in_own_words(cause, _Context(error, texts, groups))
 
 
 class _Context:
-    """What else is known about a mistake."""
+    """What else is known about an error."""
 
     def __init__(self, error: Exception, texts: Sequence[str], groups: Groups) -> None:
         self.texts = texts
@@ -62,7 +62,7 @@ class _Context:
         self.where = _where(error)
 
     def typed(self, key: str) -> str:
-        """The value that was typed for `key`, or an empty text when a file gave it."""
+        """Return the value typed for `key`, empty if a file set it."""
         for text in reversed(self.texts):
             name, _, value = text.lstrip("+").partition("=")
             if name == key:
@@ -71,25 +71,25 @@ class _Context:
 
 
 def _innermost(error: Exception) -> Exception:
-    """Hydra wraps what OmegaConf raised, not always with `from`; that one knows the key."""
+    """Return OmegaConf's exception, which has the key; Hydra wraps it, sometimes without `from`."""
     chain = list(_chain(error))
     return next((each for each in chain if getattr(each, "full_key", None)), chain[0])
 
 
 def _where(error: Exception) -> str:
-    """Which file it is about, from Hydra's words."""
+    """Return which file the error is about, read from Hydra's message."""
     for each in _chain(error):
-        named = re.search(r"In '([^']+)'", str(each))
-        if named and named.group(1) not in ("config", "saved_run"):
-            return f"in conf/{named.group(1)}.yaml"
+        match = re.search(r"In '([^']+)'", str(each))
+        if match and match.group(1) not in ("config", "saved_run"):
+            return f"in conf/{match.group(1)}.yaml"
     return ""
 
 
 def _chain(error: Exception) -> Iterator[Exception]:
-    found: BaseException | None = error
-    while isinstance(found, FOREIGN):
-        yield found
-        found = found.__cause__ or found.__context__
+    link: BaseException | None = error
+    while isinstance(link, FOREIGN):
+        yield link
+        link = link.__cause__ or link.__context__
 
 
 def _unknown_key(error: Exception, context: _Context) -> ConfigError:
@@ -98,7 +98,7 @@ def _unknown_key(error: Exception, context: _Context) -> ConfigError:
         return ConfigError(
             f"unknown key `{name}`",
             context=context.where,
-            hint="a recipe's file begins with `# @package _global_`: it sets keys anywhere",
+            hint="start a recipe's file with `# @package _global_`, so that it can set any key",
         )
     return unknown_key(name, context.groups, context=context.where)
 
@@ -111,15 +111,15 @@ def _bad_value(error: Exception, context: _Context) -> ConfigError:
     if key is None:
         return _in_own_words(error, context)
     return ConfigError(
-        f"`{name}={value}`: it must be {key.expects}",
+        f"`{name}={value}`: expected {key.expects}",
         context=context.where,
         hint=_value_hint(key, value),
     )
 
 
 def _value_in(error: Exception) -> str:
-    found = re.search(r"[Vv]alue '([^']*)'", str(error)) or re.search(r"'([^']*)'", str(error))
-    return found.group(1) if found else ""
+    match = re.search(r"[Vv]alue '([^']*)'", str(error)) or re.search(r"'([^']*)'", str(error))
+    return match.group(1) if match else ""
 
 
 def _value_hint(key: Key, value: str) -> str:
@@ -153,24 +153,24 @@ def _missing_choice(error: Exception, context: _Context) -> ConfigError:
 def _missing_value(error: Exception, context: _Context) -> ConfigError:
     name = str(getattr(error, "full_key", "") or "a value")
     return ConfigError(
-        f"`{name}` must be given", context=context.where, hint=f"add `{name}=...` to the command"
+        f"`{name}` is required", context=context.where, hint=f"add `{name}=...` to the command"
     )
 
 
 def _interpolation(error: Exception, context: _Context) -> ConfigError:
     name = str(getattr(error, "full_key", "") or "a value")
     return ConfigError(
-        f"`{name}` refers to something that is not there: {str(error).splitlines()[0]}",
+        f"`{name}` refers to something that does not exist: {str(error).splitlines()[0]}",
         context=context.where,
-        hint="write `\\${...}` when no reference is meant",
+        hint="write `\\${...}` if this is not a reference",
     )
 
 
 def _yaml(error: Exception, context: _Context) -> ConfigError:
     return ConfigError(
-        "a config file is no valid YAML",
+        "a config file is not valid YAML",
         context=str(error),
-        hint="mend the line that is named above",
+        hint="fix the line given above",
     )
 
 
@@ -180,7 +180,7 @@ def _in_own_words(error: Exception, context: _Context) -> ConfigError:
     return ConfigError(
         first[0].lower() + first[1:],
         context="\n".join(filter(None, [context.where, *rest])),
-        hint="`launcher --help` shows how overrides are written",
+        hint="`launcher --help` shows examples of overrides",
     )
 
 
@@ -196,4 +196,4 @@ _TABLE: tuple[
     (yaml.YAMLError, _yaml),
     ((OverrideParseException, ConfigCompositionException), _in_own_words),
 )
-"""Most special first: some of these inherit from others."""
+"""Most specific first: some inherit from others."""

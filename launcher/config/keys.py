@@ -1,4 +1,4 @@
-"""Every key of the command line as a value: its type, default and help text."""
+"""Every key of the command line: its type, default and help text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from launcher.config.schema import LaunchConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """One key that can stand before an `=`."""
+    """One key, as typed before an `=`."""
 
     name: str
     """Dotted, as typed."""
@@ -30,22 +30,24 @@ class Key:
 
     @property
     def is_free(self) -> bool:
-        """True for a dict that takes names of the user's own."""
+        """True for a dict to which the user adds names."""
         return typing.get_origin(self.kind) is dict
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Its only values, when they are few."""
+        """The allowed values, if they can be listed."""
         if isinstance(self.kind, type) and issubclass(self.kind, enum.Enum):
             return tuple(str(member) for member in self.kind)
         return ("true", "false") if self.kind is bool else ()
 
     @property
     def expects(self) -> str:
-        """What its value must be, in words."""
+        """The expected value, in words."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        return _WORDS.get(str(self.kind), _WORDS.get(getattr(self.kind, "__name__", ""), "a text"))
+        return _WORDS.get(
+            str(self.kind), _WORDS.get(getattr(self.kind, "__name__", ""), "a string")
+        )
 
 
 _WORDS = {
@@ -67,7 +69,7 @@ def all_keys() -> dict[str, Key]:
 
 @functools.cache
 def sections() -> dict[str, str]:
-    """Return the name and help of every part that holds keys: `train`, `checkpoint` ..."""
+    """Return the name and help of each section: `train`, `checkpoint` ..."""
     helps = field_docs(LaunchConfig)
     hints = typing.get_type_hints(LaunchConfig)
     return {
@@ -78,7 +80,7 @@ def sections() -> dict[str, str]:
 
 
 def free_prefix(name: str) -> str | None:
-    """Return the free key that `name` lies under (`params` for `params.depth`), if it does."""
+    """Return the free key that contains `name` (`params` for `params.depth`), else None."""
     parts = name.split(".")
     for length in range(1, len(parts)):
         key = all_keys().get(".".join(parts[:length]))
@@ -88,7 +90,7 @@ def free_prefix(name: str) -> str | None:
 
 
 def field_docs(cls: type) -> dict[str, str]:
-    """Return field name -> the docstring that stands under it in the source."""
+    """Return field name -> the docstring below it in the source."""
     body = _class_bodies(cls.__module__)[cls.__name__]
     docs = {}
     for before, after in itertools.pairwise(body):

@@ -1,4 +1,4 @@
-"""Composes the configuration, once, where the command was typed. No later step sees Hydra."""
+"""Composes the configuration with Hydra, once, where the command was typed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from typing import Any
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from launcher.config import catalog
-from launcher.config.build import build, plain
 from launcher.config.hydra_errors import FOREIGN, explain
 from launcher.config.installed import installed_choices
 from launcher.config.overrides import check, parse
 from launcher.config.paths import ConfigPaths, find
-from launcher.config.program import find_program
-from launcher.config.register import hydra
-from launcher.config.required import refuse_missing
+from launcher.config.register import build, hydra, plain
+from launcher.config.required import find_program, refuse_missing
 from launcher.config.rewrite import rewrite
 from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
@@ -53,11 +50,11 @@ def load(
 ) -> LaunchConfig:
     """Return the configuration that `overrides` ask for, checked, with absolute paths.
 
-    With `require_recipe` there must be a recipe that names its program. Without, both may be empty:
-    the verbs that only read a run folder need no more.
+    With `require_recipe`, there must be a recipe that has a program. Verbs that only read a run
+    folder need neither.
 
     Raises:
-        ConfigError: something cannot be, is not known, or is missing; the hint says what to type.
+        ConfigError: a value is invalid, unknown or missing; the hint says what to type.
     """
     request = LoadRequest(
         overrides=overrides, config_dirs=config_dirs, cwd=cwd, require_recipe=require_recipe
@@ -68,20 +65,24 @@ def load(
 def load_from(
     request: LoadRequest, *, name: str = "config", node: Mapping[str, Any] | None = None
 ) -> LaunchConfig:
-    """Load with the root config `name`: a file of ours, or `node` when that is given."""
+    """Load with the root config `name`: one of our files, or `node` if that is given."""
     parsed = parse(request.texts)
     paths = find(request.config_dirs, cwd=request.cwd)
-    choices_added = installed_choices(parsed, catalog.groups(paths))
-    paths = paths.with_folders(each.conf for each in choices_added)
-    groups = catalog.groups(paths, choices_added)
+    installed = installed_choices(parsed, paths.groups())
+    paths = paths.with_folders(each.conf for each in installed)
+    groups = paths.groups(installed)
     check(parsed, groups)
+    nodes: dict[str, Any] = {name: node} if node else {}
+    for each in installed:
+        if not paths.files(each.group, each.name):
+            nodes[f"{each.group}/{each.name}"] = {"name": each.name}
     try:
-        with hydra(paths, roots={name: node} if node else {}, choices=choices_added):
+        with hydra(paths, nodes=nodes):
             composed = compose(name, list(request.texts), return_hydra_config=True)
         values, choices = _resolved(composed)
     except FOREIGN as error:
         raise explain(error, request.texts, groups) from error
-    _warn_of_hidden_files(paths, choices)
+    _warn_about_unused_files(paths, choices)
     refuse_missing(values, choices, paths)
     if not values["recipe"]["name"]:
         values["recipe"]["name"] = choices.get("recipe") or ""
@@ -89,7 +90,7 @@ def load_from(
 
 
 def _resolved(node: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
-    """Split Hydra's own part off: only what it chose is of interest."""
+    """Return the values, and the choice of each group; drop the rest of Hydra's own part."""
     choices = dict(node.hydra.runtime.choices)
     OmegaConf.set_struct(node, value=False)
     del node["hydra"]
@@ -98,15 +99,15 @@ def _resolved(node: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
     return {str(key): value for key, value in values.items()}, choices
 
 
-def _warn_of_hidden_files(paths: ConfigPaths, choices: Mapping[str, str | None]) -> None:
+def _warn_about_unused_files(paths: ConfigPaths, choices: Mapping[str, str | None]) -> None:
     for group, choice in choices.items():
-        used, *hidden = catalog.files(paths, group, str(choice)) or (None,)
-        for file in hidden:
+        used, *unused = paths.files(group, str(choice)) or (None,)
+        for file in unused:
             log.warning("`%s=%s` is read from %s; %s is not used", group, choice, used, file)
     for folder in paths.user:
         if (folder / "config.yaml").is_file():
             log.warning(
-                "%s is not used: only the groups of a user's folder are", folder / "config.yaml"
+                "%s is not used: only the groups in a user's folder are", folder / "config.yaml"
             )
 
 
@@ -121,7 +122,7 @@ def _finish(config: LaunchConfig, paths: ConfigPaths, *, require_recipe: bool) -
 
 
 def _with_absolute_paths(config: LaunchConfig, cwd: Path) -> LaunchConfig:
-    """A run may be resumed from elsewhere, so that nothing saved may depend on where one stands."""
+    """A run may be resumed from another folder, so no saved path may be relative."""
     root = str(local_root(config.storage.root, cwd))
     data = dataclasses.replace(
         config.data,
@@ -145,7 +146,7 @@ def _absolute(source: str, cwd: Path) -> str:
 
 
 def _refuse_passwords(value: Any, key: str) -> None:
-    """A config is printed and written to the run folder, so it may hold no secret."""
+    """A config is printed and written to the run folder, so it must not contain a secret."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             _refuse_passwords(item, f"{key}.{name}" if key else str(name))
@@ -154,6 +155,6 @@ def _refuse_passwords(value: Any, key: str) -> None:
             _refuse_passwords(item, key)
     elif isinstance(value, str) and holds_a_secret(value):
         raise ConfigError(
-            f"`{key}` holds a password in a URI, and secrets never stand on a command line",
-            hint="leave it out of the URI: credentials come from the environment",
+            f"`{key}` contains a password in a URI; secrets are not allowed on the command line",
+            hint="remove it from the URI and set the credentials in the environment",
         )

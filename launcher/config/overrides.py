@@ -1,6 +1,6 @@
-"""Reads overrides and finds the mistakes in them before Hydra composes anything.
+"""Parses overrides and finds the errors in them before Hydra composes the configuration.
 
-Hydra would find most of them too, but later, and it does not know which name was meant.
+Hydra would find most of them later, but it cannot suggest the right name.
 """
 
 from __future__ import annotations
@@ -13,18 +13,24 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from launcher.config.keys import all_keys, free_prefix, sections
-from launcher.config.quoting import as_list, as_text, takes_list, takes_text, without_stray_quotes
-from launcher.config.rewrite import SOURCES
+from launcher.config.rewrite import (
+    SOURCES,
+    as_list,
+    as_text,
+    takes_list,
+    takes_text,
+    without_stray_quotes,
+)
 from launcher.errors import ConfigError, UnknownNameError, nearest
 
 Groups = Mapping[str, Sequence[str]]
 
 
 def parse(texts: Sequence[str]) -> list[Override]:
-    """Read overrides by Hydra's grammar.
+    """Parse overrides with Hydra's grammar.
 
     Raises:
-        ConfigError: one of them does not follow it; the hint shows it quoted.
+        ConfigError: one of them does not follow the grammar; the hint shows it quoted.
     """
     parser = OverridesParser.create()
     return [_parse_one(parser, text) for text in texts]
@@ -60,32 +66,32 @@ def refuse_unknown_choice(group: str, choice: str, groups: Groups, *, context: s
         return
     hint = ""
     if group in SOURCES and ("." in choice or "/" in choice):
-        hint = f"A place is written `{group}=./{choice}` or `{group}=hf://...`"
+        hint = f"A path or URI looks like `{group}=./{choice}` or `{group}=hf://...`"
     raise UnknownNameError(group, choice, groups[group], context=context, hint=hint)
 
 
 def suggest_key(name: str, groups: Groups) -> str | None:
-    """Return the key or group that `name` most probably was meant to be."""
+    """Return the key or group nearest to `name`."""
     known = [*all_keys(), *groups]
     tails = [key for key in known if key.endswith(f".{name}")]
     return tails[0] if tails else nearest(name, known) or _nearest_tail(name, known)
 
 
 def unknown_key(name: str, groups: Groups, *, context: str = "") -> ConfigError:
-    """Return the error for a key that nobody knows."""
+    """Return the error for a key that does not exist."""
     near = suggest_key(name, groups)
     guess = f"did you mean `{near}`? " if near else ""
     return ConfigError(
         f"unknown key `{name}`",
         context=context,
         hint=f"{guess}`python -m launcher run --help` lists every key; "
-        "values of recipes of your own go under `params.`",
+        "put values for your own recipes under `params.`",
     )
 
 
 def _parse_one(parser: OverridesParser, text: str) -> Override:
     if "=" not in text and not text.startswith("~"):
-        raise ConfigError(f"`{text}` is no `key=value`", hint=_hint_for_word(text))
+        raise ConfigError(f"expected `key=value`, got `{text}`", hint=_hint_for_word(text))
     try:
         return parser.parse_override(text)
     except HydraException as error:
@@ -113,19 +119,19 @@ def _quoting_hint(text: str) -> str:
     if not bare.startswith(("[", "{")) or not takes_list(key):
         return text
     brackets = "close every bracket and quote, and quote it for the shell"
-    one_text = f"; for one text {as_text(key, bare)}" if takes_text(key) else ""
-    return f"{brackets}: {as_list(key, 'a,b')}{one_text}"
+    one_string = f"; for one string {as_text(key, bare)}" if takes_text(key) else ""
+    return f"{brackets}: {as_list(key, 'a,b')}{one_string}"
 
 
 def _check_no_sweep(override: Override) -> None:
     if not override.is_sweep_override():
         return
     key, _, value = str(override.input_line).partition("=")
-    ways = ["to run each one after another add `-m`"]
+    ways = ["to run them one after another, add `-m`"]
     if takes_list(key):
-        ways.append(f"for a list write {as_list(key, value)}")
+        ways.append(f"for a list, write {as_list(key, value)}")
     if takes_text(key):
-        ways.append(f"for one text write {as_text(key, value)}")
+        ways.append(f"for one string, write {as_text(key, value)}")
     raise ConfigError(f"`{override.input_line}` names several values", hint="; ".join(ways))
 
 
@@ -135,8 +141,8 @@ def _check_key(override: Override, groups: Groups) -> None:
         return
     if override.is_hydra_override():
         raise ConfigError(
-            f"`{override.input_line}` would do nothing: Hydra only composes the configuration here",
-            hint="`storage.root=` says where runs are written, `--config-dir` where files are read",
+            f"`{override.input_line}` has no effect: Hydra only composes the configuration here",
+            hint="`storage.root=` sets where runs are written, `--config-dir` adds config folders",
         )
     key = all_keys().get(name)
     if key is None and name in sections():
@@ -149,12 +155,12 @@ def _check_key(override: Override, groups: Groups) -> None:
         raise unknown_key(name, groups)
     if override.is_delete():
         raise ConfigError(
-            f"`{override.input_line}`: keys cannot be deleted", hint=f"set it: `{name}=...`"
+            f"`{override.input_line}`: a key cannot be deleted", hint=f"set it: `{name}=...`"
         )
     if override.is_add():
         raise ConfigError(
-            f"`{override.input_line}`: `{name}` is there already, `+` only adds new keys",
-            hint=f"leave the `+` away: {shlex.quote(str(override.input_line)[1:])}",
+            f"`{override.input_line}`: `{name}` already exists; `+` only adds new keys",
+            hint=f"omit the `+`: {shlex.quote(str(override.input_line)[1:])}",
         )
 
 

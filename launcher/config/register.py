@@ -1,17 +1,21 @@
-"""Tells Hydra about the schema and about the user's folders; the only state that Hydra needs.
+"""Between Hydra and our frozen dataclasses: the schema as a node, the user's folders, the way back.
 
 Frozen dataclasses become read-only nodes, and read-only nodes refuse every override. So the flag is
-cleared on the node, not on the class: Hydra merges into an open tree, and what `load` builds from
-it is frozen again. Nodes must have a default instance: a missing one would be re-created read-only.
+cleared on the node, not on the class: Hydra merges into an open tree, and `build` makes frozen
+values from the result. Each nested dataclass needs a default instance, because Hydra would create a
+missing one read-only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import dataclasses
+import enum
+import typing
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra import initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
@@ -21,19 +25,19 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.base import Container
 
-from launcher.config import catalog
-from launcher.config.installed import InstalledChoice
 from launcher.config.paths import ConfigPaths
 from launcher.config.schema import LaunchConfig
 
 SCHEMA = "launch_schema"
 _user_folders: ContextVar[tuple[Path, ...]] = ContextVar("user_folders", default=())
 
+T = TypeVar("T")
+
 
 class UserFolders(SearchPathPlugin):
     """Appends the user's folders to Hydra's search path, after ours.
 
-    A plugin and not `hydra.searchpath=[...]`, because completion and group listings see it too.
+    A plugin instead of `hydra.searchpath=[...]`, so that completion and lists of choices see them.
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
@@ -42,23 +46,16 @@ class UserFolders(SearchPathPlugin):
 
 
 @contextmanager
-def hydra(
-    paths: ConfigPaths,
-    *,
-    roots: Mapping[str, Any] | None = None,
-    choices: Iterable[InstalledChoice] = (),
-) -> Iterator[None]:
-    """Have Hydra ready to compose from `paths`, inside this context only.
+def hydra(paths: ConfigPaths, *, nodes: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Make Hydra ready to compose from `paths`, inside this context only.
 
-    `roots` are further root configs by name, given as values instead of files. A file that defines
-    one of `choices` is used; without a file, the choice sets the name of its group and no more.
+    `nodes` are further configs given as values instead of files: `saved_run`, `cluster/pbs`.
     """
-    ConfigStore.instance().store(name=SCHEMA, node=schema_node())
-    added = [each for each in choices if not catalog.files(paths, each.group, each.name)]
-    for each in added:
-        ConfigStore.instance().store(group=each.group, name=each.name, node={"name": each.name})
-    for name, node in (roots or {}).items():
-        ConfigStore.instance().store(name=name, node=node)
+    store = ConfigStore.instance()
+    store.store(name=SCHEMA, node=schema_node())
+    for name, node in (nodes or {}).items():
+        group, _, choice = name.rpartition("/")
+        store.store(group=group or None, name=choice, node=node)
     Plugins.instance().register(UserFolders)
     OmegaConf.register_new_resolver("recipes_dir", lambda: str(paths.recipes), replace=True)
     token = _user_folders.set(paths.user)
@@ -67,8 +64,8 @@ def hydra(
             yield
     finally:
         _user_folders.reset(token)
-        for each in added:  # the store is global, and a file of this name may come later
-            del ConfigStore.instance().repo[each.group][f"{each.name}.yaml"]
+        for name in nodes or {}:  # the store is global: a later file may define the same choice
+            store.repo.pop(name.partition("/")[0], None)
 
 
 def schema_node() -> DictConfig:
@@ -79,6 +76,27 @@ def schema_node() -> DictConfig:
     return node
 
 
+def build(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Build a frozen `kind` from a mapping that has the shape of its schema.
+
+    Not `OmegaConf.to_object`, which keeps lists where the fields are tuples: frozen values must be
+    comparable and hashable.
+    """
+    hints = typing.get_type_hints(kind)
+    return kind(**{name: _convert(hints[name], value) for name, value in values.items()})
+
+
+def plain(value: Any) -> Any:
+    """Return the tree as dicts, lists, strings and numbers, ready for YAML or JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, enum.StrEnum) else value
+
+
 def _open(node: DictConfig) -> None:
     OmegaConf.set_readonly(node, None)
     for key in node:
@@ -87,3 +105,18 @@ def _open(node: DictConfig) -> None:
             _open(child)
         elif isinstance(child, Container):
             OmegaConf.set_readonly(child, None)
+
+
+def _convert(kind: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
+        return build(kind, value)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum) and not isinstance(value, kind):
+        return kind(value)
+    if isinstance(value, list) and _is_sequence(kind):
+        return tuple(value)
+    return value
+
+
+def _is_sequence(kind: Any) -> bool:
+    origin = typing.get_origin(kind)
+    return origin is tuple or origin is Sequence

@@ -1,18 +1,15 @@
-"""Values that a choice needs and only the user can give: `???` in its file.
-
-OmegaConf would raise for them, but only where nothing was there before: merged onto a field of the
-schema, `???` keeps the field's default, and `model=uri` without a source would train no model.
-"""
+"""Checks after composing: the values that only the user can give."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from launcher.config import catalog
 from launcher.config.paths import ConfigPaths
+from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
 
 _MISSING = "???"
@@ -21,30 +18,87 @@ _MISSING = "???"
 def refuse_missing(
     values: Mapping[str, Any], choices: Mapping[str, str | None], paths: ConfigPaths
 ) -> None:
-    """Refuse a configuration in which a chosen file's `???` was not filled in."""
+    """Refuse a configuration that leaves a `???` of a chosen file unset.
+
+    OmegaConf does not: merged onto a field of the schema, `???` keeps the field's default.
+
+    Raises:
+        ConfigError: values are missing; the message names their keys.
+    """
     for group, choice in choices.items():
-        for file in catalog.files(paths, group, str(choice))[:1]:
+        for file in paths.files(group, str(choice))[:1]:
             text = file.read_text(encoding="utf-8")
             prefix = "" if "@package _global_" in text else f"{group}."
             content = yaml.safe_load(text) if _MISSING in text else None
-            empty = [key for key in _wanted(content, prefix) if not _get(values, key)]
-            if empty:
+            unset = [key for key in _required(content, prefix) if not _get(values, key)]
+            if unset:
                 raise ConfigError(
-                    f"`{group}={choice}` needs {', '.join(f'`{key}`' for key in empty)}",
-                    hint=f"add {' '.join(f'{key}=...' for key in empty)}",
+                    f"`{group}={choice}` needs {', '.join(f'`{key}`' for key in unset)}",
+                    hint=f"add {' '.join(f'{key}=...' for key in unset)}",
                 )
 
 
-def _wanted(content: Any, prefix: str) -> Iterator[str]:
+def find_program(config: LaunchConfig, paths: ConfigPaths) -> Path:
+    """Return the absolute path of the recipe's program. Preflight checks that it exists.
+
+    A relative path starts at the current folder. For a recipe in a user's `conf/`, it may also
+    start at the parent of that `conf/`, so that `--config-dir project/conf` works from anywhere.
+
+    Raises:
+        ConfigError: no recipe was given, or the recipe has no program.
+    """
+    if not config.recipe.name:
+        raise _no_recipe(config, paths)
+    if not config.recipe.program:
+        raise _no_program(config)
+    program = Path(config.recipe.program).expanduser()
+    candidates = [folder / program for folder in _folders(config, paths)]
+    return next((path for path in candidates if path.is_file()), candidates[0]).absolute()
+
+
+def _required(content: Any, prefix: str) -> Iterator[str]:
     if isinstance(content, Mapping):
         for key, value in content.items():
             if value == _MISSING:
                 yield f"{prefix}{key}"
             else:
-                yield from _wanted(value, f"{prefix}{key}.")
+                yield from _required(value, f"{prefix}{key}.")
 
 
 def _get(values: Any, key: str) -> Any:
     for part in key.split("."):
         values = values.get(part) if isinstance(values, Mapping) else None
     return values
+
+
+def _folders(config: LaunchConfig, paths: ConfigPaths) -> list[Path]:
+    folders = [paths.cwd]
+    if not config.script:
+        for file in paths.files("recipe", config.recipe.name)[:1]:
+            conf = file.parent.parent
+            folders += [conf.parent] if conf in paths.user else []
+    return folders
+
+
+def _no_recipe(config: LaunchConfig, paths: ConfigPaths) -> ConfigError:
+    recipes = paths.groups().get("recipe", ())
+    example = f"recipe={(*recipes, 'NAME')[0]} nodes=4"
+    if config.script:
+        example = f"recipe=script script={config.script}"
+    return ConfigError(
+        "expected a recipe, got none",
+        context=f"recipes: {', '.join(recipes)}" if recipes else "",
+        hint=f"say what to train: `launcher {example}`; `launcher --help` shows more",
+    )
+
+
+def _no_program(config: LaunchConfig) -> ConfigError:
+    if config.recipe.name == "script":
+        return ConfigError(
+            "`recipe=script` needs a script",
+            hint="`python -m launcher recipe=script script=train.py 'args=[--epochs,1]' nodes=2`",
+        )
+    return ConfigError(
+        f"recipe `{config.recipe.name}` has no program",
+        hint="add `recipe: {program: train.py}` to its file, under `# @package _global_`",
+    )

@@ -1,4 +1,4 @@
-"""The configuration of a run that is there already: written to its folder, and read back."""
+"""The configuration of an existing run: written to its folder, and read back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from launcher.config.build import plain
 from launcher.config.load import LoadRequest, load_from
+from launcher.config.register import plain
 from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
 
@@ -24,7 +24,7 @@ _GROUPS: dict[str, str | None] = {
 
 
 def dump(config: LaunchConfig) -> str:
-    """Return the resolved configuration as YAML: what the ranks and `resume` read."""
+    """Return the resolved configuration as YAML, for the ranks and for `resume`."""
     return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -38,12 +38,12 @@ def load_saved(
     """Return the configuration saved in `file`, with `overrides` on top.
 
     Raises:
-        ConfigError: the file is not readable, or an override is wrong.
+        ConfigError: the file cannot be read, or an override is invalid.
     """
     saved = read_saved(file)
     request = LoadRequest(overrides=overrides, config_dirs=config_dirs, cwd=cwd)
     typed = {text.lstrip("+").partition("=")[0] for text in request.texts}
-    # A group that is chosen anew replaces its part; else the saved values win over the group's.
+    # A group in the overrides replaces its section; otherwise saved values override the group's.
     kept = {key: _literal(value) for key, value in saved.items() if key not in typed & set(_GROUPS)}
     defaults = ["launch_schema", *({group: choice} for group, choice in _GROUPS.items()), "_self_"]
     return load_from(request, name=_NAME, node={"defaults": defaults, **kept})
@@ -53,13 +53,13 @@ def read_saved(file: Path) -> dict[str, Any]:
     """Return the configuration in `file` as plain values.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: the file cannot be read.
     """
     try:
         saved = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: it is no UTF-8
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8
         raise ConfigError(
-            "the run's configuration cannot be read",
+            "cannot read the run's configuration",
             context=str(error),
             hint=f"check {file}, or start a new run",
         ) from error
@@ -71,7 +71,7 @@ def read_saved(file: Path) -> dict[str, Any]:
 
 
 def _literal(value: Any) -> Any:
-    """The saved values are resolved: a `${` in them is text."""
+    """Escape `${`: saved values are resolved, so it is not a reference."""
     if isinstance(value, str):
         return value.replace("${", "\\${")
     if isinstance(value, dict):

@@ -1,7 +1,6 @@
 """Every key of the command line: its type, its meaning, and the values that are impossible.
 
-The docstring under a field is its help text: `python -m launcher run --help` and docs/config.md
-print it.
+The docstring under a field is its help text in `python -m launcher run --help` and docs/config.md.
 
 Some sections are declared by the room that uses them: `ModelConfig` and `DataConfig` in
 `launcher.staging.config`, `ClusterConfig` and `PreflightConfig` in `launcher.nodes.config`,
@@ -66,7 +65,7 @@ class CodeChoice(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeConfig:
-    """What is trained."""
+    """What to train."""
 
     name: str = ""
     """Name of the recipe; by default the name of its file."""
@@ -170,7 +169,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """When checkpoints are written and kept."""
+    """When checkpoints are saved, and how many are kept."""
 
     every_steps: int = 100
     """Optimiser steps between checkpoints; 0 saves only at the end and on a stop request."""
@@ -185,10 +184,10 @@ class CheckpointConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchConfig:
-    """Everything that one command asks for."""
+    """The configuration of one command."""
 
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
-    """What is trained: one of the recipes."""
+    """What to train: one of the recipes."""
     script: str = ""
     """With `recipe=script`: the Python file to run, unchanged."""
     args: tuple[str, ...] = ()
@@ -227,7 +226,7 @@ class LaunchConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     """How the recipe trains."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    """When checkpoints are written and kept."""
+    """When checkpoints are saved, and how many are kept."""
     supervise: SuperviseConfig = field(default_factory=SuperviseConfig)
     """What happens when ranks fail, hang or must stop."""
     preflight: PreflightConfig = field(default_factory=PreflightConfig)
@@ -235,7 +234,8 @@ class LaunchConfig:
     params: dict[str, Any] = field(default_factory=dict)
     """Values of any name for your own recipes: `params.depth=3`."""
     env: dict[str, str] = field(default_factory=dict)
-    """Extra environment variables of the ranks: `env.NCCL_DEBUG=INFO`. Secrets are inherited."""
+    """Extra environment variables of the ranks: `env.NCCL_DEBUG=INFO`. Not for secrets, which the
+    ranks inherit."""
 
     def __post_init__(self) -> None:
         _check_count("nodes", self.nodes)
@@ -283,8 +283,8 @@ def check_run_id(run_id: str) -> None:
     if not RUN_ID.fullmatch(run_id):
         cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", run_id).strip("-.")[:128] or "my-run"
         raise ConfigError(
-            f"`run_id={run_id}` cannot name a run: letters, digits, `.`, `_` and `-` only, "
-            "starting with a letter or digit, at most 128 of them",
+            f"`run_id={run_id}` is not a valid name: expected up to 128 letters, digits, `.`, `_` "
+            "and `-`, starting with a letter or digit",
             hint=f"for example `run_id={cleaned}`",
         )
 
@@ -293,7 +293,7 @@ def _check_env(env: Mapping[str, str]) -> None:
     for name in env:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ConfigError(
-                f"`env.{name}` cannot name an environment variable", hint="use A-Z, 0-9 and _"
+                f"`env.{name}` is not a valid name of a variable", hint="use A-Z, 0-9 and _"
             )
         if name.startswith("LAUNCHER_"):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""`-m`: one command line with several values to several command lines with one."""
+"""`-m`: turns a command line with several values into one command line per run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ _PLAIN = re.compile(r"[\w./:@+=-]+")
 
 
 def expand(overrides: Sequence[str], groups: Groups) -> list[tuple[str, ...]]:
-    """Return the overrides of every run of a sweep, the last key varying fastest.
+    """Return the overrides of each run of a sweep; the last key varies fastest.
 
-    A given `run_id` gets the number of the run behind it, so that typing the same sweep again goes
-    on with the same runs.
+    If `run_id` is set, each run appends its number, so that the same command resumes the same runs.
 
     Raises:
-        ConfigError: an override does not follow Hydra's grammar, or cannot be enumerated.
+        ConfigError: an override does not follow Hydra's grammar, or cannot be listed.
     """
     parsed = parse(overrides)
     axes = [
@@ -38,7 +37,7 @@ def expand(overrides: Sequence[str], groups: Groups) -> list[tuple[str, ...]]:
 
 
 def varying(runs: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Return of each run only the overrides in which the runs differ, for telling them apart."""
+    """Return for each run the overrides that not all runs share."""
     common = set.intersection(*(set(run) for run in runs)) if runs else set()
     return [tuple(text for text in run if text not in common) for run in runs]
 
@@ -47,7 +46,7 @@ def _values(override: Override, text: str, groups: Groups) -> list[str]:
     if not override.is_sweep_override():
         return [text]
     key = override.get_key_element()
-    value: object = override.value()  # Hydra's annotation forgets that it may be a Glob
+    value: object = override.value()  # Hydra's annotation omits Glob
     if isinstance(value, Glob):
         names = value.filter(list(groups.get(override.key_or_group, ())))
     elif override.is_discrete_sweep():
@@ -56,17 +55,17 @@ def _values(override: Override, text: str, groups: Groups) -> list[str]:
         names = []
     if not names:
         raise ConfigError(
-            f"`{text}` gives no list of values",
-            hint=f"name them: `{key}=a,b`, or count: `{key}=range(1,4)`",
+            f"`{text}`: expected a list of values",
+            hint=f"list them: `{key}=a,b`, or count: `{key}=range(1,4)`",
         )
     return [f"{key}={name}" for name in names]
 
 
 def _as_typed(value: object) -> str:
-    """Return a value as text that means itself. Hydra's own way puts a backslash before `://`."""
+    """Return a value as it is typed. Hydra's own conversion puts a backslash before `://`."""
     if isinstance(value, str) and not isinstance(value, QuotedString):
         return value if _PLAIN.fullmatch(value) else quoted(value)
-    return str(Transformer.str(value))  # type: ignore[arg-type]  # its own words for the rest
+    return str(Transformer.str(value))  # type: ignore[arg-type]  # Hydra's conversion for the rest
 
 
 def _with_number(run: Sequence[str], number: int, runs: int) -> tuple[str, ...]:

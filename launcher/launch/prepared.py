@@ -34,7 +34,7 @@ class Launch:
     layout: RunLayout
     job: Job | None
     """The batch job that contains this process."""
-    code: code_snapshot.Code | None
+    code: code_snapshot.RunCode | None
     """None runs the program in place."""
     commands: CommandLine
     nodes: Mapping[int, ChosenNodes] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class Launch:
             env=code.variables(config.env, os.environ.get("PYTHONPATH", ""))
             if code
             else config.env,
-            code=code.frozen if code else None,
+            code=code.snapshot if code else None,
             notes=(*(code.notes if code else ()), *self._longer()),
         )
 
@@ -191,7 +191,7 @@ class Launch:
             self.code.record()
         environment.write(
             self.layout,
-            code=self.code.frozen if self.code else None,
+            code=self.code.snapshot if self.code else None,
             nodes=next((each.environment() for each in self.nodes.values()), None),
         )
 
@@ -220,10 +220,10 @@ def own_job(config: LaunchConfig) -> Job | None:
     return Job.from_environ(os.environ) if SOURCES[config.cluster.name].batch else None
 
 
-def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.Code | None:
+def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.RunCode | None:
     if config.code is CodeChoice.shared:
         return None
-    return code_snapshot.Code.of(
+    return code_snapshot.RunCode.of(
         Path(_program(config).path),
         layout=layout,
         storage_root=root,

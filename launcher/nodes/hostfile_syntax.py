@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 from launcher.errors import ConfigError, nearest
 from launcher.nodes.candidate import Candidate
-from launcher.nodes.selection import expand
 from launcher.specs import Node
+from launcher.specs.hostlist import expand
 
 EXPECTED = "`host`, `host slots=8`, `user@host:2222 slots=8` or `gpu[01-16] slots=8`"
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from launcher.errors import ConfigError, nearest
 from launcher.nodes.candidate import Candidate, NodesRequest
+from launcher.specs.hostlist import expand
 
 
 def select(
@@ -87,65 +86,7 @@ def _no_such_host(key: str, name: str, names: Sequence[str]) -> ConfigError:
     )
 
 
-# Host lists in the short form of Slurm and hostfiles: `gpu[01-16,20],login`. Pure.
-MOST = 10_000
-"""Hosts that one text may describe; more must be a typo."""
-
-_BRACKETS = re.compile(r"\[([^\[\]]*)\]")
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
-
-
-def expand(text: str) -> tuple[str, ...]:
-    """Return the names that a name with ranges describes; the last bracket varies fastest.
-
-    Raises:
-        ValueError: the brackets cannot be read.
-    """
-    fixed = _BRACKETS.split(text)  # text outside of brackets at even places, inside at odd places
-    outside = fixed[::2]
-    if any("[" in part or "]" in part for part in outside):
-        raise ValueError("a bracket is not closed, or is inside another one")
-    choices = [_numbers(inside) for inside in fixed[1::2]]
-    names = 1
-    for each in choices:
-        names *= len(each)
-    if names > MOST:
-        raise ValueError(f"it describes {names} hosts, more than {MOST}")
-    return tuple(_join(outside, numbers) for numbers in itertools.product(*choices))
-
-
-def split(text: str) -> Iterator[str]:
-    """Split a list at the commas outside of brackets."""
-    depth = start = 0
-    for place, letter in enumerate(text):
-        depth += {"[": 1, "]": -1}.get(letter, 0)
-        if letter == "," and depth <= 0:
-            yield text[start:place].strip()
-            start = place + 1
-    yield text[start:].strip()
-
-
 def listing(names: Sequence[str], most: int = 8) -> str:
     """Return names for a sentence; only the first of very many."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-def _join(outside: list[str], numbers: tuple[str, ...]) -> str:
-    parts = itertools.zip_longest(outside, numbers, fillvalue="")
-    return "".join(itertools.chain.from_iterable(parts))
-
-
-def _numbers(inside: str) -> list[str]:
-    numbers: list[str] = []
-    for part in inside.split(","):
-        limits = _RANGE.fullmatch(part.strip())
-        if not limits:
-            raise ValueError(f"`{part.strip()}`: expected a number or a range such as 1-4")
-        first, last = limits.group(1), limits.group(2) or limits.group(1)
-        if int(last) < int(first):
-            raise ValueError(f"the range {part.strip()} goes backwards")
-        if int(last) - int(first) >= MOST:
-            raise ValueError(f"the range {part.strip()} describes more than {MOST} hosts")
-        numbers += [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
-    return numbers

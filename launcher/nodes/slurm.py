@@ -9,8 +9,8 @@ from launcher.errors import ConfigError
 from launcher.nodes import selection
 from launcher.nodes.candidate import Candidate, Candidates, NodesRequest
 from launcher.nodes.local import Machine
-from launcher.nodes.selection import expand, listing, split
-from launcher.specs import Node
+from launcher.nodes.selection import listing
+from launcher.specs import Node, slurm
 from launcher.specs.cluster import read_counts
 
 
@@ -64,15 +64,11 @@ def _notes(allocation: Allocation, request: NodesRequest) -> Iterable[str]:
     elif max(tasks) > 1:
         shown = listing([str(count) for count in tasks])
         yield f"ranks per node from {allocation.tasks_from}: {shown}; slots=N overrides it"
-    if len(set(tasks)) > 1 and allocation.tasks_from == "SLURM_TASKS_PER_NODE" and not any(gpus):
+    if len(set(tasks)) > 1 and allocation.tasks_from == slurm.TASKS_PER_NODE and not any(gpus):
         yield "Slurm fills one node after the other; --ntasks-per-node=N gives all the same number"
 
 
 # What the environment of a job says about its allocation. Pure.
-_PART = "_HET_GROUP_"
-_FIRST_PART = f"{_PART}0"
-
-
 @dataclass(frozen=True, kw_only=True)
 class AllocatedNode:
     """One node of an allocation."""
@@ -104,16 +100,11 @@ def read(environ: Mapping[str, str]) -> Allocation:
     Raises:
         ConfigError: this is not a job, or its variables cannot be read.
     """
-    if not environ.get("SLURM_JOB_ID"):
-        raise ConfigError(
-            "cluster=slurm: this is not inside a Slurm allocation",
-            context="SLURM_JOB_ID is not set",
-            hint="call the launcher in a batch script, or inside `salloc -N2`",
-        )
+    slurm.require_allocation(environ)
     _refuse_many_launchers(environ)
-    parts = tuple(_parts(environ))
+    parts = [_Part(environ=environ, suffix=suffix) for suffix in slurm.part_suffixes(environ)]
     return Allocation(
-        job_id=environ["SLURM_JOB_ID"],
+        job_id=environ[slurm.JOB_ID],
         nodes=tuple(node for part in parts for node in part.nodes()),
         tasks_from=next((part.tasks_from for part in parts if part.tasks_from), ""),
         visible_gpus=_words(environ.get("CUDA_VISIBLE_DEVICES", "")),
@@ -121,16 +112,13 @@ def read(environ: Mapping[str, str]) -> Allocation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Part:
+class _Part(slurm.JobPart):
     """One part of a heterogeneous job, or the whole of any other."""
 
-    environ: Mapping[str, str]
-    suffix: str = ""
-
     def nodes(self) -> Iterable[AllocatedNode]:
-        names = self._names()
+        names = self.hosts()
         tasks = self._tasks(len(names))
-        cpus = self._counts("SLURM_JOB_CPUS_PER_NODE", len(names))
+        cpus = self._counts(slurm.CPUS_PER_NODE, len(names))
         gpus = self._gpus()
         for name, task_count, cpu_count in zip(names, tasks, cpus, strict=True):
             yield AllocatedNode(name=name, tasks=max(1, task_count), cpus=cpu_count, gpus=gpus)
@@ -138,74 +126,45 @@ class _Part:
     @property
     def tasks_from(self) -> str:
         # Slurm always sets SLURM_TASKS_PER_NODE, but it counts only if the job requests tasks.
-        if self._text("SLURM_NTASKS_PER_NODE"):
-            return "SLURM_NTASKS_PER_NODE"
-        return "SLURM_TASKS_PER_NODE" if self._text("SLURM_NTASKS") else ""
+        if self.text(slurm.TASKS_ON_EACH_NODE):
+            return slurm.TASKS_ON_EACH_NODE
+        return slurm.TASKS_PER_NODE if self.text(slurm.TASKS) else ""
 
     def _tasks(self, nodes: int) -> tuple[int, ...]:
         source = self.tasks_from
-        if source == "SLURM_NTASKS_PER_NODE":
+        if source == slurm.TASKS_ON_EACH_NODE:
             return self._read(source) * nodes
         return self._counts(source, nodes)
-
-    def _names(self) -> tuple[str, ...]:
-        text = self._text("SLURM_JOB_NODELIST")
-        try:
-            names = tuple(name for part in split(text) for name in expand(part))
-        except ValueError as error:
-            raise self._unreadable("SLURM_JOB_NODELIST", text, str(error)) from None
-        if not all(names):
-            raise self._unreadable("SLURM_JOB_NODELIST", text, "a name is empty")
-        return names
 
     def _counts(self, name: str, nodes: int) -> tuple[int, ...]:
         counts = self._read(name) if name else ()
         if counts and len(counts) != nodes:
-            reason = f"it describes {len(counts)} nodes, expected {nodes}"
-            raise self._unreadable(name, self._text(name), reason)
+            raise self.invalid(name, f"it describes {len(counts)} nodes, expected {nodes}")
         return counts or (1,) * nodes
 
     def _read(self, name: str) -> tuple[int, ...]:
         try:
-            return read_counts(self._text(name))
+            return read_counts(self.text(name))
         except ValueError as error:
-            raise self._unreadable(name, self._text(name), str(error)) from None
+            raise self.invalid(name, str(error)) from None
 
     def _gpus(self) -> int:
         """`8`, `h100:8` or `a100:2,v100:1` is how `--gpus-per-node` was given.
 
         Of a heterogeneous job Slurm says it only for the first part, where the job's script is.
         """
-        if self.suffix == _FIRST_PART:
+        if self.suffix == slurm.FIRST_PART:
             return replace(self, suffix="")._gpus()
-        per_node = self._text("SLURM_GPUS_PER_NODE")
+        per_node = self.text(slurm.GPUS_PER_NODE)
         if per_node:
             tails = [part.rpartition(":")[2] for part in per_node.split(",")]
             return sum(int(tail) for tail in tails if tail.isdecimal())
-        on_node = self._text("SLURM_GPUS_ON_NODE")
-        return int(on_node) if on_node.isdecimal() else len(_words(self._text("SLURM_JOB_GPUS")))
-
-    def _text(self, name: str) -> str:
-        return self.environ.get(name + self.suffix, "")
-
-    def _unreadable(self, name: str, text: str, reason: str) -> ConfigError:
-        return ConfigError(
-            f"`{name}{self.suffix}={text}` cannot be read: {reason}",
-            hint="Slurm sets it inside a job: look whether a script of yours changes it",
-        )
-
-
-def _parts(environ: Mapping[str, str]) -> Iterable[_Part]:
-    size = environ.get("SLURM_HET_SIZE", "")
-    if not size.isdecimal():
-        yield _Part(environ=environ)
-        return
-    for number in range(int(size)):
-        yield _Part(environ=environ, suffix=f"{_PART}{number}")
+        on_node = self.text(slurm.GPUS_ON_NODE)
+        return int(on_node) if on_node.isdecimal() else len(_words(self.text(slurm.GPU_IDS)))
 
 
 def _refuse_many_launchers(environ: Mapping[str, str]) -> None:
-    tasks = environ.get("SLURM_STEP_NUM_TASKS", "1")
+    tasks = environ.get(slurm.STEP_TASKS, "1")
     if tasks != "1":
         raise ConfigError(
             f"srun started the launcher {tasks} times",

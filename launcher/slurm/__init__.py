@@ -1,13 +1,11 @@
-"""Batch jobs: submitting from a login node, looking at them, and asking for another start.
+"""Batch jobs: submit them from a login node, read their state, and requeue them.
 
-Slurm's own words stop here. The nodes of an allocation are `launcher.nodes.slurm`, how a command
-reaches them is `launcher.transports`.
+`launcher.nodes.slurm` reads the nodes of an allocation, `launcher.transports.srun` reaches
+them, and `launcher.specs.slurm` has the variables of a job.
 """
 
-from launcher.slurm.control import JobInfo, cancel, look
-from launcher.slurm.follow import follow
-from launcher.slurm.naming import resume_of, run_id_of
-from launcher.slurm.records import JobRecord, note_own, read
+from launcher.slurm.control import JobInfo, cancel, follow, look
+from launcher.slurm.jobs import JobRecord, note_own, read, resume_of, run_id_of
 from launcher.slurm.requeue import Requeue, requeue
 from launcher.slurm.submit import (
     Submission,

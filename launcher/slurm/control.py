@@ -1,18 +1,19 @@
-"""Calling Slurm's commands, and what they say of a job."""
+"""Calls Slurm's commands, and reads the state of a job from their output."""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import PreflightError
 
-_PATIENCE_S = 120.0
-"""Slurm's commands wait for a busy controller, and give up by themselves before this."""
+_TIMEOUT_S = 120.0
+"""Longer than Slurm's own timeout for a busy controller."""
 
 OVER = frozenset(
     {
@@ -28,32 +29,36 @@ OVER = frozenset(
         "TIMEOUT",
     }
 )
-"""States that a job does not leave by itself."""
+"""States of a job that has ended."""
 WAITING = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
-"""States in which none of its processes runs."""
+"""States of a job that does not run yet."""
+EVERY_S = 2.0
+"""Interval of `follow`. Each query is work for the controller of the whole cluster."""
+_SILENT_S = 600.0
+"""A controller does not answer while it restarts; the job continues."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobInfo:
-    """One job or array task as Slurm sees it now."""
+    """The state of one job or array task."""
 
     job_id: str
     """`123`, `120_5`; `120_0-9` for the tasks of an array that have not started."""
     state: str
-    """In Slurm's word: `PENDING`, `RUNNING`, `COMPLETED` ..."""
+    """Slurm's word: `PENDING`, `RUNNING`, `COMPLETED` ..."""
     reason: str = ""
-    """Why it is in that state, in Slurm's word: `Priority`, `Resources`; empty for None."""
+    """Slurm's word for the reason: `Priority`, `Resources`; empty for None."""
     nodes: str = ""
-    """`node[1-4]`; empty while it has none."""
+    """`node[1-4]`; empty if it has none yet."""
     starts: str = ""
-    """When it starts or started, as far as Slurm knows."""
+    """When it started or is expected to start; empty if unknown."""
     exit_code: int = 0
-    """Of the batch script, which is the launcher's."""
+    """Of the batch script, and so of the launcher."""
     restarts: int = 0
 
     @property
     def task(self) -> str:
-        """Its number in an array, or the numbers of those that wait; empty outside of one."""
+        """Its number in an array, or those of the pending tasks; empty outside of an array."""
         return self.job_id.partition("_")[2]
 
     @property
@@ -67,38 +72,38 @@ class JobInfo:
     def __str__(self) -> str:
         reason = f" ({self.reason})" if self.reason else ""
         where = f" on {self.nodes}" if self.nodes and not self.over else ""
-        again = f", started again {self.restarts} times" if self.restarts > 1 else ""
-        again = ", started again" if self.restarts == 1 else again
+        again = f", requeued {self.restarts} times" if self.restarts > 1 else ""
+        again = ", requeued" if self.restarts == 1 else again
         return f"job {self.job_id}: {self.state}{reason}{where}{again}"
 
 
 def look(job_id: str) -> tuple[JobInfo, ...]:
-    """Return what Slurm knows of a job, one value per started task of an array.
+    """Return the state of a job, or of each started task of an array.
 
-    Empty when it has forgotten the job, as it does some minutes after the end.
+    Empty if Slurm no longer knows the job: it forgets one some minutes after its end.
 
     Raises:
-        PreflightError: Slurm does not answer, or is not here.
+        PreflightError: Slurm does not answer, or is not installed here.
     """
     done = call(["scontrol", "show", "job", "--oneliner", job_id])
     if done.returncode != 0:
         if "Invalid job id" in done.stderr + done.stdout:
             return ()
         raise PreflightError(
-            f"Slurm does not tell how job {job_id} is",
+            f"cannot get the state of job {job_id} from Slurm",
             context=words(done),
-            hint="`squeue --me` shows whether Slurm answers at all",
+            hint="check with `squeue --me` whether Slurm answers",
         )
     return parse_jobs(done.stdout)
 
 
 def parse_jobs(text: str) -> tuple[JobInfo, ...]:
-    """Read what `scontrol show job --oneliner` prints."""
+    """Parse the output of `scontrol show job --oneliner`."""
     return tuple(_parse_job(line) for line in text.splitlines() if line.startswith("JobId="))
 
 
 def cancel(job_id: str) -> None:
-    """End a job, or take it out of the queue; `120_0-9` are tasks that wait.
+    """Cancel a job; `120_0-9` are pending tasks.
 
     Raises:
         PreflightError: Slurm refuses.
@@ -107,16 +112,16 @@ def cancel(job_id: str) -> None:
     done = call(["scancel", f"{array}_[{tasks.partition('%')[0]}]" if tasks else job_id])
     if done.returncode != 0:
         raise PreflightError(
-            f"Slurm does not cancel job {job_id}",
+            f"Slurm refuses to cancel job {job_id}",
             context=words(done),
-            hint=f"try `scancel {job_id}` by hand; only its owner may",
+            hint=f"try `scancel {job_id}`; only its owner may cancel a job",
         )
 
 
 def call(
     argv: Sequence[str], *, cwd: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of Slurm's commands to its end.
+    """Run one of Slurm's commands and wait for its end.
 
     Raises:
         PreflightError: it is not installed here, or hangs.
@@ -131,29 +136,29 @@ def call(
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_PATIENCE_S,
+            timeout=_TIMEOUT_S,
             check=False,
         )
     except FileNotFoundError:
         raise PreflightError(
-            f"there is no `{argv[0]}` on this machine",
-            hint="type the command where Slurm's commands are: on a login node of the cluster; "
-            "without Slurm take cluster=hostfile or cluster=local",
+            f"`{argv[0]}` is not installed on this machine",
+            hint="run the command on a login node of the cluster, or use cluster=hostfile or "
+            "cluster=local",
         ) from None
     except subprocess.TimeoutExpired:
         raise PreflightError(
-            f"`{argv[0]}` did not answer within {_PATIENCE_S:g} s",
-            hint="Slurm's controller may be down: ask `scontrol ping`",
+            f"`{argv[0]}` did not answer within {_TIMEOUT_S:g} s",
+            hint="Slurm's controller may be down: check with `scontrol ping`",
         ) from None
 
 
 def words(done: subprocess.CompletedProcess[str]) -> str:
-    """Return what a command of Slurm's said when it failed."""
+    """Return the error message of a command of Slurm."""
     return (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").strip()
 
 
 def _parse_job(line: str) -> JobInfo:
-    # The name comes early and is free text: the fields that count stand behind the user's.
+    # The job's name is free text, and comes before UserId; these fields come after it.
     head, _, tail = line.partition(" UserId=")
     array, task = _field(head, "ArrayJobId"), _field(head, "ArrayTaskId")
     reason, nodes, starts = (_field(tail, name) for name in ("Reason", "NodeList", "StartTime"))
@@ -171,5 +176,37 @@ def _parse_job(line: str) -> JobInfo:
 
 
 def _field(text: str, name: str) -> str:
-    found = re.search(rf"(?:^| ){name}=(\S*)", text)
-    return found.group(1) if found else ""
+    match = re.search(rf"(?:^| ){name}=(\S*)", text)
+    return match.group(1) if match else ""
+
+
+def follow(
+    job_id: str,
+    *,
+    ask: Callable[[str], tuple[JobInfo, ...]] = look,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[JobInfo]:
+    """Yield the state of a job until it has ended; the last value is its end.
+
+    Stops without a last value if Slurm no longer knows the job.
+
+    Raises:
+        PreflightError: Slurm has not answered for ten minutes.
+    """
+    silent = 0.0
+    while True:
+        try:
+            jobs = ask(job_id)
+        except PreflightError:
+            silent += EVERY_S
+            if silent > _SILENT_S:
+                raise
+            sleep(EVERY_S)
+            continue
+        silent = 0.0
+        if not jobs:
+            return
+        yield jobs[0]
+        if jobs[0].over:
+            return
+        sleep(EVERY_S)

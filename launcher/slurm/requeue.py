@@ -1,4 +1,4 @@
-"""Asking for another start of the job that this process runs in."""
+"""Requeues the job of this process."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ from dataclasses import dataclass
 
 from launcher.errors import PreflightError
 from launcher.slurm.control import call, look, words
-from launcher.slurm.naming import attempts_of
+from launcher.slurm.jobs import attempts_of
 from launcher.specs import Job, RunLayout
 
-MOST_IN_VAIN = 3
-"""Starts of one job in a row without a new checkpoint after which it is not asked for another."""
+MAX_IN_VAIN = 3
+"""Starts in a row without a new checkpoint, after which the job is not requeued again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requeue:
-    """Whether the job will be started again, and the sentence that says so."""
+    """Whether Slurm will start the job again, and a sentence that says so."""
 
     granted: bool
     why: str
 
 
 def requeue(job: Job, layout: RunLayout) -> Requeue:
-    """Ask Slurm to start exactly this job, or task of an array, again.
+    """Requeue exactly this job or array task.
 
-    Not when Slurm is ending it already: a job that a person cancelled would come back to life, and
-    one that was preempted or given up for its node is started again without our word.
+    Not if Slurm is already ending it: a job that the user cancelled must not start again, and Slurm
+    requeues by itself a job that was preempted or lost its node.
     """
     in_vain = starts_in_vain(layout, job)
-    if in_vain >= MOST_IN_VAIN:
+    if in_vain >= MAX_IN_VAIN:
         return _refused(
-            f"{in_vain} starts of job {job.job_id} in a row brought no new checkpoint: a longer "
-            "cluster.slurm.time=, or a smaller checkpoint.every_steps=, would"
+            f"{in_vain} starts of job {job.job_id} in a row made no new checkpoint: increase "
+            "cluster.slurm.time=, or decrease checkpoint.every_steps="
         )
     try:
-        found = next(iter(look(job.job_id)), None)
-        if found is None or not _may_ask(found.state, found.reason):
-            state = found.state if found else "unknown to Slurm"
-            return _refused(f"job {job.job_id} is {state}: what comes next is decided already")
+        info = next(iter(look(job.job_id)), None)
+        if info is None or not _may_requeue(info.state, info.reason):
+            state = info.state if info else "unknown to Slurm"
+            return _refused(f"job {job.job_id} is {state}, so it is not requeued")
         done = call(["scontrol", "requeue", job.job_id])
     except PreflightError as error:
-        return _refused(f"Slurm cannot be asked: {error.message}")
+        return _refused(f"cannot requeue job {job.job_id}: {error.message}")
     if done.returncode != 0:
-        return _refused(f"Slurm does not start job {job.job_id} again: {words(done)}")
-    return Requeue(granted=True, why=f"Slurm starts job {job.job_id} again")
+        return _refused(f"Slurm refuses to requeue job {job.job_id}: {words(done)}")
+    return Requeue(granted=True, why=f"Slurm requeues job {job.job_id}")
 
 
 def starts_in_vain(layout: RunLayout, job: Job) -> int:
-    """Return how many starts of this job, counted from its last, committed nothing new.
+    """Return how many of the last starts of this job made no new checkpoint.
 
-    One start of a job may be several attempts: what fails by itself is tried again within it.
+    One start of a job may be several attempts: the supervisor restarts a failed one.
     """
     in_vain: set[int] = set()
     for started, ended in reversed(list(attempts_of(layout, job))):
@@ -60,7 +60,7 @@ def starts_in_vain(layout: RunLayout, job: Job) -> int:
     return len(in_vain)
 
 
-def _may_ask(state: str, reason: str) -> bool:
+def _may_requeue(state: str, reason: str) -> bool:
     return state == "RUNNING" or (state == "COMPLETING" and reason == "TimeLimit")
 
 

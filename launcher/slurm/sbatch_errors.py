@@ -1,4 +1,4 @@
-"""From what sbatch says to what the person can do."""
+"""Turns error messages of sbatch into hints."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ from launcher.errors import PreflightError, nearest
 from launcher.slurm.control import call
 
 
-def hint_for(said: str) -> str:
-    """Return what to do about a refusal of sbatch."""
+def hint_for(message: str) -> str:
+    """Return what to do about an error message of sbatch."""
     for words, hint in _HINTS:
-        if words in said.lower():
+        if words in message.lower():
             return hint
-    if "partition" in said.lower() and "invalid" in said.lower():
-        return _partitions(said)
-    return (
-        "change what it names: the keys cluster.slurm.*, or nodes=; `python -m launcher plan ...` "
-        "prints the script"
-    )
+    if "partition" in message.lower() and "invalid" in message.lower():
+        return _partitions(message)
+    return "change cluster.slurm.*, or nodes=; `python -m launcher plan ...` prints the script"
 
 
 _HINTS = (
     (
         "requested node configuration is not available",
-        "no nodes have that much: compare what was asked with `sinfo -N -o '%N %c %m %G %f'`",
+        "no nodes have these resources: compare with `sinfo -N -o '%N %c %m %G %f'`",
     ),
     (
         "memory specification can not be satisfied",
-        "give less with cluster.slurm.mem=; `sinfo -N -o '%N %m'` tells what nodes have",
+        "decrease cluster.slurm.mem=; `sinfo -N -o '%N %m'` lists the memory of the nodes",
     ),
     (
         "invalid account or account/partition combination",
@@ -34,31 +31,34 @@ _HINTS = (
     ),
     ("invalid qos", "set cluster.slurm.qos=; `sacctmgr show qos format=name` lists them"),
     ("reservation", "set cluster.slurm.reservation=; `scontrol show reservation` lists them"),
-    ("time limit", "give less with cluster.slurm.time=; `sinfo -o '%P %l'` tells what is allowed"),
+    ("time limit", "decrease cluster.slurm.time=; `sinfo -o '%P %l'` lists the limits"),
     ("invalid feature", "set cluster.slurm.constraint=; `sinfo -o '%N %f'` lists the features"),
-    ("dependency", "cluster.slurm.dependency= wants `afterany:JOBID`; `squeue --me` lists yours"),
-    ("job array", "cluster.slurm.array= wants `0-9`, `1,3,5` or `0-99%4`"),
+    ("dependency", "use cluster.slurm.dependency=afterany:JOBID; `squeue --me` lists your jobs"),
+    ("job array", "use `0-9`, `1,3,5` or `0-99%4` for cluster.slurm.array="),
     (
         "socket timed out",
-        "Slurm may have taken the job all the same: look with `squeue --me` before you repeat it",
+        "Slurm may have accepted the job: check with `squeue --me` before you submit again",
     ),
     (
         "could not establish a configuration source",
-        "this machine has Slurm's commands but belongs to no cluster: type it on a login node",
+        "this machine has Slurm's commands but is not part of a cluster: use a login node",
     ),
-    ("unable to contact slurm controller", "the controller is down: ask `scontrol ping`"),
+    ("unable to contact slurm controller", "the controller is down: check with `scontrol ping`"),
     ("unrecognized option", "check cluster.slurm.extra= against `man sbatch` of this cluster"),
-    ("maximum", "a limit of your account or of the cluster: wait until other jobs have ended"),
+    (
+        "maximum",
+        "you reached a limit of your account or of the cluster: wait for other jobs to end",
+    ),
 )
-"""Words of sbatch, in lower case -> what to do."""
+"""Part of a message, in lower case -> what to do."""
 
 
-def _partitions(said: str) -> str:
+def _partitions(message: str) -> str:
     try:
         known = call(["sinfo", "--noheader", "--format=%R"]).stdout.split()
     except PreflightError:
         known = []
-    wrong = said.lower().partition("partition specified: ")[2].split()
+    wrong = message.lower().partition("partition specified: ")[2].split()
     near = nearest(wrong[0], known) if wrong else None
     guess = f"did you mean `cluster.slurm.partition={near}`? " if near else ""
     return (

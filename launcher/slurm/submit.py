@@ -1,4 +1,4 @@
-"""Handing a batch script to Slurm."""
+"""Submits a batch job to Slurm."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from types import MappingProxyType
 from launcher.errors import ConfigError, PreflightError
 from launcher.files import replace
 from launcher.runs.time_accounting import longest_save_s
-from launcher.slurm.config import SlurmConfig
+from launcher.slurm.config import BatchRequest, SlurmConfig, options_of, render
 from launcher.slurm.control import call, words
-from launcher.slurm.limits import limit_s
-from launcher.slurm.records import JobRecord, note
+from launcher.slurm.jobs import JobRecord, note
 from launcher.slurm.sbatch_errors import hint_for
-from launcher.slurm.script import BatchRequest, options_of, render
-from launcher.slurm.warning import EarlyWarning, size
+from launcher.slurm.time_limit import EarlyWarning, limit_s, size
 from launcher.specs import RunLayout
 
 _CONFIG = "config.yaml"
@@ -28,7 +26,7 @@ _CONFIG = "config.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """A job that Slurm has taken."""
+    """A job that Slurm has accepted."""
 
     run_id: str
     record: JobRecord
@@ -37,15 +35,14 @@ class Submitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """What is handed to Slurm, and what the job will read. Prints as what will happen."""
+    """What to submit, and the files that the job reads. Prints as what will happen."""
 
     layout: RunLayout
     folder: Path
-    """Where it is written down, in the run folder."""
+    """Folder of these files, in the run folder."""
     script: str
     config: str
-    """The resolved configuration of the job: what is changed in `conf/` while it waits changes
-    nothing."""
+    """The resolved configuration. Later edits in `conf/` do not affect the pending job."""
     options: tuple[str, ...]
     array: str = ""
 
@@ -55,7 +52,7 @@ class Submission:
 
     @property
     def log(self) -> Path:
-        """Path of the job's log with Slurm's patterns for its id."""
+        """Path of the job's log, with Slurm's patterns for the job id."""
         return self.folder / ("slurm-%A_%a.log" if self.array else "slurm-%j.log")
 
     @property
@@ -78,7 +75,7 @@ def _next_folder(layout: RunLayout) -> Path:
 
 
 def early_warning(layout: RunLayout, options: SlurmConfig, *, grace_s: float) -> EarlyWarning:
-    """Return when the job is to be warned, from how long the run's saves took so far."""
+    """Return when Slurm warns the job, from how long the saves of the run took so far."""
     save_s = longest_save_s(layout)
     return size(save_s=save_s, grace_s=grace_s, limit_s=limit_s(options.time))
 
@@ -94,16 +91,16 @@ def prepare(
 ) -> Submission:
     """Return what `submit` would do. Writes nothing.
 
-    `config` is the resolved configuration as YAML; the job reads that and nothing else.
+    `config` is the resolved configuration as YAML, the only one that the job reads.
 
     Raises:
-        ConfigError: Slurm could not write the job's log into the run folder.
+        ConfigError: Slurm could not write the log of the job to the run folder.
     """
     folder = _next_folder(layout)
     if "\\" in str(folder):
         raise ConfigError(
-            f"Slurm takes no backslash in the path of a log: {folder}",
-            hint="give another folder: `storage.root=...`",
+            f"Slurm does not accept a backslash in the path of a log: {folder}",
+            hint="choose another folder: `storage.root=...`",
         )
     request = BatchRequest(
         name=layout.run_id,
@@ -124,7 +121,7 @@ def prepare(
 
 @contextlib.contextmanager
 def all_or_nothing(layout: RunLayout) -> Iterator[None]:
-    """Leave no run behind that never was one, when the body fails."""
+    """Delete the new run folder if the body fails."""
     folders = (layout.path, layout.jobs)
     new = next((folder for folder in folders if not folder.exists()), None)
     try:
@@ -136,17 +133,17 @@ def all_or_nothing(layout: RunLayout) -> Iterator[None]:
 
 
 def submit(submission: Submission, environ: Mapping[str, str] = os.environ) -> Submitted:
-    """Write the script and its configuration down and hand it to Slurm.
+    """Write the script and its configuration, and submit the job.
 
     Raises:
-        PreflightError: Slurm refuses; in its own words. Nothing of the submission is left then.
+        PreflightError: Slurm refuses the job; the files are deleted.
     """
     try:
         submission.folder.mkdir(parents=True)
     except FileExistsError:
         raise PreflightError(
-            f"somebody else submits run `{submission.layout.run_id}` at this moment",
-            hint="look at it with `status`, then repeat the command",
+            f"another process is submitting run `{submission.layout.run_id}`",
+            hint="check with `status`, then repeat the command",
         ) from None
     try:
         replace(submission.folder / _CONFIG, submission.config)
@@ -155,7 +152,7 @@ def submit(submission: Submission, environ: Mapping[str, str] = os.environ) -> S
     except BaseException:
         shutil.rmtree(submission.folder, ignore_errors=True)
         raise
-    if not submission.layout.config.exists():  # so that `status` and `stop` find the run by now
+    if not submission.layout.config.exists():  # lets `status` and `stop` find the run
         replace(submission.layout.config, submission.config)
     note(submission.layout, record)
     return Submitted(run_id=submission.layout.run_id, record=record, script=submission.script_path)
@@ -165,8 +162,8 @@ def _sbatch(submission: Submission, environ: Mapping[str, str]) -> JobRecord:
     done = call(submission.argv, environ=without_overrides(environ, submission.options))
     job_id, _, cluster = done.stdout.strip().partition(";")
     if done.returncode != 0 or not job_id.isdecimal():
-        said = words(done)
-        raise PreflightError("Slurm refuses the job", context=said, hint=hint_for(said))
+        message = words(done)
+        raise PreflightError("Slurm refuses the job", context=message, hint=hint_for(message))
     log = str(submission.log).replace("%j", job_id)
     return JobRecord(
         cluster=cluster,
@@ -176,9 +173,9 @@ def _sbatch(submission: Submission, environ: Mapping[str, str]) -> JobRecord:
     )
 
 
-def without_overrides(environ: Mapping[str, str], given: tuple[str, ...]) -> dict[str, str]:
-    """Return `environ` without the variables by which Slurm would override what was asked for."""
-    names = {option.partition("=")[0] for option in given}
+def without_overrides(environ: Mapping[str, str], options: tuple[str, ...]) -> dict[str, str]:
+    """Return `environ` without the variables that would override one of `options`."""
+    names = {option.partition("=")[0] for option in options}
     dropped = {variable for name, variable in _OVERRIDES.items() if name in names}
     return {name: value for name, value in environ.items() if name not in dropped}
 
@@ -201,4 +198,4 @@ _OVERRIDES: Mapping[str, str] = MappingProxyType(
         "--time": "SBATCH_TIMELIMIT",
     }
 )
-"""A variable wins over a line of the script."""
+"""For sbatch, a variable overrides a line of the script."""

@@ -5,7 +5,6 @@ Standard library only.
 
 from launcher.specs.cluster import Cluster, Node, RankPlace
 from launcher.specs.codec import from_json, to_json
-from launcher.specs.job import Job
 from launcher.specs.layout import AttemptLayout, RunLayout
 from launcher.specs.plan import (
     CheckpointPolicy,
@@ -19,6 +18,7 @@ from launcher.specs.plan import (
     short,
 )
 from launcher.specs.rank import RankException, RankRecord, RankState
+from launcher.specs.slurm import Job
 
 __all__ = [
     "AttemptLayout",

@@ -3,7 +3,7 @@
 ::
 
     <storage.root>/
-      code/<digest>/                    code snapshots, see launcher.code_snapshot.place
+      code/<digest>/                    code snapshots, see launcher.code_snapshot.store
       staged/<name>-<key>/              staged models and data
       runs/<run_id>/
         config.yaml                     the resolved config, masked

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import PreflightError
-from launcher.specs import Command, Node
+from launcher.specs import Command, Node, slurm
 from launcher.transports.calls import Calls
 from launcher.transports.channel import (
     Channel,
@@ -121,7 +120,7 @@ class SrunTransport:
     ) -> dict[int, Answer]:
         asked = {self._nodes[node_rank]: request for node_rank, request in requests.items()}
         env = job_variables(os.environ)
-        settings = question_settings(source, timeout_s, env=env, without=_STEP_PREFIXES)
+        settings = question_settings(source, timeout_s, env=env, without=slurm.OF_A_STEP)
         together = steps(asked, os.environ)
         answers = self._ask_all(together, settings, asked)
         # A node that is down keeps Slurm from starting the step on the other nodes as well.
@@ -175,7 +174,7 @@ class SrunTransport:
     def _start_step(
         self, step: Step, commands: Mapping[Node, Command], logs: Mapping[int, Path]
     ) -> list[RemoteProcess]:
-        settings = command_settings(without=_STEP_PREFIXES, lost_after_s=self._reach.lost_after_s)
+        settings = command_settings(without=slurm.OF_A_STEP, lost_after_s=self._reach.lost_after_s)
         env = job_variables(os.environ)
         jobs = {
             node.name: command_job(commands[node], logs[node.node_rank], env) for node in step.nodes
@@ -242,23 +241,20 @@ def steps(nodes: Iterable[Node], environ: Mapping[str, str]) -> list[Step]:
     """Return the fewest steps that reach all `nodes`.
 
     Raises:
-        PreflightError: we are not in a Slurm job, or this machine has no srun.
+        PreflightError: `srun` is not installed here.
+        ConfigError: this process is not in a Slurm job.
     """
     if shutil.which("srun") is None:
         raise PreflightError(
             "this machine has no `srun`",
             hint="put Slurm's commands on PATH, or use cluster=hostfile",
         )
-    if not environ.get("SLURM_JOB_ID"):
-        raise PreflightError(
-            "this is not inside a Slurm allocation: SLURM_JOB_ID is not set",
-            hint="call the launcher in a batch script, or inside `salloc -N2`",
-        )
-    job_has_gpus = any(name.startswith(_GPUS_OF_THE_JOB) for name in environ)
+    slurm.require_allocation(environ)
+    has_gpus = any(name.startswith(slurm.OF_JOBS_WITH_GPUS) for name in environ)
     groups = _het_groups(environ)
     alike: dict[tuple[int, str], list[Node]] = {}
     for node in nodes:
-        gpus = len(node.gpus) if job_has_gpus else 0
+        gpus = len(node.gpus) if has_gpus else 0
         alike.setdefault((gpus, groups.get(node.name, "")), []).append(node)
     return [
         Step(nodes=tuple(members), gpus=gpus, het_group=group)
@@ -267,19 +263,14 @@ def steps(nodes: Iterable[Node], environ: Mapping[str, str]) -> list[Step]:
 
 
 def _het_groups(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return node name -> its part of a heterogeneous job."""
-    groups = {}
-    for number in range(int(environ.get("SLURM_HET_SIZE") or 0)):
-        listed = subprocess.run(
-            ("scontrol", "show", "hostnames", environ[f"SLURM_JOB_NODELIST_HET_GROUP_{number}"]),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_SCONTROL_WITHIN_S,
-            check=True,
-        )
-        groups.update(dict.fromkeys(listed.stdout.split(), str(number)))
-    return groups
+    """Return the part that each node of a heterogeneous job belongs to."""
+    suffixes = slurm.part_suffixes(environ)
+    return {
+        host: str(number)
+        for number, suffix in enumerate(suffixes)
+        if suffix
+        for host in slurm.JobPart(environ=environ, suffix=suffix).hosts()
+    }
 
 
 def job_variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -287,7 +278,7 @@ def job_variables(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name.startswith("SLURM_") and not name.startswith(_STEP_ONLY)
+        if name.startswith(slurm.PREFIX) and not name.startswith(slurm.OF_A_STEP_ONLY)
     }
 
 
@@ -300,7 +291,7 @@ def srun_variables(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if not name.startswith(("SLURM_", "SRUN_")) or name.startswith(_FOR_SRUN)
+        if not name.startswith(slurm.REQUESTS) or name.startswith(slurm.NOT_REQUESTS)
     }
 
 

@@ -2,11 +2,11 @@
 
     python tests/benchmarks/checkpoint_vs_dcp.py [--gib 1.0] [--ranks 2] [--rounds 2] [--json FILE]
 
-Every variant runs in fresh processes over gloo, one after the other, on the same state and the same
-disk; the folder is removed afterwards. Figures are the slowest rank's. `stall` is how long the
-training loop waits, `total` until the checkpoint is complete (ours: durable), `load` reads it back
-(page cache warm for both), `memory` is by how much saving raises a rank's peak, buffers included.
-The first save of a process may have to get its buffers, so it is shown apart from the later ones.
+Each variant runs in new processes over gloo, one after the other, on the same state and the same
+disk. The folder is removed afterwards. Figures are those of the slowest rank. `stall` is how long
+the training loop waits, `total` until the checkpoint is complete (ours: durable), `load` reads it
+back (page cache warm for both), `memory` is the rise of a rank's peak during a save, with buffers.
+The first save of a process may allocate buffers, so it is shown separately.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class GlooGroup:
 
 
 def training_state(size_bytes: int, *, seed: int = 0) -> checkpoint.TrainingState:
-    """Return a model with AdamW state that together hold about `size_bytes`."""
+    """Return a model and its AdamW state, together about `size_bytes`."""
     torch.manual_seed(seed)
     width = 1024
     layers = max(1, round(size_bytes / 3 / (width * width * 4)))
@@ -129,7 +129,7 @@ def dcp_load(folder: Path, state: checkpoint.TrainingState, rounds: int) -> dict
 
 
 def train() -> None:
-    """Stand for the steps before the first save; what a library prepares meanwhile is fair."""
+    """Run the steps before the first save; a library may prepare in the meantime."""
     time.sleep(TRAIN_S)
 
 
@@ -191,7 +191,7 @@ def rank_main(rank: int, args: argparse.Namespace, name: str, folder: Path, answ
     store = dist.FileStore(str(folder / "rendezvous"), args.ranks)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=args.ranks)
     state = training_state(int(args.gib * 1024 * MIB))
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = memory("VmRSS")
     result = VARIANTS[name](folder / "checkpoints", state, args.rounds)
     answers.put({**result, "memory_bytes": result["peak_bytes"] - before})
@@ -200,7 +200,7 @@ def rank_main(rank: int, args: argparse.Namespace, name: str, folder: Path, answ
 
 
 def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Run one variant and return the slowest rank's figures."""
+    """Run one variant and return the figures of the slowest rank."""
     folder = Path(tempfile.mkdtemp(prefix="checkpoint-benchmark-", dir=args.dir))
     context = multiprocessing.get_context("fork")
     answers = context.SimpleQueue()
@@ -263,7 +263,7 @@ def main() -> None:
     )
     parser.add_argument("--json", default=None)
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that nothing stays behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # leaves nothing behind
     results = {name: run(name, args) for name in VARIANTS}
     show(results)
     if args.json:

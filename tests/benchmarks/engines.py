@@ -2,8 +2,8 @@
 
     python tests/benchmarks/engines.py --ranks 2,4
 
-Prints one Markdown table per number of ranks. An engine that is not installed is left out. Run it
-on a quiet machine: ranks that share cores with others measure the others.
+Prints one Markdown table per number of ranks. Engines that are not installed are skipped. Run it on
+an idle machine: other processes on the same cores change the results.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def available() -> list[str]:
 
 
 def measure(engine: str, ranks: int, folder: Path) -> dict[str, float]:
-    """Run this file and the recipe under the launcher, as anybody would; return what was found."""
+    """Run this file and the recipe under the launcher, as a user does; return the results."""
     words = (f"backend={engine}", f"nodes={ranks}", "device=cpu")
     launch(folder, (*SCRIPT, *words, f"run_id=script-{engine}-{ranks}"))
     found: dict[str, float] = json.loads(Path(folder, "found.json").read_text())

@@ -1,10 +1,10 @@
-"""What `determinism=logical_shards` costs: steps of both ways in turn, in the same ranks.
+"""The cost of `determinism=logical_shards`: steps with and without it alternate in the same ranks.
 
     python tests/benchmarks/logical_shards.py --ranks 2
 
-Prints a Markdown table: median milliseconds of a step, and the ratio to the ordinary way. The model
+Prints a Markdown table: median milliseconds of a step, and the ratio to an ordinary step. The model
 has the size of MiniLM (22 million parameters), a batch 32 samples of 48 tokens, dropout is on.
-An engine that is not installed is left out.
+Engines that are not installed are skipped.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def available() -> list[str]:
 
 
 def measure(engine: str, ranks: int) -> list[float]:
-    """Run this file under the launcher and return what rank 0 found, the ordinary way first."""
+    """Run this file under the launcher and return the results of rank 0, without shards first."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "found.json")
         subprocess.run(
@@ -75,8 +75,8 @@ def be_rank() -> None:
     from launcher.runtime.engines.logical import LogicalShards
 
     ctx = runtime.init()
-    # The sharded ways compute with one thread. So must the ordinary one, or the ratio would be of
-    # threads; with as many ranks as cores it has one anyway.
+    # Steps with shards use one thread. Ordinary steps must, too, or the ratio would compare
+    # threads; with as many ranks as cores, they do anyway.
     torch.set_num_threads(1)
     ways = [Way(engine) for engine in (ctx.engine, *(LogicalShards(ctx.engine, n) for n in COUNTS))]
     times: list[list[float]] = [[] for _ in ways]
@@ -85,7 +85,7 @@ def be_rank() -> None:
             ctx.engine.barrier(120)
             began = time.perf_counter()
             way.step()
-            if round_number:  # the first one allocates
+            if round_number:  # the first round allocates
                 found.append(1000 * (time.perf_counter() - began))
     if ctx.is_main:
         medians = [statistics.median(found) for found in times]
@@ -93,7 +93,7 @@ def be_rank() -> None:
 
 
 class Way:
-    """A model that is trained over an engine."""
+    """A model, trained over an engine."""
 
     def __init__(self, engine: Any) -> None:
         import torch

@@ -1,10 +1,10 @@
-"""How long a plan takes, and how much memory, by the number of nodes.
+"""Time and memory of a plan, by the number of nodes.
 
     python tests/benchmarks/plan_scale.py --nodes 8 64 256 1000 10000
 
-The nodes are pretended (`cluster=sim`): everything is decided and printed as for real ones, nothing
-is reached or started. Each size is planned in a process of its own, several times; the middle one
-counts. Seconds are of the CPU, so that whatever else the machine does counts little.
+The nodes are simulated (`cluster=sim`): the plan is made and printed as for real ones, but nothing
+is contacted or started. Each size is planned several times, in its own process; the median counts.
+Seconds are CPU time, which other processes change little.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TARGETS = {8: (1.0, 100.0), 10_000: (2.0, 500.0)}
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What planning took."""
+    """Cost of one plan."""
 
     cpu_s: float
     peak_mb: float
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def show(nodes: int, how: str, costs: list[Cost]) -> None:
-    """Print the middle of `costs`, and whether the target was kept."""
+    """Print the median of `costs`, and whether it meets the target."""
     cpu_s = statistics.median(cost.cpu_s for cost in costs)
     peak_mb = max(cost.peak_mb for cost in costs)
     form = "JSON" if how else "text"

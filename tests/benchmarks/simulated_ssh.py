@@ -1,8 +1,8 @@
-"""Simulated: an `ssh` that reaches nobody, and the far side of any number of nodes in one process.
+"""Simulates `ssh`, and the remote side of any number of nodes in one process.
 
-The client is a real process per connection (perl, no modules; about 5 MB and 2 ms). It computes for
-as long as a real client does at a login, then carries bytes to and fro. The far side, an asyncio
-loop, sends what a node agent sends, after the delays of a network.
+Each connection has a real client process (perl, no modules; about 5 MB and 2 ms). It computes for
+as long as a real client does at a login, then forwards bytes. The remote side, an asyncio loop,
+sends the messages of a node agent, after the delays of a network.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 ROUND_TRIPS_OF_LOGIN = 5
-"""TCP, the two versions, the exchange of keys, the user's key, the session."""
+"""TCP, the versions, the key exchange, the user's key, the session."""
 ROUND_TRIPS_OF_SESSION = 1
-"""Over a connection that is there already."""
+"""Over an existing connection."""
 AGENT_STARTS_IN_S = 0.05
 _BACKLOG = 4096
 _TICK_S = 1e-5
-"""Tells apart what happens in order at one time."""
+"""Keeps the order of messages with the same delay."""
 
 _CLIENT = """#!/usr/bin/perl
-# Simulated ssh: carries bytes between its caller and one process that plays all nodes.
-if ($ARGV[0] eq "-G") { exec "SSH", @ARGV or die }  # what it says depends on no node
+# Simulated ssh: forwards bytes between its caller and one process that simulates all nodes.
+if ($ARGV[0] eq "-G") { exec "SSH", @ARGV or die }  # its output does not depend on the node
 my ($master) = map { /^ControlPath=(.*)/ ? $1 : () } @ARGV;
 unless ($master && -e $master) { while (1) { my ($user, $kernel) = times;
   last if $user + $kernel >= LOGIN_CPU_S } }
@@ -53,10 +53,10 @@ while (1) {
 
 
 def install(folder: Path, socket: Path, *, login_cpu_s: float) -> None:
-    """Put the client into `folder`, which has to stand first on PATH."""
+    """Put the client into `folder`, which must be first on PATH."""
     real = shutil.which("ssh")
     if real is None or not Path("/usr/bin/perl").exists():
-        raise SystemExit("needs ssh (for `ssh -G`, which asks nobody) and perl")
+        raise SystemExit("needs perl, and ssh (for `ssh -G`, which does not connect)")
     client = folder / "ssh"
     text = _CLIENT.replace("SOCKET", str(socket)).replace("LOGIN_CPU_S", f"{login_cpu_s}")
     client.write_text(text.replace("SSH", real))
@@ -64,18 +64,18 @@ def install(folder: Path, socket: Path, *, login_cpu_s: float) -> None:
 
 
 @dataclass
-class Seen:
-    """What the far side saw since `clear`."""
+class Counts:
+    """Clients and connections since `clear`."""
 
     clients: int = 0
-    """That run now."""
+    """Running now."""
     most_clients: int = 0
     masters: set[str] = field(default_factory=set)
-    """Connections that stay open for the next client; with real ssh each is a process as well."""
+    """Connections kept open for the next client; with real ssh, each is a process."""
     most_masters: int = 0
 
     def clear(self) -> None:
-        """Forget what is over."""
+        """Reset the maxima."""
         self.most_clients, self.most_masters = self.clients, len(self.masters)
 
 
@@ -84,10 +84,10 @@ class FarSide:
 
     def __init__(self, latency_s: float) -> None:
         self.latency_s = latency_s
-        self.seen = Seen()
+        self.counts = Counts()
 
     async def listen(self, socket: Path) -> asyncio.Server:
-        """Answer clients from now on."""
+        """Start to answer clients."""
         loop = asyncio.get_running_loop()
         return await loop.create_unix_server(lambda: _Session(self), socket, backlog=_BACKLOG)
 
@@ -108,12 +108,12 @@ class _Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        seen = self._far.seen
-        seen.clients += 1
-        seen.most_clients = max(seen.most_clients, seen.clients)
+        counts = self._far.counts
+        counts.clients += 1
+        counts.most_clients = max(counts.most_clients, counts.clients)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._far.seen.clients -= 1
+        self._far.counts.clients -= 1
 
     def eof_received(self) -> bool:
         return True  # a question ends its stdin and waits for the answer
@@ -123,7 +123,7 @@ class _Session(asyncio.Protocol):
         while self._take():
             pass
 
-    # --- what arrives
+    # --- receive
 
     def _line(self) -> bytes | None:
         line, newline, rest = self._bytes.partition(b"\n")
@@ -139,7 +139,7 @@ class _Session(asyncio.Protocol):
         argv = line.decode().split("\0")
         master = next((each for each in argv if each.startswith("ControlPath=")), "")
         if "-O" in argv:
-            self._far.seen.masters.discard(master)
+            self._far.counts.masters.discard(master)
             Path(master.partition("=")[2]).unlink(missing_ok=True)
             self._transport.close()
             return False
@@ -154,14 +154,14 @@ class _Session(asyncio.Protocol):
         return True
 
     def _log_in(self, master: str) -> None:
-        seen = self._far.seen
+        counts = self._far.counts
         trips = ROUND_TRIPS_OF_SESSION
-        if not master or master not in seen.masters:
+        if not master or master not in counts.masters:
             trips = ROUND_TRIPS_OF_LOGIN
         self._open_at = self._loop.time() + trips * self._far.latency_s
         if master:
-            seen.masters.add(master)
-            seen.most_masters = max(seen.most_masters, len(seen.masters))
+            counts.masters.add(master)
+            counts.most_masters = max(counts.most_masters, len(counts.masters))
             Path(master.partition("=")[2]).touch()
 
     def _take_request(self) -> bool:
@@ -171,39 +171,39 @@ class _Session(asyncio.Protocol):
         request = json.loads(self._line() or b"")
         self._name = request["name"]
         self._take = self._take_message
-        self._tell(ready=1)
+        self._send(ready=1)
         if "source" in request["common"]:
             answer = json.dumps(request["jobs"][self._name]["request"])
-            self._tell(stdout=answer, stderr="", code=0)
+            self._send(stdout=answer, stderr="", code=0)
             self._after(self._far.latency_s, self._transport.close)
         else:
-            self._tell(started=1)
+            self._send(started=1)
         return True
 
     def _take_message(self) -> bool:
         line = self._line()
         if line is None:
             return False
-        self._obey(json.loads(line))
+        self._handle(json.loads(line))
         return True
 
-    def _obey(self, message: Mapping[str, Any]) -> None:
+    def _handle(self, message: Mapping[str, Any]) -> None:
         if "ping" in message:
-            self._tell(heartbeat=True)
+            self._send(heartbeat=True)
         if "signal" in message or "kill" in message:
-            self._tell(exit=0)
-            self._tell(left=[])
+            self._send(exit=0)
+            self._send(left=[])
             self._after(self._far.latency_s, self._transport.close)
 
-    # --- what is said
+    # --- send
 
-    def _tell(self, **message: object) -> None:
+    def _send(self, **message: object) -> None:
         value = {"node": self._name, "part": json.dumps(message), "number": 0, "of": 1}
         text = f"\n{json.dumps(value)}\n".encode()
         self._after(self._far.latency_s, lambda: self._transport.write(text))
 
     def _after(self, seconds: float, action: Callable[[], object]) -> None:
-        """Act when the connection is open and the word has gone to and fro, one after the other."""
+        """Act after `seconds`, once the connection is open; keep the order of the calls."""
         at = max(self._loop.time(), self._open_at) + seconds
         self._next = max(at, self._next + _TICK_S)
         self._loop.call_at(self._next, action)

@@ -1,18 +1,17 @@
-"""Starting many nodes over ssh: how long it takes, and what the launcher's machine gives for it.
+"""Start of many nodes over ssh: time, and the resources of the launcher's machine.
 
     python tests/benchmarks/start_scale.py --nodes 8 64 256 1000 --latency-ms 50
 
-The far side is SIMULATED (see simulated_ssh.py): a login takes 5 round trips and, on this machine,
-60 ms of a core, as OpenSSH 9.2 does with its usual exchange of keys; a further session over it
-1 round trip; the start of a node agent 50 ms. The far side computes nothing. Real are the
-transport, `ssh -G`, a process per client, its pipes, and every byte that passes.
+The remote side is SIMULATED (see simulated_ssh.py): a login takes 5 round trips and, on this
+machine, 60 ms of a core, like OpenSSH 9.2 with its default key exchange; another session over the
+same connection 1 round trip; the start of a node agent 50 ms. The remote side computes nothing.
+Real are the transport, `ssh -G`, a process per client, its pipes, and all bytes.
 
-Each size runs in a process of its own: `ask` logs in and puts a question to all nodes, `again` one
-more over the connections that are there then. As in a run, the start has a transport of its own and
-logs in anew: `start` ends when all node agents have reported that their commands run, `end` lasts
-from SIGTERM until all have ended, `close` ends the connections, `idle` is the CPU that holding all
-nodes takes. Beside it the peers, which only start: the shell's `for` loop, and 32 together, as pdsh
-does.
+Each size runs in its own process: `ask` logs in and asks all nodes a question, `again` asks one
+more over the same connections. As in a run, the start has its own transport and logs in again:
+`start` ends when all node agents have reported that their commands run, `end` lasts from SIGTERM
+until all have ended, `close` closes the connections, `idle` is the CPU time of holding all nodes.
+The peers only start: the shell's `for` loop, and 32 in parallel, like pdsh.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ from launcher.specs import Command, Node
 from launcher.transports import Reach, Transport, create, remote
 
 MOST_IN_A_LOOP = 64
-"""Beyond it the shell's loop takes minutes."""
-PDSH_AT_ONCE = 32
+"""For more, the shell's loop takes minutes."""
+PDSH_FANOUT = 32
 HELD_S = 3.0
 SAMPLE_S = 0.1
 USUAL_FILES = 1024
-"""The limit on open files that most systems give a process to begin with."""
+"""The soft limit on open files on most systems."""
 
 
 def main() -> None:
@@ -59,11 +58,11 @@ def main() -> None:
         asyncio.run(compare(asked))
 
 
-# --- the launcher's side, a process per size
+# --- the side of the launcher, a process per size
 
 
 def measure(count: int) -> None:
-    """Ask, start, hold and end `count` nodes; print what it took."""
+    """Ask, start, hold and end `count` nodes; print the costs."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (USUAL_FILES, hard_limit()))
     nodes = tuple(
         Node(node_rank=rank, name=f"n{rank}", address=_host(rank), ssh=_host(rank), slots=8)
@@ -99,7 +98,7 @@ def measure(count: int) -> None:
 
 
 def ask(transport: Transport, count: int) -> None:
-    """Put a question to all nodes; each answers with what it was asked."""
+    """Ask all nodes a question; each returns the question."""
     requests = {rank: {"n": rank} for rank in range(count)}
     answers = transport.ask(remote.source("run_processes"), requests, timeout_s=60)
     assert {rank: answer.value for rank, answer in answers.items()} == requests, answers
@@ -107,29 +106,29 @@ def ask(transport: Transport, count: int) -> None:
 
 @contextlib.contextmanager
 def timed(took: dict[str, float], what: str) -> Iterator[None]:
-    """Note the seconds inside."""
+    """Record the seconds inside."""
     began = time.monotonic()
     yield
     took[what] = time.monotonic() - began
 
 
 def _host(rank: int) -> str:
-    return f"198.18.{rank // 250}.{rank % 250 + 1}"  # kept for benchmarks: no machine has them
+    return f"198.18.{rank // 250}.{rank % 250 + 1}"  # reserved for benchmarks
 
 
-# --- the far side, and the peers
+# --- the remote side, and the peers
 
 
 async def compare(asked: argparse.Namespace) -> None:
-    """Let everybody reach the nodes of each size."""
+    """Measure the launcher and its peers for each number of nodes."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit(), hard_limit()))
     print(
-        f"SIMULATED far side, {asked.latency_ms:g} ms a round trip, {asked.login_cpu_ms:g} ms of a "
-        "core for a login; seconds where nothing else is"
+        f"SIMULATED remote side, {asked.latency_ms:g} ms per round trip, {asked.login_cpu_ms:g} ms "
+        "of a core per login; seconds unless stated otherwise"
     )
     print(
         "  nodes    ask  again  start    end  close  idle CPU  clients  masters  files  peak MB"
-        + ("" if asked.no_peers else "  | for loop  32 at once")
+        + ("" if asked.no_peers else "  | for loop  32 parallel")
     )
     with tempfile.TemporaryDirectory(prefix="start-scale-") as name:
         socket = Path(name) / "far"
@@ -144,7 +143,7 @@ async def compare(asked: argparse.Namespace) -> None:
 
 async def ours(count: int, far_side: FarSide) -> str:
     """Return our part of a row of the table."""
-    far_side.seen.clear()
+    far_side.counts.clear()
     launcher = await asyncio.create_subprocess_exec(
         *(sys.executable, __file__, "--as-launcher", str(count)), stdout=asyncio.subprocess.PIPE
     )
@@ -152,16 +151,16 @@ async def ours(count: int, far_side: FarSide) -> str:
     output, _ = await launcher.communicate()
     if launcher.returncode != 0:
         raise SystemExit(f"{count} nodes: exit code {launcher.returncode}")
-    took, seen = json.loads(output), far_side.seen
+    took, counts = json.loads(output), far_side.counts
     return (
         f"{count:7} {took['ask']:6.2f} {took['again']:6.2f} {took['start']:6.2f} {took['end']:6.2f}"
-        f" {took['close']:6.2f} {took['idle']:9.1%} {seen.most_clients:8} {seen.most_masters:8}"
+        f" {took['close']:6.2f} {took['idle']:9.1%} {counts.most_clients:8} {counts.most_masters:8}"
         f" {await counting:6} {took['peak_mb']:8.0f}"
     )
 
 
 async def count_files(pid: int) -> int:
-    """Return how many files the process had open at most."""
+    """Return the largest number of open files of the process."""
     most = 0
     with contextlib.suppress(OSError):  # it has ended
         while True:
@@ -171,14 +170,14 @@ async def count_files(pid: int) -> int:
 
 
 async def theirs(count: int) -> str:
-    """Return the peers' part of a row: a command that is over at once, on all nodes."""
+    """Return the peers' part of a row: a command that ends immediately, on all nodes."""
     hosts = "\n".join(_host(rank) for rank in range(count))
     loop = (
         f"{await shell('while read -r host; do ssh $host train </dev/null; done', hosts):10.2f}"
         if count <= MOST_IN_A_LOOP
         else f"{'-':>10}"
     )
-    return f"  |{loop} {await shell(f'xargs -P {PDSH_AT_ONCE} -I@ ssh -n @ train', hosts):10.2f}"
+    return f"  |{loop} {await shell(f'xargs -P {PDSH_FANOUT} -I@ ssh -n @ train', hosts):10.2f}"
 
 
 async def shell(line: str, hosts: str) -> float:
@@ -192,7 +191,7 @@ async def shell(line: str, hosts: str) -> float:
 
 
 def hard_limit() -> int:
-    """Return how many files a process may have open if it asks for as many as it may."""
+    """Return the hard limit on open files."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 

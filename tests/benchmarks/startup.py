@@ -1,10 +1,10 @@
-"""Command typed -> all ranks joined a gloo group: us, bare torchrun and TorchX, taking turns.
+"""Time from the command until all ranks have joined a gloo group: ours, torchrun and TorchX.
 
     python tests/benchmarks/startup.py --ranks 1 4 --repeats 5
 
-The script under test imports torch, joins a group and writes down when all ranks had. Times are
-wall-clock seconds from the start of the command; `ended` is when the command returned. Runs are
-interleaved, so that whatever else the machine does meets everybody; the middle one counts.
+The script imports torch, joins a group and records when all ranks have joined. Times are wall-clock
+seconds from the start of the command; `ended` is when the command returned. Runs are interleaved,
+so that other load affects all alike; the median counts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCRIPT = """
 import os, time
 import torch, torch.distributed as dist
 dist.init_process_group("gloo")
-# All ranks are here once one of them has everybody's number.
+# All ranks have joined once one of them has the numbers of all.
 t = torch.ones(1)
 dist.all_reduce(t)
 if dist.get_rank() == 0:
@@ -37,7 +37,7 @@ dist.destroy_process_group()
 """
 
 TARGET = 0.6
-"""What we promise at 4 ranks, as a share of bare torchrun's time."""
+"""Our target at 4 ranks, relative to torchrun."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Result:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -72,7 +72,7 @@ def agent(script: Path, ranks: int) -> list[str]:
 
 
 def torchrun(script: Path, ranks: int) -> list[str]:
-    """Bare torchrun on a port of its own."""
+    """Plain torchrun on its own port."""
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "1"),
         *("--nproc-per-node", str(ranks), "--master-port", str(free_port()), str(script)),
@@ -101,7 +101,7 @@ def measure(argv: Sequence[str], folder: Path) -> Result:
     joined = folder / "joined"
     joined.unlink(missing_ok=True)
     environ = {
-        # Given to everybody: otherwise torchrun warns, and gloo asks a name server for this host.
+        # For all: otherwise torchrun warns, and gloo asks a name server for this host.
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "GLOO_SOCKET_IFNAME": "lo",
@@ -138,7 +138,7 @@ def main() -> None:
 
 
 def compare(names: Sequence[str], script: Path, ranks: int, repeats: int) -> None:
-    """Let the contenders take turns and print their medians."""
+    """Run the launchers in turn and print their medians."""
     results: dict[str, list[Result]] = {name: [] for name in names}
     for _ in range(repeats):
         for name in names:

@@ -1,12 +1,11 @@
-"""Step time of a plain DDP loop: bare torchrun against our agent and shim, taking turns.
+"""Step time of a plain DDP loop: torchrun against our agent and shim, in turn.
 
     python tests/benchmarks/step_overhead.py --ranks 2 --repeats 5
 
-The loop knows nothing of us: heartbeat thread, status file and the step hook are what is measured,
-and a Checkpointer that is built and idle. The promise is 1 %. Each run reports two figures per
-step: the wall time of its quiet steps (the fastest tenth ends there), which no neighbour's work
-disturbs, and rank 0's CPU time over all threads, which holds the heartbeats too. A pair of runs is
-one sample.
+The loop does not use the launcher. Measured are the heartbeat thread, the status file, the step
+hook and an idle Checkpointer. The target is 1 %. Each run reports two figures per step: the wall
+time of its fastest tenth (the slowest of them), which other load does not disturb, and the CPU time
+of all threads of rank 0, including heartbeats. A pair of runs is one sample.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ dist.destroy_process_group()
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one step took, in seconds."""
+    """Seconds of one step."""
 
     quiet_s: float
     cpu_s: float
@@ -73,7 +72,7 @@ class Step:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -127,7 +126,7 @@ def main() -> None:
         program = [str(script), str(asked.steps), str(asked.width)]
         pairs = []
         for number in range(asked.repeats):
-            # Who goes first alternates: the second run of a pair finds a warmer machine.
+            # The order alternates: the second run of a pair finds a warmer machine.
             order = (False, True) if number % 2 else (True, False)
             found = {us: run(folder, asked.ranks, program, with_us=us) for us in order}
             pairs.append((found[False], found[True]))

@@ -39,7 +39,7 @@ def hosts_are_mended(request: pytest.FixtureRequest) -> Iterator[None]:
     """Whatever a test breaks, the next one finds healthy hosts."""
     yield
     for name in {"lab", "slurm_lab"} & set(request.fixturenames):
-        request.getfixturevalue(name).mend()
+        request.getfixturevalue(name).repair()
 
 
 def _lab_or_skip(*, slurm: bool) -> Iterator[Lab]:

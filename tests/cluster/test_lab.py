@@ -159,7 +159,7 @@ def test_a_full_disk_refuses_to_take_more(lab: Lab) -> None:
     lab.fill_disk("host2", "/local/small", 1_000_000)
     write = ["dd", "if=/dev/zero", "of=/local/small/file", "bs=1M", "count=2"]
     assert "No space left" in lab.run("host2", write, check=False).stderr
-    lab.mend()
+    lab.repair()
     lab.run("host2", write)
 
 
@@ -177,7 +177,7 @@ def test_mending_repairs_whatever_was_broken(lab: Lab) -> None:
     lab.poweroff("host2")
     lab.freeze("host3")
     lab.partition("host4", ["head", "host1"])
-    lab.mend()
+    lab.repair()
     assert _names_by_ssh(lab, "host4") == list(lab.names)
 
 
@@ -211,7 +211,7 @@ def test_slurm_hands_out_the_gpus_it_was_told_of(slurm_lab: Lab) -> None:
 def test_a_node_that_crashed_works_again_after_mending(slurm_lab: Lab) -> None:
     slurm_lab.crash("host2")
     slurm_lab.crash("head")
-    slurm_lab.mend()
+    slurm_lab.repair()
     done = slurm_lab.run("head", ["srun", "--nodes=4", "hostname"])
     assert len(done.stdout.split()) == 4
 

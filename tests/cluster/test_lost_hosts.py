@@ -49,7 +49,7 @@ def test_the_run_goes_on_without_a_lost_worker_and_no_sample_is_lost(
     assert ended["cause"].startswith("node 1 (host2) was lost: ")
     assert run.nodes(2) == ["host1", "host3"]
     assert sorted(run.samples()) == ALL_SAMPLES
-    run.lab.mend()
+    run.lab.repair()
     run.wait_until_gone()  # a host that comes back to life ends what it still had
 
 

@@ -174,7 +174,7 @@ def test_a_preempted_run_is_saved_and_goes_on_in_the_same_job(person: SlurmUser)
     person.hurry("p")
     end = person.until_over(job)
     assert (end.state, end.exit_code, end.restarts) == ("COMPLETED", 0, 1)
-    assert f"Slurm starts job {job} again" in person.log("p")
+    assert f"Slurm requeues job {job}" in person.log("p")
     assert "done: 1000 steps" in person.log("p")  # appended, not written over
 
 
@@ -215,7 +215,7 @@ def test_a_cancelled_job_stays_cancelled(person: SlurmUser) -> None:
     person.run("scancel", job)
     end = person.until_over(job)
     assert (end.state, end.restarts) == ("CANCELLED", 0)
-    assert "what comes next is decided already" in person.log("c")
+    assert "so it is not requeued" in person.log("c")
 
 
 def test_a_stopped_run_is_not_started_again(person: SlurmUser) -> None:
@@ -355,6 +355,6 @@ def test_with_too_few_nodes_left_the_job_is_started_again_on_others(
     left = [node.node for node in person.status("few").nodes]
     assert len(left) == 2
     assert nodes[1] not in left
-    assert f"Slurm starts job {job} again" in person.log("few")
+    assert f"Slurm requeues job {job}" in person.log("few")
     person.hurry("few")
     assert person.until_over(job).state == "COMPLETED"

@@ -1,4 +1,4 @@
-"""A lab by hand: `python -m tests.lab up`, look around, break things, then `... down`."""
+"""Use a lab by hand: `python -m tests.lab up`, then break things, then `... down`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VERBS_ON_A_HOST = {
 def main() -> int:
     chosen = _parser().parse_args()
     try:
-        _obey(chosen)
+        _run(chosen)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
@@ -33,12 +33,12 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    up = verbs.add_parser("up", help="make a head and hosts that stay until `down`")
+    up = verbs.add_parser("up", help="start a head and hosts that stay until `down`")
     up.add_argument("--hosts", type=int, default=4)
     up.add_argument("--slurm", action="store_true")
     up.add_argument("--max-startups", help="sshd's MaxStartups, for example 200:30:400")
-    verbs.add_parser("down", help="end it, and what killed test runs left behind")
-    verbs.add_parser("mend", help="make all hosts healthy again")
+    verbs.add_parser("down", help="remove it, and what killed tests left behind")
+    verbs.add_parser("repair", help="repair all hosts")
     verbs.add_parser("shell", help="a root shell on a host").add_argument("host")
     for verb, method in _VERBS_ON_A_HOST.items():
         verbs.add_parser(verb, help=method.__doc__).add_argument("host")
@@ -48,13 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _obey(chosen: argparse.Namespace) -> None:
+def _run(chosen: argparse.Namespace) -> None:
     if chosen.verb == "up":
         _up(chosen.hosts, slurm=chosen.slurm, max_startups=chosen.max_startups)
     elif chosen.verb == "down":
         _down()
-    elif chosen.verb == "mend":
-        _lab_by_hand().mend_all()
+    elif chosen.verb == "repair":
+        _lab_by_hand().repair_all()
     elif chosen.verb == "shell":
         _become_a_shell(_lab_by_hand(), chosen.host)
     elif chosen.verb == "partition":
@@ -67,7 +67,7 @@ def _up(hosts: int, *, slurm: bool, max_startups: str | None) -> None:
     if reason := why_not():
         raise LabError(reason)
     if _records_by_hand():
-        raise LabError("there is one already; `python -m tests.lab down` ends it")
+        raise LabError("a lab is already up; `python -m tests.lab down` removes it")
     lab = Lab(hosts, slurm=slurm, max_startups=max_startups)
     lab.up(keep=True)
     for name in lab.names:
@@ -89,9 +89,9 @@ def _become_a_shell(lab: Lab, host: str) -> None:
 
 
 def _lab_by_hand() -> Lab:
-    if not (found := _records_by_hand()):
-        raise LabError("there is none; `python -m tests.lab up` makes one")
-    return Lab.attach(found[0])
+    if not (labs := _records_by_hand()):
+        raise LabError("no lab is up; `python -m tests.lab up` starts one")
+    return Lab.attach(labs[0])
 
 
 def _records_by_hand() -> list[records.Record]:

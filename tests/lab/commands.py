@@ -1,4 +1,4 @@
-"""Short commands of this machine (ip, mount, ssh-keygen), and waiting for what they cause."""
+"""Runs short commands of this machine (ip, mount, ssh-keygen), and waits for their effects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOOK_EVERY_S = 0.05
 
 
 class LabError(Exception):
-    """The lab itself could not do what it was asked."""
+    """The lab itself failed."""
 
 
 def command(*argv: str | os.PathLike[str], check: bool = True) -> str:
@@ -35,7 +35,7 @@ def command(*argv: str | os.PathLike[str], check: bool = True) -> str:
 
 
 def wait_until(what: str, is_so: Callable[[], bool], timeout_s: float) -> None:
-    """Look again and again until `is_so`; `what` is the end of the sentence "waited for ..."."""
+    """Poll until `is_so`; `what` completes the sentence "waited for ..."."""
     deadline = time.monotonic() + timeout_s
     while not is_so():
         if time.monotonic() > deadline:

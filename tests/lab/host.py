@@ -1,4 +1,4 @@
-"""One host as this machine sees it: a process tree to enter, freeze, kill and start again."""
+"""One host seen from this machine: a process tree to enter, freeze, kill and boot."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _ENTERED_WITHIN_S = 30
 
 
 class Process(NamedTuple):
-    """A process as its own host numbers it."""
+    """A process; the id is that inside its host."""
 
     pid: int
     command: str
 
 
 class HostProcess(subprocess.Popen[str]):
-    """Something that goes on in a host; signals go there, not to the `nsenter` before it."""
+    """A process in a host. Signals go to it, not to its `nsenter`."""
 
     output: Path
 
     @property
     def leader(self) -> int | None:
-        """The process in the host, as this machine numbers it; it leads a session there."""
+        """The id on this machine of the process in the host, which leads a session there."""
         return next(iter(_children(self.pid)), None) if self.returncode is None else None
 
     def send_signal(self, sig: int) -> None:
@@ -47,13 +47,13 @@ class HostProcess(subprocess.Popen[str]):
             _send(leader, sig)
 
     def kill_tree(self) -> None:
-        """Kill it and all that descends from it, in whatever sessions."""
+        """Kill it and all its descendants, in any session."""
         if (leader := self.wait_until_entered()) is not None:
             for pid in _tree(leader):
                 _send(pid, signal.SIGKILL)
 
     def wait_until_entered(self) -> int | None:
-        """Wait until it is in the host, and return its `leader`; None when it has ended already."""
+        """Wait until it is in the host, and return its `leader`; None if it has already ended."""
         wait_until(
             "a process to enter its host",
             lambda: self.leader is not None or self.poll() is not None,
@@ -63,7 +63,7 @@ class HostProcess(subprocess.Popen[str]):
 
 
 class Host:
-    """Handles of one host; what they need lies in its folder, so another process has them too."""
+    """One host. Its state is in its folder, so that another process can use it, too."""
 
     def __init__(self, settings: Settings, namespace: Path) -> None:
         self.settings = settings
@@ -80,13 +80,13 @@ class Host:
 
     @property
     def first(self) -> ProcessId | None:
-        """Process 1 of the host, as this machine numbers it; None when the host is down."""
-        if (starter := self._known_starter()) is None or not (found := _children(starter.pid)):
+        """Process 1 of the host, with its id on this machine; None if the host is down."""
+        if (starter := self._known_starter()) is None or not (pids := _children(starter.pid)):
             return None
-        return _identify(found[0])
+        return _identify(pids[0])
 
     def boot(self) -> None:
-        """Start the host; it is ready when `wait_until_ready` returns."""
+        """Start the host. It is ready when `wait_until_ready` returns."""
         if self.first is not None:
             raise LabError(f"{self.name} is up already")
         folder = self.settings.folder
@@ -114,14 +114,14 @@ class Host:
             raise LabError(f"{error}\n{(self.settings.folder / 'boot.log').read_text()}") from None
 
     def kill(self) -> None:
-        """End every process of the host at once; what is not on /local or /shared is lost."""
+        """Kill all processes of the host. Files outside /local and /shared are lost."""
         ids = [each for each in (self.first, self._known_starter()) if each is not None]
         outside = self._parents_outside()
         for each in ids:
             _send(each.pid, signal.SIGKILL)
-        # Those that stopped themselves when the host was frozen have to see its end.
+        # The `nsenter`s that stopped when the host was frozen must notice its end.
         self._send_to_all(outside, signal.SIGCONT)
-        # The first process is gone only when all others of its namespace are.
+        # The first process ends only after all others of its namespace.
         wait_until(
             f"the end of {self.name}", lambda: not any(each.alive for each in ids), _READY_WITHIN_S
         )
@@ -129,9 +129,9 @@ class Host:
             self._starter.wait()
 
     def freeze(self) -> None:
-        """Stop every process, and the `nsenter`s outside, which stop themselves in sympathy."""
+        """Stop every process, and wait until the `nsenter`s outside stop as well."""
         members = self._members()
-        while self._send_to_all(members, signal.SIGSTOP):  # processes born meanwhile
+        while self._send_to_all(members, signal.SIGSTOP):  # processes started in the meantime
             members = [pid for pid in self._members() if _state(pid) not in "TtZ"]
         outside = [pid for pid in self._parents_outside() if _name(pid) == "nsenter"]
         wait_until(
@@ -144,7 +144,7 @@ class Host:
         self._send_to_all([*self._parents_outside(), *self._members()], signal.SIGCONT)
 
     def processes(self, environ: str | None) -> list[Process]:
-        """Return the host's processes; with `environ`, those that have this NAME=value."""
+        """Return the processes of the host; with `environ`, those with this NAME=value."""
         return [
             Process(_pid_inside(pid), words)
             for pid in self._members()
@@ -153,11 +153,11 @@ class Host:
         ]
 
     def enter(self, words: Sequence[str], cwd: str, user: User) -> list[str]:
-        """Return the command line that runs `words` there, as the leader of a new session."""
+        """Return the command line that runs `words` in the host, as leader of a new session."""
         if (first := self.first) is None:
             raise LabError(f"{self.name} is down")
         identity = (f"--setuid={USER_ID}", f"--setgid={USER_ID}") if user == USER else ()
-        # nsenter's own --wd would look the folder up on this machine.
+        # The option --wd of nsenter would use the folder of this machine.
         spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--root")
         there = ("sh", "-c", 'cd "$0" && exec setsid "$@"', cwd, *words)
         return ["nsenter", f"--target={first.pid}", *spaces, *identity, *there]
@@ -170,7 +170,7 @@ class Host:
         user: User,
         stdout: Path | None,
     ) -> HostProcess:
-        """Start `words`; with no `stdout` its output and errors go into two pipes."""
+        """Start `words`; without `stdout`, output and errors go to two pipes."""
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(stdout.open("a")) if stdout else subprocess.PIPE
             return HostProcess(
@@ -202,12 +202,12 @@ class Host:
         command(*self.enter(words, "/", "root"))
 
     def _known_starter(self) -> ProcessId | None:
-        """The `unshare` that made the host and ends with it."""
+        """The `unshare` process that made the host and ends with it."""
         try:
-            known = ProcessId(**json.loads((self.settings.folder / "starter.json").read_text()))
+            starter = ProcessId(**json.loads((self.settings.folder / "starter.json").read_text()))
         except FileNotFoundError:
             return None
-        return known if known.alive else None
+        return starter if starter.alive else None
 
     def _answers(self) -> bool:
         try:
@@ -218,7 +218,7 @@ class Host:
             return False
 
     def _members(self) -> list[int]:
-        """Return the host's processes as this machine numbers them."""
+        """Return the processes of the host, with their ids on this machine."""
         if (first := self.first) is None:
             return []
         space = _namespace(first.pid)
@@ -236,7 +236,7 @@ class Host:
 
 
 def environ_of(user: User) -> dict[str, str]:
-    """What somebody has who logged in and activated the environment that we run in."""
+    """Return the environment after a login, with our Python environment activated."""
     return {
         "PATH": f"{sys.prefix}/bin:{SYSTEM_PATH}",
         "HOME": "/root" if user == "root" else f"/home/{user}",
@@ -249,7 +249,7 @@ def environ_of(user: User) -> dict[str, str]:
 
 
 def _send(pid: int, sig: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it ended by itself
+    with contextlib.suppress(ProcessLookupError):  # it has ended
         os.kill(pid, sig)
 
 
@@ -261,7 +261,7 @@ def _identify(pid: int) -> ProcessId | None:
 
 
 def _read(pid: int, name: str) -> str:
-    """Return a file of /proc, or nothing when the process has gone or is hidden."""
+    """Return a file of /proc, or an empty string if the process has ended or is hidden."""
     try:
         return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
     except OSError:
@@ -271,7 +271,7 @@ def _read(pid: int, name: str) -> str:
 def _namespace(pid: int) -> str | None:
     try:
         return str(Path(f"/proc/{pid}/ns/pid").readlink())
-    except OSError:  # it has gone, or a sandbox hides it: then it is none of ours
+    except OSError:  # it has ended, or a sandbox hides it
         return None
 
 

@@ -1,6 +1,6 @@
-"""Process 1 of one host: builds the host's root, starts its daemons, then collects orphans.
+"""Process 1 of a host: builds the root, starts the daemons, then collects orphans.
 
-`python -m tests.lab.init SETTINGS.json`, in namespaces (mount, uts, ipc, pid, net) of its own.
+`python -m tests.lab.init SETTINGS.json`, in its own namespaces (mount, uts, ipc, pid, net).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PLAIN_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a host is told about itself and its lab."""
+    """The settings of a host and its lab."""
 
     host: str
     lab: Path
@@ -42,7 +42,7 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """What outlives the host when it crashes."""
+        """The files that survive a crash of the host."""
         return self.lab / "hosts" / self.host
 
     def write(self, path: Path) -> None:
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def _own_root(mount_point: Path) -> Path:
-    """Lay a writable layer, which dies with the host, over this machine's root."""
+    """Mount a writable layer, which is lost with the host, over this machine's root."""
     mount_point.mkdir(exist_ok=True)
     command("mount", "-t", "tmpfs", "-o", f"size={_ROOT_SIZE},mode=755", "tmpfs", mount_point)
     (mount_point / "layers").mkdir()
@@ -109,7 +109,7 @@ def _own_devices(dev: Path, gpus: int) -> None:
              "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}  # fmt: skip
     for name, target in links.items():
         (dev / name).symlink_to(target)
-    for index in range(gpus):  # Slurm counts these files; nothing ever talks to them
+    for index in range(gpus):  # Slurm counts these files; nothing opens them
         os.mknod(dev / f"nvidia{index}", 0o666 | stat.S_IFCHR, _NULL_DEVICE)
         (dev / f"nvidia{index}").chmod(0o666)
 
@@ -129,19 +129,19 @@ def _own_folders(root: Path, settings: Settings) -> None:
         inside = root / path.relative_to("/")
         if not _seen_through_the_root(path):
             _overlay(path, inside, layers / str(index))
-        _let_everybody_through(root, inside)
-    # Keys and disks of the other hosts can be seen through the root: cover them.
+        _allow_all_users(root, inside)
+    # Keys and disks of the other hosts are visible through the root: cover them.
     command("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", root / LABS.relative_to("/"))
 
 
 def _seen_through_the_root(path: Path) -> bool:
-    """An overlay shows one file system: neither what is mounted in it, nor what we cover."""
+    """An overlay shows one file system: no mounts inside it, and nothing that we cover."""
     covered = any(path.is_relative_to(own) for own in ("/tmp", "/run", "/dev"))
     return not covered and not any(each.is_mount() for each in (path, *path.parents[:-1]))
 
 
-def _let_everybody_through(root: Path, path: Path) -> None:
-    """Python and the code may lie in root's home; the ordinary user needs them as well."""
+def _allow_all_users(root: Path, path: Path) -> None:
+    """Python and the code may be in root's home, and the ordinary user needs them, too."""
     for folder in (path, *path.parents):
         if folder == root:
             return
@@ -210,7 +210,7 @@ def _own_slurm(root: Path, settings: Settings) -> None:
     ):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for path in (settings.lab / "slurm").iterdir():
-        # The controller has no devices, so it must not be told to count them.
+        # The controller has no devices to count.
         if settings.host != CONTROLLER or path.name != "gres.conf":
             shutil.copy(path, root / "etc" / "slurm" / path.name)
     key = root / "etc" / "munge" / MUNGE_KEY

@@ -1,4 +1,4 @@
-"""The keys of a lab: one for logging in anywhere, one per host, one for munge."""
+"""The keys of a lab: one for all logins, one per host, one for munge."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def make_keys(folder: Path, addresses: Mapping[str, str]) -> None:
     folder.mkdir(mode=0o700)
     _make_pair(folder / CLIENT_KEY)
     (folder / "authorized_keys").write_text((folder / f"{CLIENT_KEY}.pub").read_text())
-    known = []
+    known_hosts = []
     for host, address in addresses.items():
         (folder / host).mkdir()
         _make_pair(folder / host / HOST_KEY)
         kind, public, *_ = (folder / host / f"{HOST_KEY}.pub").read_text().split()
-        known.append(f"{host},{address} {kind} {public}\n")
-    (folder / "known_hosts").write_text("".join(known))
+        known_hosts.append(f"{host},{address} {kind} {public}\n")
+    (folder / "known_hosts").write_text("".join(known_hosts))
     (folder / MUNGE_KEY).write_bytes(secrets.token_bytes(_MUNGE_KEY_BYTES))
 
 
 def write_ssh_config(path: Path, keys: Path, addresses: Mapping[str, str]) -> None:
-    """Write what `ssh -F` needs to reach the hosts from this machine by their names."""
+    """Write the config for `ssh -F` to reach the hosts by name from this machine."""
     hosts = "".join(f"Host {host}\n  HostName {address}\n" for host, address in addresses.items())
     path.write_text(
         hosts

@@ -1,4 +1,4 @@
-"""The lab: makes hosts, breaks them, mends them and leaves nothing behind."""
+"""The lab: starts hosts, breaks them, repairs them and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ _WORKING_STATES = ("idle", "mixed", "allocated", "completing")
 
 
 class Lab:
-    """A head and some hosts that share a folder, as a small cluster does.
+    """A head and some hosts with a shared folder, like a small cluster.
 
-    `with Lab(hosts=4) as lab:` gives "head", "host1" .. "host4"; leaving the block ends them all.
+    `with Lab(hosts=4) as lab:` starts "head", "host1" .. "host4"; the end of the block removes
+    them.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Lab:
         gpus: int = 8,
         max_startups: str | None = None,
     ) -> None:
-        """`gpus` are what Slurm is told; `max_startups` is sshd's, whose default refuses bursts."""
+        """`gpus` is for Slurm; `max_startups` is for sshd, whose default rejects bursts."""
         self._wanted = (hosts, slurm, gpus, max_startups)
         self._touched: set[str] = set()
         self._started: list[HostProcess] = []
@@ -66,7 +67,7 @@ class Lab:
         self.down()
 
     def up(self, *, keep: bool = False) -> None:
-        """Make the hosts and wait until they answer; with `keep` they outlive this process."""
+        """Start the hosts and wait until they answer; with `keep`, they outlive this process."""
         hosts, slurm, gpus, max_startups = self._wanted
         with records.locked():
             for record in records.all_records():
@@ -84,7 +85,7 @@ class Lab:
             raise
 
     def down(self) -> None:
-        """End every host and remove all traces, the shared folder included."""
+        """Kill every host and remove all files, including the shared folder."""
         for host in self._hosts.values():
             host.kill()
         for process in self._started:
@@ -98,7 +99,7 @@ class Lab:
 
     @property
     def folder(self) -> Path:
-        """What the lab keeps on this machine; logs of a host lie in `hosts/NAME/local`."""
+        """The files of the lab on this machine; the logs of a host are in `hosts/NAME/local`."""
         return self._record.folder
 
     @property
@@ -115,7 +116,7 @@ class Lab:
         return self._host(host).address
 
     def local(self, host: str) -> Path:
-        """The folder that `host` alone sees as /local; it survives a crash."""
+        """The folder that only `host` sees, as /local; it survives a crash."""
         return self._host(host).settings.folder / "local"
 
     def run(
@@ -129,7 +130,7 @@ class Lab:
         timeout_s: float = 60,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `words` to their end as on the console, without ssh; kill them after `timeout_s`."""
+        """Run `words` to the end, without ssh; kill them after `timeout_s`."""
         process = self._host(host).start(words, env or {}, cwd, user, stdout=None)
         try:
             stdout, stderr = process.communicate(timeout=timeout_s)
@@ -152,7 +153,7 @@ class Lab:
         cwd: str = "/shared",
         user: User = "root",
     ) -> HostProcess:
-        """Start something that goes on; what it says goes to its `output`, a file out here."""
+        """Start `words` in the background; `output` is a file on this machine."""
         output = stdout or self.folder / f"started-{len(self._started)}.log"
         process = self._host(host).start(words, env or {}, cwd, user, stdout=output)
         process.output = output
@@ -161,18 +162,18 @@ class Lab:
         return process
 
     def processes(self, host: str, *, environ: str | None = None) -> list[Process]:
-        """Look at `host` from outside; `environ` picks the processes with that NAME=value."""
+        """Return the processes of `host`; `environ` selects those with this NAME=value."""
         return self._host(host).processes(environ)
 
     def alive(self, host: str) -> bool:
         return self._host(host).first is not None
 
     def crash(self, host: str) -> None:
-        """End all processes at once; peers are told, because the kernel closes the connections."""
+        """Kill all processes; peers notice, because the kernel closes the connections."""
         self._touch(host).kill()
 
     def poweroff(self, host: str) -> None:
-        """Cut the link, then end all processes: peers hear nothing at all."""
+        """Cut the link, then kill all processes: peers receive nothing."""
         self.link_down(host)
         self.crash(host)
 
@@ -196,11 +197,11 @@ class Lab:
         self._network.plug(self._host(host).name)
 
     def partition(self, host: str, peers: Iterable[str]) -> None:
-        """Drop everything between `host` and `peers`; others still reach both."""
+        """Drop all traffic between `host` and `peers`; others still reach both."""
         self._network.partition(self._touch(host).name, [self._host(peer).name for peer in peers])
 
     def heal(self, host: str) -> None:
-        """End the partitions that were made at `host`."""
+        """End the partitions of `host`."""
         self._network.heal(self._host(host).name)
 
     def fill_disk(self, host: str, path: str, size: int) -> None:
@@ -211,14 +212,14 @@ class Lab:
         """Make /shared read-only (or writable again) on one host."""
         self._touch(host).share_read_only(read_only)
 
-    def mend(self) -> None:
-        """Make all hosts healthy again, whatever was done to them."""
+    def repair(self) -> None:
+        """Undo everything that was done to the hosts."""
         dead = {name for name in self.names if not self.alive(name)}
-        self._mend(sorted(self._touched | dead))
+        self._repair(sorted(self._touched | dead))
 
-    def mend_all(self) -> None:
-        """Mend without knowing what was done: for a lab that another process broke."""
-        self._mend(self.names)
+    def repair_all(self) -> None:
+        """Repair all hosts of a lab that another process broke."""
+        self._repair(self.names)
 
     def shell(self, host: str) -> tuple[list[str], dict[str, str]]:
         """Return the command line and environment of a shell on the host, for a terminal."""
@@ -256,7 +257,7 @@ class Lab:
             host.wait_until_ready()
         self._wait_for_slurm()
 
-    def _mend(self, names: Iterable[str]) -> None:
+    def _repair(self, names: Iterable[str]) -> None:
         for name in names:
             host = self._host(name)
             self.heal(name)
@@ -276,7 +277,7 @@ class Lab:
             wait_until("all Slurm nodes to work", self._slurm_works, _SLURM_READY_WITHIN_S)
 
     def _slurm_works(self) -> bool:
-        """Look at the nodes, and send those back to work that Slurm has given up."""
+        """Return whether all nodes work; resume those that Slurm has marked down."""
         listed = self.run(CONTROLLER, ["sinfo", "-h", "-N", "-o", "%N %T"], check=False)
         states = dict(line.split() for line in listed.stdout.splitlines())
         for node, state in states.items():

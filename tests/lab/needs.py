@@ -1,4 +1,4 @@
-"""Whether this machine can hold a lab, and if not, the reason in one sentence."""
+"""Whether this machine can run a lab; if not, the reason in one sentence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRY_AN_OVERLAY = (
 
 @functools.cache
 def why_not() -> str | None:
-    """Return why this machine cannot hold a lab, or None when it can."""
+    """Return why this machine cannot run a lab, None if it can."""
     if sys.platform != "linux":
         return "hosts are Linux namespaces"
     if os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""The lab's network: a namespace per host, all on one bridge, and one leg to this machine."""
+"""The network of a lab: a namespace per host, on one bridge that also reaches this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOSTS_LEG = "eth0"
 
 @dataclass(frozen=True)
 class Network:
-    """A /24 that no packet leaves: hosts have no default route and no name server."""
+    """A /24 without a route outside: hosts have no default route and no name server."""
 
     name: str
     prefix: str  # "10.78.3"
@@ -44,11 +44,11 @@ class Network:
         self._in_switch("set", self._port(host), "up")
 
     def unplug(self, host: str) -> None:
-        """Cut silently: nothing comes from the host any more, and nobody is told."""
+        """Cut the link without notice: nothing arrives from the host, and peers get no error."""
         self._in_switch("set", self._port(host), "down")
 
     def partition(self, host: str, peers: Iterable[str]) -> None:
-        """Drop what goes between `host` and `peers`, both ways; the link stays up."""
+        """Drop all traffic between `host` and `peers`; the link stays up."""
         for peer in peers:
             address = self.addresses[peer]
             self._iptables(host, "--insert", "INPUT", "--source", address, "--jump", "DROP")

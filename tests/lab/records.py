@@ -1,4 +1,4 @@
-"""Which labs exist on this machine: one folder each, with a record of whose it is."""
+"""The labs on this machine: one folder each, with a record of its owner."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pathlib import Path
 from tests.lab.commands import LabError, command
 
 LABS = Path("/var/tmp/launcher-labs")
-_MOST_LABS = 250
+_MAX_LABS = 250
 _RECORD = "lab.json"
 
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process for good: its number alone may be given to another one later."""
+    """A unique process: the kernel may reuse the pid alone."""
 
     pid: int
     started: int  # clock ticks since this machine's boot
 
     @classmethod
     def of(cls, pid: int) -> ProcessId:
-        # The start time is the 22nd field; the second, a name in brackets, may hold blanks.
+        # The start time is the 22nd field; the second, a name in brackets, may contain spaces.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return cls(pid, int(fields[19]))
 
@@ -45,7 +45,7 @@ class ProcessId:
 
 @dataclass(frozen=True)
 class Record:
-    """What another process has to know about a lab to use it or to clear it away."""
+    """What another process needs to use a lab or to remove it."""
 
     name: str
     prefix: str
@@ -64,14 +64,14 @@ class Record:
         return self.owner is not None and not self.owner.alive
 
     def write(self) -> None:
-        # Only root may look inside: the folder holds keys. `shared` is reached by mounts alone.
+        # Only for root: the folder contains keys. Hosts reach `shared` through mounts.
         self.folder.mkdir(mode=0o700)
         (self.folder / _RECORD).write_text(json.dumps(asdict(self)))
 
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Hold all other labs off while one takes a name or clears leftovers."""
+    """Block other labs while one takes a name or removes leftovers."""
     LABS.mkdir(mode=0o755, exist_ok=True)
     with (LABS / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -79,22 +79,22 @@ def locked() -> Iterator[None]:
 
 
 def all_records() -> list[Record]:
-    """Return what is known about every lab; call it `locked`, or one may be half made."""
-    found = (_read(path) for path in sorted(LABS.glob(f"*/{_RECORD}")))
-    return [record for record in found if record is not None]
+    """Return the record of every lab. Call it `locked`, or a record may be incomplete."""
+    records = (_read(path) for path in sorted(LABS.glob(f"*/{_RECORD}")))
+    return [record for record in records if record is not None]
 
 
 def free_name() -> tuple[str, str]:
-    """Return a name and a /24 prefix that nothing on this machine uses; call it `locked`."""
+    """Return an unused name and an unused /24 prefix. Call it `locked`."""
     taken = _networks_of_this_machine()
-    for number in range(_MOST_LABS):
+    for number in range(_MAX_LABS):
         name, prefix = f"lab{number}", f"10.78.{number}"
         in_use = (LABS / name).exists() or any(Path("/run/netns").glob(f"{name}-*"))
         if not in_use and not any(
             ipaddress.ip_network(f"{prefix}.0/24").overlaps(n) for n in taken
         ):
             return name, prefix
-    raise LabError(f"{_MOST_LABS} labs exist already; see {LABS}")
+    raise LabError(f"{_MAX_LABS} labs exist already; see {LABS}")
 
 
 def this_process() -> ProcessId:
@@ -104,7 +104,7 @@ def this_process() -> ProcessId:
 def _read(path: Path) -> Record | None:
     try:
         values = json.loads(path.read_text())
-    except FileNotFoundError:  # it is being taken down just now
+    except FileNotFoundError:  # it is being removed
         return None
     owner = values.pop("owner")
     return Record(**values, owner=ProcessId(**owner) if owner else None)

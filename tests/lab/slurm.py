@@ -1,4 +1,4 @@
-"""Slurm's settings for a lab: short waits, hosts that look bigger than they are, no cgroups."""
+"""Slurm's settings for a lab: short waits, hosts that appear larger than they are, no cgroups."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=5,bf_interval=5
-# Believe the declared CPUs and memory, not the machine's.
+# Use the declared CPUs and memory, not those of this machine.
 SlurmdParameters=config_overrides
 GresTypes=gpu
 MpiDefault=none
@@ -44,12 +44,12 @@ InactiveLimit=0
 PropagateResourceLimits=NONE
 """
 
-# slurmd picks a cgroup plugin even when nothing uses it, and may die of its choice.
+# slurmd loads a cgroup plugin even if nothing uses it, and may fail with its own choice.
 _CGROUP = "CgroupPlugin=cgroup/v1\n"
 
 
 def write_settings(folder: Path, addresses: Mapping[str, str], gpus: int) -> None:
-    """Write slurm.conf and its companions for all hosts; the controller itself runs no jobs."""
+    """Write slurm.conf, cgroup.conf and gres.conf; the controller itself runs no jobs."""
     gres = f" Gres=gpu:h100:{gpus}" if gpus else ""
     nodes = "".join(
         f"NodeName={host} NodeAddr={address} CPUs={CPUS} Boards=1 SocketsPerBoard=1"

@@ -47,7 +47,7 @@ def test_unknown_name_without_a_near_one_only_lists() -> None:
 
 
 def test_unknown_name_says_when_there_is_nothing_to_choose() -> None:
-    assert "there is no run at all" in UnknownNameError("run", "x", []).hint
+    assert "no run exists" in UnknownNameError("run", "x", []).hint
 
 
 def test_nearest_is_none_when_nothing_is_near() -> None:

@@ -1,6 +1,6 @@
 """What others rely on: names, keys, verbs, and how little an import costs.
 
-A name is approved by standing here. Taking one away breaks somebody's scripts or recipes: say so in
+A name is approved by being listed here. Removing one breaks scripts or recipes of users: say so in
 the changelog.
 """
 
@@ -15,7 +15,7 @@ import pytest
 
 import launcher
 from launcher.cli.verbs import VERBS
-from launcher.config import catalog, paths
+from launcher.config import paths
 from launcher.config.keys import all_keys
 
 EXPORTED = {
@@ -71,7 +71,7 @@ FIXED = {
     "backend": {"torchrun", "horovod", "mpi"},
     "cluster": {"local", "hostfile", "sim", "slurm"},
 }
-"""Names that go on working, beside any that come."""
+"""Names that keep working, besides any new ones."""
 
 CHOICES = {
     "data": ("docstrings", "jsonl", "uri"),
@@ -114,13 +114,13 @@ def test_keys_are_those_approved_here() -> None:
 
 
 def test_choices_are_those_approved_here(tmp_path: Path) -> None:
-    found = catalog.groups(paths.find(cwd=tmp_path))
+    found = paths.find(cwd=tmp_path).groups()
     assert {group: found[group] for group in found if group not in FIXED} == CHOICES
 
 
 @pytest.mark.parametrize("group", FIXED)
 def test_fixed_names_are_there(tmp_path: Path, group: str) -> None:
-    assert FIXED[group] <= set(catalog.groups(paths.find(cwd=tmp_path))[group])
+    assert FIXED[group] <= set(paths.find(cwd=tmp_path).groups()[group])
 
 
 def test_verbs_are_those_approved_here() -> None:

@@ -103,7 +103,7 @@ def test_where_there_is_no_slurm_the_way_out_is_told(
     monkeypatch.setenv("PATH", "/nowhere")
     said = types(*SCRIPT)
     assert said.code == 3
-    assert "there is no `sbatch` on this machine" in said.err
+    assert "`sbatch` is not installed on this machine" in said.err
     assert not run.path.exists()
 
 
@@ -282,7 +282,7 @@ def test_status_needs_no_slurm(types: Any, slurm: Any, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", "/nowhere")
     said = types("status", "r")
     assert said.code == 0
-    assert "there is no `scontrol` on this machine" in said.out
+    assert "`scontrol` is not installed on this machine" in said.out
 
 
 def test_stop_takes_a_waiting_run_out_of_the_queue(types: Any, slurm: Any) -> None:

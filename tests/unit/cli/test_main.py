@@ -87,7 +87,7 @@ def test_a_reader_that_left_is_no_error(here: Path) -> None:
 def test_no_verb_and_no_recipe_says_what_to_type(types: Any) -> None:
     said = types()
     assert said.code == 2
-    assert "no recipe was named" in said.err
+    assert "expected a recipe, got none" in said.err
     assert "launcher recipe=" in said.err
 
 

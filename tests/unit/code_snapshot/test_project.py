@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from launcher.code_snapshot import project, tree
-from launcher.code_snapshot.place import Capsule, publish
+from launcher.code_snapshot import filters, project
 from launcher.code_snapshot.project import Project, imports_of, launcher_package, project_of
+from launcher.code_snapshot.store import ProjectTree, publish
 from launcher.code_snapshot.tree import Item
 from launcher.errors import ConfigError
 from launcher.specs import RunLayout
@@ -148,7 +148,7 @@ def test_without_git_it_is_the_folder_with_large_and_hidden_files_linked(
 def test_too_much_is_refused_naming_what_is_large(
     checkout: Any, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree, "LIMIT_BYTES", 3_000_000)
+    monkeypatch.setattr(filters, "LIMIT_BYTES", 3_000_000)
     program = checkout.write("train.py")
     checkout.write("model/weights.bin", "x" * 2_500_000)
     for number in range(4):
@@ -163,7 +163,7 @@ def test_too_much_is_refused_naming_what_is_large(
 def test_too_many_files_are_refused_at_once(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree, "LIMIT_FILES", 20)
+    monkeypatch.setattr(filters, "LIMIT_FILES", 20)
     (tmp_path / "images").mkdir()
     for number in range(30):
         (tmp_path / "images" / f"{number}.png").touch()
@@ -207,9 +207,9 @@ def write(path: Path, text: str = "") -> Path:
 
 def freeze(program: Path, root: Path) -> Path:
     """Do what a start of a run does; return the copy."""
-    capsule = Capsule.of(project_of(program, storage_root=root))
-    publish(capsule, root)
-    return root / capsule.folder_name / capsule.tree.name
+    source = ProjectTree.of(project_of(program, storage_root=root))
+    publish(source, root)
+    return root / source.folder_name / source.tree.name
 
 
 def keep_code(root: Path) -> None:

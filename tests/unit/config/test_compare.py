@@ -1,4 +1,4 @@
-"""What may change when a run goes on, and what may not."""
+"""Which changes a resumed run accepts, and which it refuses."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MATTER = [
     *[
         (f"train.{name}={value}",)
         for name, value in {
-            "max_steps": 3,  # nobody knows here whether that is more than its epochs have
+            "max_steps": 3,  # may be more or less than its epochs
             "batch_size": 64,
             "lr": 1,
             "head_lr": 1,
@@ -124,7 +124,7 @@ def test_another_recipe_is_refused_even_from_step_0(started: Path) -> None:
         "# @package _global_\nrecipe:\n  name: mine\n  program: train.py\n"
     )
     now = config.load(["recipe=mine", "run_id=r", "resume=never"], cwd=started.parent)
-    with pytest.raises(ConfigError, match="one of recipe `script`, not `mine`"):
+    with pytest.raises(ConfigError, match="belongs to recipe `script`, not `mine`"):
         require_same_run(started, now)
 
 

@@ -1,4 +1,4 @@
-"""Every mistake gets a sentence, the nearest valid name and exit code 2: never a traceback."""
+"""Every error of the user gets a sentence, the nearest valid name and exit code 2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from launcher.errors import ConfigError
 
 OK = ("recipe=script", "script=train.py")
 
-MISTAKES = [
+ERRORS = [
     # what is typed, what the message says, what the hint offers
     ("recipe=bert_finetun", "unknown recipe `bert_finetun`", "`bert_finetune`"),
     ("model=minilmm", "unknown model `minilmm`", "`minilm`"),
@@ -29,18 +29,18 @@ MISTAKES = [
     ("scirpt=train.py", "unknown key `scirpt`", "`script`"),
     ("zzzzzz=1", "unknown key `zzzzzz`", "launcher run --help"),
     ("+train.max_step=3", "unknown key `train.max_step`", "`train.max_steps`"),
-    ("+train.lr=3", "`train.lr` is there already", "train.lr=3"),
-    ("~train.lr", "keys cannot be deleted", "train.lr="),
-    ("hydra.run.dir=x", "would do nothing", "storage.root="),
+    ("+train.lr=3", "`train.lr` already exists", "train.lr=3"),
+    ("~train.lr", "a key cannot be deleted", "train.lr="),
+    ("hydra.run.dir=x", "has no effect", "storage.root="),
     ("train=5", "`train` is a section", "train.max_steps"),
     ("model={name: x}", "`model` takes one name", "model="),
-    ("device=gpu", "must be one of auto, cpu, cuda", "`device=cuda`"),
-    ("device=cud", "must be one of auto, cpu, cuda", "`device=cuda`"),
-    ("train.precision=fp16", "must be one of auto, fp32, bf16", "`train.precision=bf16`"),
+    ("device=gpu", "expected one of auto, cpu, cuda", "`device=cuda`"),
+    ("device=cud", "expected one of auto, cpu, cuda", "`device=cuda`"),
+    ("train.precision=fp16", "expected one of auto, fp32, bf16", "`train.precision=bf16`"),
     ("nodes=four", "auto, or a number of at least 1", "nodes"),
-    ("nodes=1.5", "`nodes=1.5`: it must be a whole number", "nodes="),
+    ("nodes=1.5", "`nodes=1.5`: expected a whole number", "nodes="),
     ("nodes=", "auto, or a number of at least 1", "nodes"),
-    ("nodes=null", "must be a whole number", "nodes="),
+    ("nodes=null", "expected a whole number", "nodes="),
     ("nodes=0", "at least 1", "nodes"),
     ("cluster.hosts=a,b", "names several values", "cluster.hosts=[a,b]"),
     ("nodes=99999999999", "must be a typo", "nodes"),
@@ -50,7 +50,7 @@ MISTAKES = [
     ("slots=0", "at least 1", "slots"),
     ("slots=many", "auto, or a number", "slots"),
     ("slots=1.5", "a whole number, or auto", "slots"),
-    ("train.lr=high", "must be a number", "train.lr="),
+    ("train.lr=high", "expected a number", "train.lr="),
     ("train.lr=0", "must be above 0", "train.lr"),
     ("train.lr=-1", "must be above 0", "train.lr"),
     ("train.lr=nan", "must be above 0", "train.lr"),
@@ -64,20 +64,20 @@ MISTAKES = [
     ("checkpoint.every_steps=-5", "cannot be negative", "checkpoint.every_steps"),
     ("supervise.lost_after_s=0", "about once a second", "supervise.lost_after_s"),
     ("resume=latest", "unknown resume `latest`", "checkpoints ls"),
-    ("determinism=logical_shard", "must be one of same_ranks, logical_shards", "=logical_shards`"),
-    ("determinism=none", "must be one of same_ranks, logical_shards", "`determinism=same_ranks`"),
+    ("determinism=logical_shard", "expected one of same_ranks, logical_shards", "=logical_shards`"),
+    ("determinism=none", "expected one of same_ranks, logical_shards", "`determinism=same_ranks`"),
     ("determinsm=logical_shards", "unknown key `determinsm`", "`determinism`"),
     ("logical_shards=0", "at least 1", "logical_shards"),
-    ("run_id=../escape", "cannot name a run", "run_id="),
-    ("run_id=a/b", "cannot name a run", "run_id=a-b"),
-    ("run_id='my run'", "cannot name a run", "run_id=my-run"),
-    ("run_id=.hidden", "cannot name a run", "run_id=hidden"),
+    ("run_id=../escape", "not a valid name", "run_id="),
+    ("run_id=a/b", "not a valid name", "run_id=a-b"),
+    ("run_id='my run'", "not a valid name", "run_id=my-run"),
+    ("run_id=.hidden", "not a valid name", "run_id=hidden"),
     ("cluster.port=70000", "0 to 65535", "cluster.port"),
     ("storage.root=s3://bucket/x", "runs cannot be stored on `s3://`", "storage.root=/"),
     ("storage.root=", "`storage.root` is empty", "storage.root"),
-    ("args=--x", "must be a list in brackets", "args=[a,b]"),
+    ("args=--x", "expected a list in brackets", "args=[a,b]"),
     ("args=[--x,1", "cannot read", "close every bracket"),
-    ("nodes", "`nodes` is no `key=value`", "nodes=..."),
+    ("nodes", "expected `key=value`, got `nodes`", "nodes=..."),
     ("nodes =4", "cannot read", "without spaces"),
     ("train.lr=a(b", "cannot read", "quote the value"),
     ("nodes=1,2", "names several values", "add `-m`"),
@@ -97,10 +97,8 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("typed", "says", "offers"), MISTAKES, ids=[each[0] for each in MISTAKES])
-def test_a_mistake_is_told_with_what_was_meant(
-    tmp_path: Path, typed: str, says: str, offers: str
-) -> None:
+@pytest.mark.parametrize(("typed", "says", "offers"), ERRORS, ids=[each[0] for each in ERRORS])
+def test_an_error_offers_the_right_name(tmp_path: Path, typed: str, says: str, offers: str) -> None:
     (tmp_path / "train.py").write_text("")
     with pytest.raises(ConfigError) as caught:
         config.load([*OK, typed], cwd=tmp_path)

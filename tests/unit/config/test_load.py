@@ -201,7 +201,7 @@ def test_a_saved_configuration_that_is_broken_is_an_error(here: Path) -> None:
     (here / "bad.yaml").write_text("a: [\n")
     (here / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     for name in ("bad.yaml", "binary.yaml", "missing.yaml"):
-        with pytest.raises(ConfigError, match="cannot be read"):
+        with pytest.raises(ConfigError, match="cannot read the run"):
             config.load_saved(here / name, cwd=here)
 
 

@@ -60,7 +60,7 @@ def test_a_swept_run_id_is_taken_as_it_is() -> None:
 
 def test_what_has_no_values_to_list_is_refused() -> None:
     for text in ("train.lr=interval(0,1)", "model=glob(nothing*)"):
-        with pytest.raises(ConfigError, match="no list of values"):
+        with pytest.raises(ConfigError, match="expected a list of values"):
             expand([text], GROUPS)
 
 

@@ -1,4 +1,4 @@
-"""A project of the user's own needs no fork of ours."""
+"""A user's own project needs no fork of the launcher."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 BROKEN = {
     "unknown key": ("# @package _global_\ntrain:\n  max_step: 3\n", "train.max_step", "max_steps"),
-    "bad value": ("# @package _global_\ntrain: {lr: many}\n", "it must be a number", "train.lr"),
+    "bad value": ("# @package _global_\ntrain: {lr: many}\n", "expected a number", "train.lr"),
     "no package line": ("recipe:\n  program: mine.py\n", "unknown key", "@package _global_"),
     "unknown choice": (
         "# @package _global_\ndefaults:\n  - override /model: minilmm\nrecipe: {program: m.py}\n",
@@ -104,8 +104,8 @@ BROKEN = {
         "modell",
         "launcher --help",
     ),
-    "no yaml": ("# @package _global_\nrecipe: [\n", "no valid YAML", "mend"),
-    "no program": ("# @package _global_\nnodes: 2\n", "names no program", "program: train.py"),
+    "no yaml": ("# @package _global_\nrecipe: [\n", "not valid YAML", "fix"),
+    "no program": ("# @package _global_\nnodes: 2\n", "has no program", "program: train.py"),
     "missing value": (
         "# @package _global_\nrecipe: {program: mine.py}\nparams:\n  depth: ???\n",
         "params.depth",
@@ -115,7 +115,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_mistake_in_their_file_is_told_with_the_file(project: Path, name: str) -> None:
+def test_an_error_in_their_file_names_the_file(project: Path, name: str) -> None:
     text, says, offers = BROKEN[name]
     (project / "conf" / "recipe" / "broken.yaml").write_text(text)
     with pytest.raises(ConfigError) as caught:

@@ -90,7 +90,7 @@ def test_in_a_job_slurm_is_asked_for_it_unless_that_is_switched_off(
     error = run_and_receive(chosen, signal.SIGUSR1)
     lines = called.read_text().splitlines() if called.exists() else []
     assert [each for each in (json.loads(line)[0] for line in lines) if "requeue" in each] == asked
-    assert ("Slurm starts job 7 again" in error.hint) == bool(asked)
+    assert ("Slurm requeues job 7" in error.hint) == bool(asked)
 
 
 def test_only_outside_of_a_job_one_is_submitted(

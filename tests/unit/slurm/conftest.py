@@ -1,4 +1,4 @@
-"""Stand-ins for Slurm's commands, which say what real ones said, and runs that jobs worked on."""
+"""Fakes of Slurm's commands with recorded output, and runs of jobs."""
 
 from __future__ import annotations
 

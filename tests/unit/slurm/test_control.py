@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from launcher.errors import PreflightError
-from launcher.slurm.control import JobInfo, call, cancel, look, parse_jobs
+from launcher.slurm.control import JobInfo, call, cancel, follow, look, parse_jobs
 
 _RUNNING = (
     "JobId=7 JobName=a JobState=FAILED b UserId=root(0) Priority=1 JobState=RUNNING Reason=None "
@@ -50,11 +50,11 @@ def test_a_job_that_slurm_has_forgotten_is_nothing(command: Callable[..., Path])
 
 
 @pytest.mark.process
-def test_a_controller_that_does_not_answer_is_told_in_its_own_words(
+def test_a_controller_that_does_not_answer_is_quoted(
     command: Callable[..., Path],
 ) -> None:
     command("scontrol", err="slurm_load_jobs error: Unable to contact slurm controller\n", code=1)
-    with pytest.raises(PreflightError, match="how job 7 is") as caught:
+    with pytest.raises(PreflightError, match="the state of job 7") as caught:
         look("7")
     assert "Unable to contact slurm controller" in caught.value.context
 
@@ -72,7 +72,38 @@ def test_only_the_named_tasks_are_cancelled(
 
 
 @pytest.mark.process
-def test_a_machine_without_slurm_is_told_where_to_go() -> None:
-    with pytest.raises(PreflightError, match="no `sbatch-nowhere`") as caught:
+def test_a_machine_without_slurm_gets_a_hint() -> None:
+    with pytest.raises(PreflightError, match="`sbatch-nowhere` is not installed") as caught:
         call(["sbatch-nowhere"])
     assert "login node" in caught.value.hint
+
+
+def states(*answers: str | None) -> Iterator[JobInfo]:
+    """Follow a job with these states; None means no answer, "" a forgotten job."""
+    given = iter(answers)
+
+    def ask(job_id: str) -> tuple[JobInfo, ...]:
+        state = next(given)
+        if state is None:
+            raise PreflightError("no answer", hint="wait")
+        return (JobInfo(job_id=job_id, state=state),) if state else ()
+
+    return follow("7", ask=ask, sleep=lambda _: None)
+
+
+def test_a_job_is_followed_through_another_start_to_its_end() -> None:
+    seen = [info.state for info in states("PENDING", "RUNNING", "PENDING", "RUNNING", "COMPLETED")]
+    assert seen == ["PENDING", "RUNNING", "PENDING", "RUNNING", "COMPLETED"]
+
+
+def test_a_controller_that_is_away_for_a_moment_ends_nothing() -> None:
+    assert [info.state for info in states("RUNNING", None, None, "COMPLETED")][-1] == "COMPLETED"
+
+
+def test_a_controller_that_stays_away_is_reported() -> None:
+    with pytest.raises(PreflightError):
+        list(states(*([None] * 1000)))
+
+
+def test_a_forgotten_job_ends_it() -> None:
+    assert [info.state for info in states("RUNNING", "")] == ["RUNNING"]

@@ -33,7 +33,7 @@ def test_exactly_this_job_or_task_is_started_again(
     called = scontrol("RUNNING")
     answer = requeue(Job(cluster="lab", job_id=name), layout)
     assert answer.granted
-    assert answer.why == f"Slurm starts job {name} again"
+    assert answer.why == f"Slurm requeues job {name}"
     assert calls(called)[-1] == ["requeue", name]
 
 
@@ -57,7 +57,7 @@ def test_a_job_that_slurm_has_decided_about_is_left_alone(
 
 
 @pytest.mark.process
-def test_a_refusal_is_told_in_slurms_own_words(
+def test_a_refusal_quotes_slurm(
     layout: RunLayout, tmp_path: Path, scontrol: Callable[..., Path]
 ) -> None:
     scontrol("RUNNING")
@@ -87,7 +87,7 @@ def test_three_starts_without_a_new_checkpoint_are_enough(
     attempt(4, job=replace(JOB, restarts=3), resumes=40, committed=40)
     answer = requeue(JOB, layout)
     assert not answer.granted
-    assert "3 starts of job 7 in a row brought no new checkpoint" in answer.why
+    assert "3 starts of job 7 in a row made no new checkpoint" in answer.why
     assert calls(called).count(["requeue", "7"]) == 1
 
 
@@ -120,4 +120,4 @@ def test_where_slurm_cannot_be_asked_the_run_is_saved_all_the_same(
     monkeypatch.setenv("PATH", "/nowhere")
     answer = requeue(JOB, layout)
     assert not answer.granted
-    assert "no `scontrol`" in answer.why
+    assert "`scontrol` is not installed" in answer.why

@@ -8,7 +8,7 @@ import pytest
 
 from launcher.errors import ConfigError, PreflightError
 from launcher.slurm.config import SlurmConfig
-from launcher.slurm.records import JobRecord, read
+from launcher.slurm.jobs import JobRecord, read
 from launcher.slurm.submit import Submission, all_or_nothing, prepare, submit
 from launcher.specs import RunLayout
 
@@ -77,7 +77,7 @@ def test_a_folder_that_slurm_cannot_write_a_log_to_is_refused(tmp_path: Path) ->
         prepared(RunLayout.of(tmp_path / "a\\b", "r1"))
 
 
-def test_a_refusal_is_told_in_slurms_own_words_and_leaves_no_run_behind(
+def test_a_refusal_quotes_slurm_and_leaves_no_run_behind(
     layout: RunLayout, command: Callable[..., Path]
 ) -> None:
     said = f"sbatch: error: invalid partition specified: gpus\nsbatch: error: {_BADLY_NAMED}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.errors import PreflightError
+from launcher.errors import ConfigError, PreflightError
 from launcher.specs import Node
 from launcher.transports.srun import Step, explain, job_variables, silent, srun_variables, steps
 
@@ -45,13 +45,26 @@ def test_nodes_with_different_gpus_take_a_step_each() -> None:
     assert "--gpus=1" in found[1].argv([])
 
 
+def test_each_part_of_a_heterogeneous_job_takes_a_step() -> None:
+    job = {
+        **JOB, "SLURM_HET_SIZE": "2", "SLURM_JOB_NODELIST_HET_GROUP_0": "n0",
+        "SLURM_JOB_NODELIST_HET_GROUP_1": "n[1-2]",
+    }  # fmt: skip
+    parts = steps([node(0), node(1), node(2)], job)
+    assert [(part.het_group, part.nodes) for part in parts] == [
+        ("0", (node(0),)),
+        ("1", (node(1), node(2))),
+    ]
+    assert "--het-group=1" in parts[1].argv([])
+
+
 def test_gpus_that_slurm_does_not_know_are_not_asked_for() -> None:
     (step,) = steps([node(0, gpus=8)], JOB)
     assert step.gpus == 0
 
 
 def test_outside_of_a_job_there_is_nothing_to_reach() -> None:
-    with pytest.raises(PreflightError, match="SLURM_JOB_ID is not set"):
+    with pytest.raises(ConfigError, match="SLURM_JOB_ID is not set"):
         steps([node(0)], {})
 
 

@@ -6,9 +6,27 @@ from dataclasses import replace
 import pytest
 
 from launcher.config.schema import check_run_id
-from launcher.slurm.naming import resume_of, run_id_of
+from launcher.slurm.jobs import JobRecord, note, note_own, read, resume_of, run_id_of
 from launcher.specs import Job, RunLayout
 from tests.unit.slurm.conftest import JOB
+
+
+def test_a_job_that_was_submitted_by_us_keeps_its_log(layout: RunLayout) -> None:
+    note(layout, JobRecord(cluster="lab", job_id="7", log="/x.log"))
+    note_own(layout, JOB)
+    assert read(layout) == [JobRecord(cluster="lab", job_id="7", log="/x.log")]
+
+
+def test_a_job_that_somebody_else_submitted_is_noted_when_it_starts(layout: RunLayout) -> None:
+    note_own(layout, JOB)
+    assert read(layout) == [JobRecord(cluster="lab", job_id="7")]
+
+
+def test_a_record_that_is_being_written_is_left_out(layout: RunLayout) -> None:
+    note_own(layout, JOB)
+    (layout.jobs / "8.json").write_text('{"cluster"')
+    assert [each.job_id for each in read(layout)] == ["7"]
+
 
 TASK = Job(cluster="lab", job_id="120_5")
 
@@ -18,9 +36,9 @@ TASK = Job(cluster="lab", job_id="120_5")
     [
         (JOB, "", "bert-7"),
         (replace(JOB, restarts=3), "", "bert-7"),
-        (JOB, "mine", "mine"),  # so two jobs can go on with one run
+        (JOB, "mine", "mine"),  # two jobs can resume one run
         (TASK, "", "bert-120_5"),
-        (TASK, "mine", "mine-5"),  # and no two tasks of an array do
+        (TASK, "mine", "mine-5"),  # but each array task has its own
     ],
 )
 def test_a_job_names_the_same_run_at_each_of_its_starts(job: Job, given: str, run_id: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.code_snapshot import Code
+from launcher.code_snapshot import RunCode
 from launcher.errors import StagingError
 from launcher.specs import RunLayout
 
@@ -21,15 +21,17 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
-def code_of(program: Path, root: Path, *, anew: bool = False, cwd: Path | None = None) -> Code:
+def code_of(program: Path, root: Path, *, anew: bool = False, cwd: Path | None = None) -> RunCode:
     layout = RunLayout.of(root, "r1")
     layout.path.mkdir(parents=True, exist_ok=True)
-    found = Code.of(program, layout=layout, storage_root=root, cwd=cwd or program.parent, anew=anew)
+    found = RunCode.of(
+        program, layout=layout, storage_root=root, cwd=cwd or program.parent, anew=anew
+    )
     assert found is not None
     return found
 
 
-def started(program: Path, root: Path, *, anew: bool = False) -> Code:
+def started(program: Path, root: Path, *, anew: bool = False) -> RunCode:
     code = code_of(program, root, anew=anew).freeze()
     code.record()
     return code
@@ -45,10 +47,10 @@ def test_nothing_is_written_before_it_is_frozen(program: Path, root: Path) -> No
     assert (frozen.packages / "launcher" / "__init__.py").exists()
 
 
-def test_a_program_that_is_not_there_is_for_preflight_to_tell(tmp_path: Path, root: Path) -> None:
+def test_a_missing_program_is_left_to_preflight(tmp_path: Path, root: Path) -> None:
     layout = RunLayout.of(root, "r1")
     missing = tmp_path / "missing.py"
-    assert Code.of(missing, layout=layout, storage_root=root, cwd=tmp_path, anew=False) is None
+    assert RunCode.of(missing, layout=layout, storage_root=root, cwd=tmp_path, anew=False) is None
 
 
 def test_later_starts_run_the_old_code_and_say_what_changed(program: Path, root: Path) -> None:
@@ -57,11 +59,11 @@ def test_later_starts_run_the_old_code_and_say_what_changed(program: Path, root:
     program.write_text("x = 2\n")
     (program.parent / "helper.py").touch()
     again = code_of(program, root)
-    assert again.frozen == first.frozen
+    assert again.snapshot == first.snapshot
     assert again.freeze().program.read_text() == "x = 1\n"
     (note,) = again.notes
     assert note.startswith("2 files differ")
-    assert "helper.py, train.py; code=new takes" in note
+    assert "helper.py, train.py; add code=new" in note
 
 
 def test_new_code_is_taken_when_asked_for_and_kept_from_then_on(program: Path, root: Path) -> None:
@@ -69,7 +71,7 @@ def test_new_code_is_taken_when_asked_for_and_kept_from_then_on(program: Path, r
     program.write_text("x = 2\n")
     renewed = started(program, root, anew=True)
     assert renewed.program.read_text() == "x = 2\n"
-    assert code_of(program, root).frozen == renewed.frozen
+    assert code_of(program, root).snapshot == renewed.snapshot
 
 
 def test_a_start_that_never_came_to_anything_binds_nobody(program: Path, root: Path) -> None:
@@ -94,7 +96,7 @@ def test_the_project_may_be_gone_and_the_storage_elsewhere(
 def test_a_copy_that_is_gone_is_an_error(program: Path, root: Path) -> None:
     code = started(program, root)
     (code.folder.parent / "capsule.json").unlink()
-    with pytest.raises(StagingError, match="is gone"):
+    with pytest.raises(StagingError, match="is missing"):
         code_of(program, root).freeze()
 
 

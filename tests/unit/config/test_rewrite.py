@@ -1,4 +1,4 @@
-"""What a hint offers to type arrives letter by letter, through a real shell."""
+"""The words of a hint arrive unchanged, through a real shell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launcher import config
-from launcher.config.quoting import as_text, without_stray_quotes
+from launcher.config.rewrite import as_text, without_stray_quotes
 from launcher.errors import ConfigError
 
 NAMES = [
@@ -61,7 +61,7 @@ def test_the_hint_for_a_name_typed_without_quotes_works(tmp_path: Path, name: st
     (tmp_path / name).write_text("")
     with pytest.raises(ConfigError) as caught:
         config.load(["recipe=script", f"script={name}"], cwd=tmp_path)
-    offered = re.search(r"(?:shell: |for one text write )(.*)$", caught.value.hint, re.DOTALL)
+    offered = re.search(r"(?:shell: |for one string, write )(.*)$", caught.value.hint, re.DOTALL)
     assert offered is not None, caught.value.hint
     found = config.load(["recipe=script", *typed_in_bash(offered[1])], cwd=tmp_path)
     assert found.recipe.program == str(tmp_path / name)
