@@ -87,6 +87,7 @@ def test_words_are_found_anywhere_in_other_files(tmp_path: Path, name: str) -> N
     assert [hit.line for hit in words.find(file)] == [2]
 
 
+@pytest.mark.process
 def test_the_command_prints_place_word_and_replacement(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("fine\n\nNobody mends it.\n")
     (tmp_path / "b.md").write_text("fine\n")
