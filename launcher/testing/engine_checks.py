@@ -52,9 +52,7 @@ def gathering(engine: Engine, _: Path) -> None:
 def votes(engine: Engine, _: Path) -> None:
     """One yes is a yes for all, also with another collective between start and result."""
     yes, no = engine.rank == engine.world_size - 1, False
-    _true(
-        not engine.vote_result(engine.vote_start(no)), "no rank voted yes, but the result is True"
-    )
+    _true(not engine.vote_result(engine.vote_start(no)), "the result of no votes is True")
     first, second = engine.vote_start(yes), engine.vote_start(no)
     engine.all_gather_object("another collective in between")
     _true(engine.vote_result(first), "the last rank voted yes, but the result is False")

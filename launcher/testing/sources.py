@@ -22,8 +22,8 @@ __all__ = ["SourceContract"]
 class SourceContract:
     """Subclass it as `class TestMine(SourceContract)`, set `source`, and offer four machines.
 
-    Override `cluster` if keys of `cluster.*` name the machines, and `environ` if environment variables
-    or a file do. No machine is contacted.
+    Override `cluster` if keys of `cluster.*` name the machines, and `environ` if variables or a
+    file do. No machine is contacted.
     """
 
     source: ClassVar[str]
