@@ -61,7 +61,7 @@ class FetcherContract:
         return tmp_path / "storage root"
 
     def test_what_is_staged_is_what_the_source_has(self, case: FetcherCase, root: Path) -> None:
-        listener = Listener()
+        listener = RecordingProgress()
         staged = staging.stage([case.item], root=root, progress=listener)["model"]
         assert files_of(Path(staged.path)) == case.expected
         assert staging.verify(Path(staged.path)) == ()
@@ -70,7 +70,7 @@ class FetcherContract:
         assert [p.name for p in (root / "staged").iterdir()] == [Path(staged.path).name]
 
     def test_progress_adds_up_to_the_announced_total(self, case: FetcherCase, root: Path) -> None:
-        listener = Listener()
+        listener = RecordingProgress()
         staging.stage([case.item], root=root, progress=listener)
         if case.moved:
             assert listener.totals[-1] == listener.bytes
@@ -87,7 +87,7 @@ class FetcherContract:
         self, case: FetcherCase, root: Path
     ) -> None:
         with pytest.raises(StagingError, match="disk full") as caught:
-            staging.stage([case.item], root=root, progress=Listener(fail_after=1))
+            staging.stage([case.item], root=root, progress=RecordingProgress(fail_after=1))
         assert _published(root) == []
         assert caught.value.exit_code == 4
         assert str(root) in caught.value.message
@@ -156,7 +156,7 @@ class FetcherContract:
         assert f"did you mean `{prefix}weights.bin`" in caught.value.hint
 
 
-class Listener(staging.NoProgress):
+class RecordingProgress(staging.NoProgress):
     """Counts, and fails once after `fail_after` bytes, as a full disk would."""
 
     def __init__(self, fail_after: int | None = None) -> None:

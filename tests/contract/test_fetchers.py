@@ -15,7 +15,7 @@ from launcher.errors import StagingError
 from launcher.specs import StageItem
 from launcher.staging.fetcher import FETCHERS
 from launcher.testing import FILES, SECRET, FetcherCase, FetcherContract
-from launcher.testing.fetchers import Listener, files_of
+from launcher.testing.fetchers import RecordingProgress, files_of
 from tests.contract import fetcher_cases
 from tests.contract.fetcher_cases import (
     PROGRAM,
@@ -109,7 +109,9 @@ def test_a_commit_that_moved_between_two_tries_is_not_mixed(
     publish_repository(server, cdn, {**FILES, "old.txt": b"old"})
     item = StageItem(name="model", uri="hf://org/name")
     with pytest.raises(StagingError):
-        staging.stage([item], root=tmp_path / "root", progress=Listener(fail_after=2 << 20))
+        staging.stage(
+            [item], root=tmp_path / "root", progress=RecordingProgress(fail_after=2 << 20)
+        )
     monkeypatch.setattr(fetcher_cases, "COMMIT", "beef" + "0" * 36)
     publish_repository(server, cdn, FILES)
     staged = staging.stage([item], root=tmp_path / "root")["model"]
