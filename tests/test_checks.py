@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -9,6 +10,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+
+from launcher.engines import BACKENDS
+from launcher.nodes.source import SOURCES
+from launcher.transports import TRANSPORTS
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -45,3 +50,25 @@ def test_links_between_the_documents_lead_somewhere() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert not broken, "\n".join(broken)
+
+
+NAMES = {*SOURCES.built_in, *BACKENDS.built_in, *TRANSPORTS.built_in}
+FOREIGN = {
+    "launcher/engines/needs.py": "a controller of Horovod",
+    "launcher/runtime/environ.py": "names of the variable sets of other launchers",
+    "launcher/runtime/engines/horovod.py": "a controller of Horovod",
+}
+
+
+def test_no_room_asks_for_a_source_backend_or_transport_by_its_name() -> None:
+    """What depends on the choice is a field of its row: so a new row needs no other change."""
+    asks = [
+        f"{path}:{node.lineno}"
+        for path in sorted((ROOT / "launcher").rglob("*.py"))
+        if path.relative_to(ROOT).as_posix() not in FOREIGN
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Compare)
+        for side in (node.left, *node.comparators)
+        if isinstance(side, ast.Constant) and side.value in NAMES
+    ]
+    assert not asks, "\n".join(asks)
