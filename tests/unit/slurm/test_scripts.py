@@ -22,6 +22,7 @@ def test_a_bundled_script_holds_options_one_command_and_no_logic(script: Path) -
     assert any(option.startswith("--signal=B:USR1@") for option in options)
 
 
+@pytest.mark.process
 @pytest.mark.extras
 @pytest.mark.skipif(
     not shutil.which("shellcheck"), reason="needs shellcheck: apt-get install shellcheck"
