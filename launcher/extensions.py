@@ -102,9 +102,19 @@ class Table(Generic[R]):
 
 
 def load(path: str) -> Any:
-    """Return the object at `module:name`, or the module if there is no `:name`."""
+    """Return the object at `module:name`, or the module if there is no `:name`.
+
+    Raises:
+        ImportError: the module, or one that it imports, is not installed.
+        ConfigError: the module has no such name.
+    """
     module, _, name = path.partition(":")
     found = importlib.import_module(module)
+    if name and not hasattr(found, name):
+        raise ConfigError(
+            f"`{path}` does not exist: the module has no `{name}`",
+            hint="fix or uninstall the package that names it in its row",
+        )
     return getattr(found, name) if name else found
 
 

@@ -124,7 +124,7 @@ def _more(me: str) -> list[str]:
     return [
         f"  {me} run --help         every key, its default and its meaning",
         f"  {me} VERB --help        the flags and examples of a verb",
-        "  --config-dir DIR, or a folder conf/ here, adds your own recipes",
+        "  your own recipes: files in a folder conf/ here, or in --config-dir DIR",
         '  eval "$(launcher -sc install=bash)" turns on shell completion',
     ]
 

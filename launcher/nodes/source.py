@@ -91,7 +91,14 @@ def candidates(
         "Callable[[NodesRequest, Machine, Mapping[str, str]], Candidates]",
         load(source.candidates),
     )
-    return listed(request, machine or Machine.here(), environ)
+    candidates = listed(request, machine or Machine.here(), environ)
+    if not isinstance(candidates, Candidates):
+        raise ConfigError(
+            f"cluster={source.name}: `{source.candidates}` returned {candidates!r:.100}",
+            context="expected launcher.nodes.Candidates",
+            hint="fix or uninstall the package that provides this source",
+        )
+    return candidates
 
 
 def require_real(name: str) -> None:
@@ -114,6 +121,6 @@ def _refuse_unread_keys(source: Source, request: NodesRequest) -> None:
             readers = [row.name for row in SOURCES.built_in.values() if key in row.reads]
             raise ConfigError(
                 f"cluster={source.name} does not read cluster.{key}",
-                hint=f"add {' or '.join(f'cluster={name}' for name in readers)}, "
+                hint=f"use {' or '.join(f'cluster={name}' for name in readers)}, "
                 f"or omit cluster.{key}",
             )

@@ -21,8 +21,8 @@ class Node:
     interface: str = ""
     """Network interface of this address, such as `eth0`; empty if the node was not probed."""
     ssh: str = ""
-    """Destination for ssh: `alice@gpu1`, or a name in the user's ssh configuration. Empty if the
-    node is not reached by ssh."""
+    """Destination for ssh: `alice@gpu1`, or a name in the user's ssh configuration. Empty means
+    `name`."""
     ssh_port: int = 0
     """Port for ssh; 0 means the one of the user's ssh configuration."""
     slots: int
@@ -35,6 +35,10 @@ class Node:
     @property
     def role(self) -> str:
         return "head" if self.node_rank == 0 else "worker"
+
+    @property
+    def ssh_destination(self) -> str:
+        return self.ssh or self.name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,7 @@ class FetcherContract:
 
     def test_what_is_staged_is_what_the_source_has(self, case: FetcherCase, root: Path) -> None:
         listener = RecordingProgress()
-        staged = staging.stage([case.item], root=root, progress=listener)["model"]
+        staged = staging.stage([case.item], root=root, progress=listener)[case.item.name]
         assert files_of(Path(staged.path)) == case.expected
         assert staging.verify(Path(staged.path)) == ()
         assert (staged.transferred_bytes > 0) == case.moved
@@ -76,9 +76,9 @@ class FetcherContract:
             assert listener.totals[-1] == listener.bytes
 
     def test_staging_again_transfers_nothing(self, case: FetcherCase, root: Path) -> None:
-        first = staging.stage([case.item], root=root)["model"]
+        first = staging.stage([case.item], root=root)[case.item.name]
         case.asked.clear()
-        again = staging.stage([case.item], root=root)["model"]
+        again = staging.stage([case.item], root=root)[case.item.name]
         assert again.path == first.path
         assert again.transferred_bytes == 0
         assert case.asked == []
@@ -91,7 +91,7 @@ class FetcherContract:
         assert _published(root) == []
         assert caught.value.exit_code == 4
         assert str(root) in caught.value.message
-        staged = staging.stage([case.item], root=root)["model"]
+        staged = staging.stage([case.item], root=root)[case.item.name]
         assert files_of(Path(staged.path)) == case.expected
         whole = sum(map(len, case.expected.values()))
         if case.resumes:
@@ -106,7 +106,7 @@ class FetcherContract:
             staging.stage([item], root=root)
         assert _published(root) == []
         if case.heal is not None:  # wrong bytes must not have been kept for the next try
-            staged = staging.stage([case.heal()], root=root)["model"]
+            staged = staging.stage([case.heal()], root=root)[case.item.name]
             assert files_of(Path(staged.path)) == case.expected
 
     def test_a_path_that_leaves_its_folder_is_refused(
@@ -123,16 +123,15 @@ class FetcherContract:
         self, case: FetcherCase, root: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG, logger="launcher")
-        staged = staging.stage([case.item], root=root)["model"]
+        staged = staging.stage([case.item], root=root)[case.item.name]
         assert SECRET not in caplog.text
         assert SECRET not in (Path(staged.path) / ".launcher-manifest.json").read_text("utf-8")
         assert SECRET not in str(staged)
 
     def test_a_damaged_snapshot_is_staged_again(self, case: FetcherCase, root: Path) -> None:
-        staged = staging.stage([case.item], root=root)["model"]
-        weights = Path(staged.path) / "weights.bin"
-        weights.unlink()
-        again = staging.stage([case.item], root=root)["model"]
+        staged = staging.stage([case.item], root=root)[case.item.name]
+        (Path(staged.path) / next(iter(case.expected))).unlink()
+        again = staging.stage([case.item], root=root)[case.item.name]
         assert files_of(Path(again.path)) == case.expected
         assert again.path == staged.path
 
@@ -140,9 +139,10 @@ class FetcherContract:
         if case.item.uri.startswith("build://") or len(case.expected) == 1:
             pytest.skip("nothing to choose from")
         prefix = f"{case.item.strip}/" if case.item.strip else ""
-        item = replace(case.item, include=(f"{prefix}*.txt",))
-        staged = staging.stage([item], root=root)["model"]
-        assert list(files_of(Path(staged.path))) == ["deep/er/vocab.txt"]
+        chosen = list(case.expected)[-1]
+        item = replace(case.item, include=(f"{prefix}{chosen}",))
+        staged = staging.stage([item], root=root)[case.item.name]
+        assert list(files_of(Path(staged.path))) == [chosen]
 
     def test_an_include_that_matches_nothing_names_the_nearest(
         self, case: FetcherCase, root: Path
@@ -150,10 +150,11 @@ class FetcherContract:
         if case.item.uri.startswith("build://"):
             pytest.skip("a build program decides itself")
         prefix = f"{case.item.strip}/" if case.item.strip else ""
-        item = replace(case.item, include=(f"{prefix}weihgts.bin",))
+        name = next(iter(case.expected))
+        item = replace(case.item, include=(f"{prefix}{name}x",))
         with pytest.raises(StagingError, match="no file of") as caught:
             staging.stage([item], root=root)
-        assert f"did you mean `{prefix}weights.bin`" in caught.value.hint
+        assert f"did you mean `{prefix}{name}`" in caught.value.hint
 
 
 class RecordingProgress(staging.NoProgress):

@@ -72,7 +72,15 @@ class Routes:
         settings = _settings(node)
         if _is_here(settings):
             return ()
-        return ("ssh", "-T", "-x", *_port(node), *self._options(node, settings), "--", node.ssh)
+        return (
+            "ssh",
+            "-T",
+            "-x",
+            *_port(node),
+            *self._options(node, settings),
+            "--",
+            node.ssh_destination,
+        )
 
     def _options(self, node: Node, settings: Mapping[str, str]) -> list[str]:
         options = {
@@ -118,7 +126,7 @@ def _settings(node: Node) -> dict[str, str]:
     """Return the settings of ssh for this destination, with the user's configuration."""
     try:
         done = subprocess.run(
-            ("ssh", "-G", *_port(node), "--", node.ssh),
+            ("ssh", "-G", *_port(node), "--", node.ssh_destination),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -165,7 +173,16 @@ def _end_connection(socket_path: Path, node: Node) -> None:
         return
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         subprocess.run(
-            ("ssh", "-o", f"ControlPath={socket_path}", "-O", "exit", *_port(node), "--", node.ssh),
+            (
+                "ssh",
+                "-o",
+                f"ControlPath={socket_path}",
+                "-O",
+                "exit",
+                *_port(node),
+                "--",
+                node.ssh_destination,
+            ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_END_WITHIN_S,

@@ -173,9 +173,9 @@ def _called(node: Node) -> str:
 
 
 def _fill(hint: str, node: Node) -> str:
-    host = node.ssh.rpartition("@")[2]
+    host = node.ssh_destination.rpartition("@")[2]
     port = node.ssh_port
     return hint.format(
-        dest=f"-p {port} {node.ssh}" if port else node.ssh,
+        dest=f"-p {port} {node.ssh_destination}" if port else node.ssh_destination,
         known=f"'[{host}]:{port}'" if port else host,
     )

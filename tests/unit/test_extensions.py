@@ -92,3 +92,8 @@ def test_a_table_may_name_its_own_group(tmp_path: Path, monkeypatch: pytest.Monk
     paints: Table[Colour] = Table("paint", [], row_type=Colour, group="launcher.colours")
     assert "green" in paints
     assert "red" not in paints
+
+
+def test_a_name_that_its_module_lacks_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the module has no `Pth`"):
+        load("pathlib:Pth")

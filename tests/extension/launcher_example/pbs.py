@@ -11,7 +11,9 @@ from launcher.nodes import Candidate, Candidates, Machine, NodesRequest
 from launcher.nodes.source import Source
 from launcher.specs import Node
 
-SOURCE = Source(name="pbs", candidates="launcher_example.pbs:candidates", transport="ssh")
+SOURCE = Source(
+    name="pbs", candidates="launcher_example.pbs:candidates", transport="ssh", knows_cores=False
+)
 
 
 def candidates(request: NodesRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:

@@ -9,7 +9,8 @@ import pytest
 
 from launcher.errors import ConfigError
 from launcher.nodes import ClusterConfig, NodesRequest, candidates
-from launcher.testing import EngineContract, SourceContract
+from launcher.specs import StageItem
+from launcher.testing import FILES, EngineContract, FetcherCase, FetcherContract, SourceContract
 
 
 class TestPbs(SourceContract):
@@ -24,6 +25,17 @@ class TestPbs(SourceContract):
 class TestElastic(EngineContract):
     backend = "elastic"
     engine = "torch"
+
+
+class TestShelf(FetcherContract):
+    @pytest.fixture
+    def case(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FetcherCase:
+        for name, content in FILES.items():
+            path = tmp_path / "shelf" / "bert" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        monkeypatch.setenv("SHELF", str(tmp_path / "shelf"))
+        return FetcherCase(item=StageItem(name="model", uri="shelf://bert"), resumes=False)
 
 
 def test_a_host_has_a_slot_for_each_of_its_lines(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Roles and rank placement."""
 
+from dataclasses import replace
+
 import pytest
 
 from launcher.specs import Cluster, Node
@@ -49,3 +51,9 @@ def test_numbers_written_long_are_read_too() -> None:
 def test_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a number such"):
         read_counts(text)
+
+
+def test_ssh_connects_to_the_name_of_a_node_unless_it_has_a_destination() -> None:
+    node = Node(node_rank=0, name="gpu1", address="10.0.0.1", slots=1)
+    assert node.ssh_destination == "gpu1"
+    assert replace(node, ssh="me@gpu1").ssh_destination == "me@gpu1"
