@@ -47,6 +47,10 @@ class MarkerGuard:
         finally:
             self._active = False
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        self._active = False  # fixtures of the session end with its last test, whichever that is
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item
