@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -53,8 +54,12 @@ def run_folder(invocation: Invocation, *, words: tuple[str, ...] | None = None) 
 
 
 def command_line(invocation: Invocation) -> CommandLine:
-    """Return what builds the commands to offer after this one."""
-    return CommandLine(program=invocation.program, default_root=config.default_root())
+    """Return what builds the commands to offer after this one.
+
+    With `LAUNCHER_STORAGE_ROOT`, every command names its root: another shell may not have it.
+    """
+    default = "" if "LAUNCHER_STORAGE_ROOT" in os.environ else config.default_root()
+    return CommandLine(program=invocation.program, default_root=default)
 
 
 def repeat(invocation: Invocation) -> str:

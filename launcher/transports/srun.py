@@ -46,21 +46,6 @@ from launcher.transports.transport import Answer, Process, Reach
 _MOST_STEPS_TOGETHER = 8
 _STEP_WITHIN_S = 15.0
 """To start a step, on top of the time for a question."""
-_SCONTROL_WITHIN_S = 30.0
-
-_STEP_PREFIXES = ("SLURM_", "PMI")
-"""Variables of a step. Commands get those of the job instead."""
-_STEP_ONLY = (
-    "SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_GTIDS", "SLURM_TASK_PID",
-    "SLURM_SRUN_", "SLURM_LAUNCH_", "SLURM_CPU_BIND", "SLURM_DISTRIBUTION", "SLURM_UMASK",
-)  # fmt: skip
-"""We have these if the launcher itself was started by srun or by a batch script."""
-_FOR_SRUN = (
-    "SLURM_CONF", "SLURM_CLUSTER", "SLURM_WORKING_CLUSTER", "SLURM_JWT", "SLURM_HET_SIZE",
-    "SLURM_JOB",
-)  # fmt: skip
-_GPUS_OF_THE_JOB = ("SLURM_GPUS", "SLURM_JOB_GPUS")
-
 _ERROR_LINE = re.compile(r"^(?:srun|slurmstepd)[^:]*: (?:error: |fatal: )+(.*)$", re.MULTILINE)
 _CANNOT_EXECUTE = "execve()"
 _SHOW_NODES = "`sinfo -N -l` shows which node is down"
