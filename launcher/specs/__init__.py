@@ -3,7 +3,7 @@
 Standard library only.
 """
 
-from launcher.specs.cluster import Cluster, Node, RankPlace
+from launcher.specs.cluster import Cluster, Node
 from launcher.specs.codec import from_json, to_json
 from launcher.specs.layout import AttemptLayout, RunLayout
 from launcher.specs.plan import (
@@ -31,7 +31,6 @@ __all__ = [
     "Plan",
     "Program",
     "RankException",
-    "RankPlace",
     "RankRecord",
     "RankState",
     "Rendezvous",

@@ -4,10 +4,9 @@ from launcher.staging.config import DataConfig, ModelConfig
 from launcher.staging.items import items
 from launcher.staging.progress import CountingProgress, NoProgress, Progress
 from launcher.staging.snapshot import verify
-from launcher.staging.stage import STAGED, stage
+from launcher.staging.stage import stage
 
 __all__ = [
-    "STAGED",
     "CountingProgress",
     "DataConfig",
     "ModelConfig",

@@ -7,7 +7,6 @@ from launcher.storage.disk import (
     is_disk_full,
 )
 from launcher.storage.filesystems import (
-    ListedFile,
     Listing,
     StorageError,
     filesystem,
@@ -18,16 +17,14 @@ from launcher.storage.filesystems import (
     local_root,
     scheme_of,
 )
-from launcher.storage.manifest import SnapshotFile, SnapshotManifest, read_manifest
+from launcher.storage.manifest import SnapshotManifest, read_manifest
 from launcher.storage.transfer import Download, Stopped, TransferPolicy, download
 
 __all__ = [
     "DiskProblem",
     "DiskProblemKind",
     "Download",
-    "ListedFile",
     "Listing",
-    "SnapshotFile",
     "SnapshotManifest",
     "Stopped",
     "StorageError",
