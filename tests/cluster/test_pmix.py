@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -74,6 +75,11 @@ def told(folder: Path) -> list[dict[str, Any]]:
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(3)]
 
 
+def hosts(found: list[dict[str, Any]]) -> tuple[int, ...]:
+    """Count the ranks that follow each other on one host; Slurm chooses which hosts these are."""
+    return tuple(len(list(ranks)) for _, ranks in groupby(each["host"] for each in found))
+
+
 def states(folder: Path) -> list[str]:
     attempt = RunLayout(folder / "run").attempt(1)
     return [json.loads(attempt.rank_record(rank).read_text())["state"] for rank in range(3)]
@@ -85,7 +91,7 @@ def test_ranks_of_srun_get_the_engine_of_mpi_and_slurms_places(
     done = srun(slurm_lab, folder, OURS, "-m", "launcher.runtime")
     assert done.returncode == 0, done.stderr
     found = told(folder)
-    assert [each["host"] for each in found] == ["host1", "host1", "host2"]
+    assert hosts(found) == (2, 1)
     assert [each["node"] for each in found] == [0, 0, 1]
     assert [each["local"] for each in found] == [[0, 2], [1, 2], [0, 1]]
     for each in found:
@@ -103,7 +109,7 @@ def test_a_plain_mpi_script_runs_under_srun(
     done = srun(slurm_lab, folder, PLAIN, *module)
     assert done.returncode == 0, done.stderr
     found = told(folder)
-    assert [each["host"] for each in found] == ["host1", "host1", "host2"]
+    assert hosts(found) == (2, 1)
     assert {(each["world"], each["sum"]) for each in found} == {(3, 3)}
 
 

@@ -27,6 +27,7 @@ class TestLocal(TransportContract):
     transport = "local"
 
 
+@pytest.mark.extras
 class TestSsh(TransportContract):
     transport = "ssh"
 

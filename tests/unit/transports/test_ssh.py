@@ -23,7 +23,7 @@ from launcher.transports.ssh import SshTransport
 from tests.contract.loopback import LoopbackSshd
 from tests.unit.transports.conftest import command_lines, marked, wait_until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.extras]
 
 ECHO = "import json, sys; print(json.dumps({'got': json.load(sys.stdin)}))"
 SECRET = "do-not-show-this-8f2a"
