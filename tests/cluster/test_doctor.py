@@ -73,7 +73,7 @@ def test_everything_that_is_wrong_is_named_at_once_in_its_own_cell(lab: Lab) -> 
         ("host3", "tmp"): "only 1.0 MB are free in its folder for temporary files",
     }
     assert "Connection refused" in bad_cells(found)["host1", "answer"]
-    assert found["exclude"] == "host1,host2,host3"
+    assert found["exclude"].startswith("host1,host2,host3")  # and host4 if it looks slow
     text = types(lab, "doctor").stdout
     assert "! read-only file system" in text
     assert "--exclude=host1,host2,host3" in text
