@@ -6,11 +6,12 @@ import this.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["ProcessInfo", "boot_id", "find", "pids"]
+__all__ = ["ProcessInfo", "boot_id", "find", "pids", "signal_name"]
 
 
 class ProcessInfo(NamedTuple):
@@ -46,3 +47,11 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def signal_name(number: int) -> str:
+    """Return `SIGKILL` for 9, and `signal 99` for a number without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

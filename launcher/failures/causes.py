@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from launcher import processes
+
 
 class FailureKind(StrEnum):
     """Kinds of failures, by what to do about them."""
@@ -344,7 +346,7 @@ def of_signal(number: int) -> Cause:
     """Return what a process that was ended by a signal means."""
     return _SIGNALS.get(number) or Cause(
         kind=FailureKind.SIGNALLED,
-        sentence=f"was ended by {signal_name(number)}",
+        sentence=f"was ended by {processes.signal_name(number)}",
         next_step="find out what sent that signal; the log of the rank may say more",
     )
 
@@ -363,14 +365,6 @@ def of_exit_code(code: int) -> Cause:
         next_step="see the last lines of its log above: the program or one of its libraries called "
         "exit",
     )
-
-
-def signal_name(number: int) -> str:
-    """Return `SIGKILL` for 9, and `signal 99` for a number without a name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _last_line(traceback: str) -> str:

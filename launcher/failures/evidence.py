@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from launcher import processes
 from launcher.failures import causes
 from launcher.failures.causes import Cause, FailureKind
 from launcher.failures.excerpts import (
@@ -144,7 +145,7 @@ def _of_signal(record: RankRecord, number: int, attempt: _Attempt) -> Evidence:
         cause=cause,
         weight=weight,
         at=record.heartbeat_at,
-        text=f"ended by {causes.signal_name(number)}",
+        text=f"ended by {processes.signal_name(number)}",
         detail="\n".join(log),
     )
 
@@ -222,7 +223,7 @@ def _of_agent(event: events.NodeExited, attempt: _Attempt) -> Evidence:
     late = event.at >= attempt.stopped_at
     error = exception_in(lines) if event.exit_code > 0 else None
     if event.exit_code < 0:
-        name = causes.signal_name(-event.exit_code)
+        name = processes.signal_name(-event.exit_code)
         ended = f"was ended by {name}"
         cause = Cause(
             kind=FailureKind.AGENT_LOST,

@@ -189,7 +189,8 @@ def ask(
         )
         sent = (started, time.time())
         facts = [from_answer(answers[node.node_rank], node.name, sent) for node in nodes]
-        return tuple(token.checked(each) for each in facts)
+        deadline = time.monotonic() + _APPEARS_WITHIN_S
+        return tuple(token.checked(each, deadline) for each in facts)
 
 
 def _own_answer(request: Mapping[str, Any]) -> Answer:
@@ -275,15 +276,21 @@ class StorageToken:
     ) -> None:
         self._remove()
 
-    def checked(self, facts: NodeFacts) -> NodeFacts:
-        """Return `facts`, with a problem if the file that the node wrote is not seen here."""
+    def checked(self, facts: NodeFacts, deadline: float) -> NodeFacts:
+        """Return `facts`, with a problem if the node's file is not seen here by `deadline`.
+
+        The deadline, in monotonic seconds, is one for all nodes: hundreds may share no storage.
+        """
         failed = facts.problem or facts.storage_problem or "storage_problem" in facts.problems
-        if self.folder is None or failed or self._appears(self.folder / str(facts.node_rank)):
+        if (
+            self.folder is None
+            or failed
+            or self._appears(self.folder / str(facts.node_rank), deadline)
+        ):
             return facts
         return replace(facts, storage_problem="files that it writes do not appear here")
 
-    def _appears(self, path: Path) -> bool:
-        deadline = time.monotonic() + _APPEARS_WITHIN_S
+    def _appears(self, path: Path, deadline: float) -> bool:
         while True:
             with contextlib.suppress(OSError):
                 if path.read_text(encoding="utf-8") == self.value:

@@ -18,7 +18,6 @@ from launcher.runs.logs import LogFile, follow, log_files
 from launcher.runs.records import (
     attempts,
     find,
-    latest,
     list_runs,
     newest_attempt,
     read_plan,
@@ -40,7 +39,6 @@ __all__ = [
     "find",
     "follow",
     "is_alive",
-    "latest",
     "list_runs",
     "log_files",
     "metrics",

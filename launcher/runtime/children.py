@@ -49,7 +49,7 @@ class Child:
         if self.returncode is None:
             return f"{name} runs"
         if self.returncode < 0:
-            return f"{name} was killed by {signal.Signals(-self.returncode).name}"
+            return f"{name} was killed by {processes.signal_name(-self.returncode)}"
         return f"{name} exited with code {self.returncode}"
 
     def send(self, number: signal.Signals) -> None:

@@ -113,7 +113,7 @@ def expect_sha256(path: Path, expected: str, what: str) -> None:
     actual = sha256_of(path)
     if actual != expected.lower():
         raise StagingError(
-            f"`{what}` has another content than promised",
+            f"`{what}` does not match the expected digest",
             context=f"expected sha256 {expected.lower()}\ngot sha256      {actual}",
             hint="repeat the command, as the transfer may be damaged; if it happens again, the "
             "source has changed: find out why before you change the digest",
@@ -131,7 +131,7 @@ def expect_git_blob(path: Path, expected: str, what: str) -> None:
     actual = hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
     if actual != expected.lower():
         raise StagingError(
-            f"`{what}` has another content than promised",
+            f"`{what}` does not match the expected digest",
             context=f"expected git object id {expected}\ngot git object id      {actual}",
             hint="repeat the command; if it happens again, a mirror or a proxy changes the files",
         )

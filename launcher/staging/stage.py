@@ -47,7 +47,7 @@ def stage(
 
     Raises:
         StagingError: an item could not be staged. Nothing incomplete is ever published.
-        ConfigError: items need each other in a circle, or an item that does not exist.
+        ConfigError: items need each other in a cycle, or an item that does not exist.
         Interrupted: Ctrl-C.
     """
     ordered = in_order(tuple(items))
@@ -69,7 +69,7 @@ def in_order(items: Sequence[StageItem]) -> tuple[StageItem, ...]:
 
     Raises:
         UnknownNameError: an item needs one that does not exist.
-        ConfigError: items need each other in a circle, or two have the same name.
+        ConfigError: items need each other in a cycle, or two have the same name.
     """
     known = {item.name: item for item in items}
     if len(known) < len(items):
@@ -95,7 +95,7 @@ def _unmet(items: Sequence[StageItem], known: Mapping[str, StageItem]) -> Config
                     hint=f"set a {need} too, for example with `{need}=...`",
                 )
     names = ", ".join(item.name for item in items if item.needs)
-    return ConfigError(f"items need each other in a circle: {names}", hint="correct their `needs`")
+    return ConfigError(f"items need each other in a cycle: {names}", hint="correct their `needs`")
 
 
 class _Stagers:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import time
 
 from launcher.failures.excerpts import in_one_line
+from launcher.processes import signal_name
 from launcher.runs import events
 from launcher.runs.records import read_ranks
 from launcher.specs import Plan, RankRecord, RunLayout
@@ -68,5 +68,5 @@ def _in_short(record: RankRecord) -> str:
     if record.exception is not None:
         return in_one_line(record.exception.kind, record.exception.message)
     if record.signal is not None:
-        return f"ended by {signal.Signals(record.signal).name}"
+        return f"ended by {signal_name(record.signal)}"
     return f"exit code {record.exit_code}"

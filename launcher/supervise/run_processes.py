@@ -22,11 +22,6 @@ _ANSWER_WITHIN_S = 20.0
 _DUMP_WITHIN_S = 5.0
 
 
-def processes_of(layout: RunLayout) -> list[int]:
-    """Return the ids of all live processes on this host that belong to the run."""
-    return run_processes.find(_marks(layout))
-
-
 def reap(layout: RunLayout) -> list[int]:
     """Kill every process of the run on this host and wait for its end; return their ids."""
     return run_processes.end(_marks(layout))

@@ -17,7 +17,7 @@ from launcher.supervise.stop_requests import StopRequests
 from launcher.supervise.stopping import Stage, Stopping
 from launcher.supervise.verdict import AttemptResult
 
-_POLL_S = 0.1
+_POLL_S = 0.2
 """Between two looks at the processes."""
 _RANKS_S = 0.5
 """Between two reads of the ranks' records."""

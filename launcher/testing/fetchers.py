@@ -102,7 +102,7 @@ class FetcherContract:
         if case.corrupt is None:
             pytest.skip("this source promises no digest")
         item = case.corrupt()
-        with pytest.raises(StagingError, match="another content than promised"):
+        with pytest.raises(StagingError, match="does not match the expected digest"):
             staging.stage([item], root=root)
         assert _published(root) == []
         if case.heal is not None:  # wrong bytes must not have been kept for the next try

@@ -50,7 +50,7 @@ class Routes:
             PreflightError: this machine has no ssh, or `close` was called.
         """
         if self._closed:
-            raise PreflightError("the connections were closed", hint="")
+            raise PreflightError("the connections were closed", hint="start the command again")
         route = self._routes.get(node)
         if route is None:
             route = self._routes[node] = self._find(node)

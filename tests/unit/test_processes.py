@@ -40,3 +40,8 @@ def test_the_start_time_tells_two_processes_with_one_id_apart() -> None:
     assert process is not None
     assert int(process.started) > 0
     assert process == processes.find(os.getpid())
+
+
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (40, "signal 40"), (99, "signal 99")])
+def test_every_signal_has_a_name_real_time_signals_too(number: int, name: str) -> None:
+    assert processes.signal_name(number) == name

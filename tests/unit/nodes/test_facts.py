@@ -13,6 +13,7 @@ from launcher.nodes.facts import (
     Interface,
     NodeFacts,
     NodeNeeds,
+    StorageToken,
     ask,
     clock_offset,
     from_answer,
@@ -161,5 +162,18 @@ def test_what_a_node_writes_elsewhere_is_missed_here(tmp_path: Path) -> None:
             value = {"facts": {}, "problems": {}, "began": 0.0, "ended": 0.0}
             return {rank: Answer(node_rank=rank, value=value) for rank in requests}
 
-    for facts in ask(Elsewhere(), NODES[:1], needs(tmp_path)):  # type: ignore[arg-type]
-        assert facts.storage_problem == "files that it writes do not appear here"
+    answers = ask(Elsewhere(), NODES, needs(tmp_path))  # type: ignore[arg-type]
+    assert {each.storage_problem for each in answers} == {"files that it writes do not appear here"}
+
+
+def test_all_nodes_share_one_deadline_for_their_files_to_appear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.sleep", lambda s: clock.__setitem__(0, clock[0] + s))
+    with StorageToken(tmp_path, active=True) as token:
+        for rank in range(100):
+            missing = token.checked(NodeFacts(node_rank=rank, name="n"), deadline=2.0)
+            assert missing.storage_problem
+    assert clock[0] < 2.1

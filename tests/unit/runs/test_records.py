@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import ConfigError, UnknownNameError
-from launcher.runs import attempts, find, latest, list_runs
+from launcher.runs import attempts, find, list_runs
 from launcher.runs.records import phase_of, read_ranks
 from launcher.specs import RankState, RunLayout, to_json
 from tests import make
@@ -74,7 +74,6 @@ def root(tmp_path: Path) -> Path:
 
 def test_runs_are_listed_oldest_first(root: Path) -> None:
     assert [layout.run_id for layout in list_runs(root)] == ["old", "middle", "new"]
-    assert latest(root).run_id == "new"
 
 
 def test_a_run_is_found_by_name_by_folder_and_as_the_latest(root: Path) -> None:
@@ -90,11 +89,11 @@ def test_an_unknown_run_offers_the_nearest(root: Path) -> None:
 
 def test_without_any_run_the_latest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="found no run"):
-        latest(tmp_path)
+        find(tmp_path, "")
 
 
 def test_a_copied_folder_beside_the_attempts_does_not_count(root: Path) -> None:
-    folder = latest(root).attempts
+    folder = find(root, "").attempts
     for name in ("0002", "0001", "0001.bak", "2old"):
         (folder / name).mkdir()
-    assert attempts(latest(root)) == (1, 2)
+    assert attempts(find(root, "")) == (1, 2)

@@ -67,12 +67,12 @@ def test_items_come_after_what_they_need() -> None:
     assert [one.name for one in ordered] == ["b", "a", "data", "model"]
 
 
-def test_items_in_a_circle_are_refused() -> None:
+def test_items_in_a_cycle_are_refused() -> None:
     pair = [
         StageItem(name="a", uri="/x", needs=("b",)),
         StageItem(name="b", uri="/x", needs=("a",)),
     ]
-    with pytest.raises(ConfigError, match="circle"):
+    with pytest.raises(ConfigError, match="cycle"):
         in_order(pair)
 
 

@@ -25,7 +25,7 @@ from launcher.specs import (
     RunLayout,
 )
 from launcher.supervise import RunResult, SuperviseConfig, run
-from launcher.supervise.run_processes import processes_of
+from launcher.supervise.run_processes import reap
 
 AGENT = Path(__file__).parent / "fake_agent.py"
 
@@ -170,6 +170,6 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     layout = RunLayout.of(tmp_path / "outputs", "r1")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield Scene(layout=layout)
-    left = processes_of(layout)
+    left = reap(layout)
     assert not left, f"left behind: {left}"
     assert {number: signal.getsignal(number) for number in before} == before

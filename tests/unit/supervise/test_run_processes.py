@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from launcher.specs import Command, RunLayout
-from launcher.supervise.run_processes import end_leftovers, processes_of, reap
+from launcher.supervise.run_processes import end_leftovers, reap
 from launcher.transports import Answer, Process, Reach, create
 from tests.unit.supervise.conftest import Scene
 
@@ -50,7 +50,6 @@ def variables(layout: RunLayout) -> dict[str, str]:
 def test_only_processes_of_this_run_are_found_and_ended(start: Start, tmp_path: Path) -> None:
     ours, other_root = RunLayout.of(tmp_path / "a", "r1"), RunLayout.of(tmp_path / "b", "r1")
     mine, namesake, stranger = start(variables(ours)), start(variables(other_root)), start({})
-    assert processes_of(ours) == [mine.pid]
     assert reap(ours) == [mine.pid]
     assert mine.wait(5) == -signal.SIGKILL
     assert namesake.poll() is None

@@ -16,7 +16,7 @@ from launcher import failures, plan, processes, runs
 from launcher.failures import FailureKind
 from launcher.specs import CheckpointPolicy, Plan, Program, RankRecord, RunLayout
 from launcher.supervise import NoObserver, RunResult, SuperviseConfig, Verdict, run
-from launcher.supervise.run_processes import processes_of
+from launcher.supervise.run_processes import reap
 from tests.nodes_request import cluster_for, nodes_request
 
 pytestmark = [pytest.mark.e2e, pytest.mark.process]
@@ -92,7 +92,7 @@ def supervise(
         config=SuperviseConfig(grace_s=30),
         observer=Watcher(act),
     )
-    assert processes_of(layout) == []
+    assert reap(layout) == []
     return outcome
 
 
