@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -9,9 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from launcher import search_paths
 from launcher.cli import messages
 from launcher.cli.arguments import parse, typed_program
 from launcher.cli.verbs import VERBS, VerbFunction, load
+from launcher.engines.outer import without_outer
 from launcher.errors import ConfigError, LauncherError
 
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it for other programs
@@ -20,6 +23,7 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it for other programs
 def entry_point() -> NoReturn:
     """Run the command that the user typed, and exit with its code."""
     _fix_streams()
+    _fix_environment()
     sys.exit(main(sys.argv[1:], program=typed_program(sys.argv, sys.orig_argv)))
 
 
@@ -31,6 +35,15 @@ def _fix_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _fix_environment() -> None:
+    """Make the environment mean the same in every process that inherits it, in any folder."""
+    kept = without_outer(os.environ)
+    for name in os.environ.keys() - kept.keys():
+        del os.environ[name]
+    with contextlib.suppress(FileNotFoundError):  # reported by `_require_folder`
+        os.environ.update(search_paths.absolute(os.environ, Path.cwd()))
 
 
 def main(

@@ -21,6 +21,7 @@ from launcher.code_snapshot.tree import Item, Listed
 DATA_BYTES = 1_000_000
 """Without git, larger files count as data."""
 _PACKAGE = Path(__file__).resolve().parents[1]
+_OWN_RECIPES = (_PACKAGE / "_bundled" / "recipes", _PACKAGE.parent / "recipes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +51,25 @@ def project_of(program: Path, *, storage_root: Path) -> Project:
 
 
 def launcher_package() -> Project:
-    """Return our own package, so that nodes need not have it installed."""
-    return _in_folder(_PACKAGE, _PACKAGE / "__main__.py", None)
+    """Return our own package, so that nodes need not have it installed.
+
+    Includes `conf` and `recipes`, because a program may call the launcher inside a rank. A wheel
+    has them in the package, a checkout beside it.
+    """
+    main, top = _PACKAGE / "__main__.py", _PACKAGE.parent
+    parts = tuple(top / each for each in (_PACKAGE.name, "conf", "recipes"))
+    if (_PACKAGE / "_bundled").is_dir() or not all(each.is_dir() for each in parts):
+        return _in_folder(_PACKAGE, main, None)
+    return _in_folder(top, main, None, parts=parts)
+
+
+def is_own_recipe(program: Path) -> bool:
+    """Return whether `program` is one of the launcher's recipes."""
+    return any(program.is_relative_to(folder) for folder in _OWN_RECIPES)
 
 
 def _own_recipes(program: Path) -> Project | None:
-    for folder in (_PACKAGE / "_bundled" / "recipes", _PACKAGE.parent / "recipes"):
+    for folder in _OWN_RECIPES:
         if program.is_relative_to(folder):
             return _in_folder(folder, program, None)
     return None
@@ -108,10 +122,14 @@ def _listed(name: str, state: os.stat_result, size: Size, *, is_code: bool) -> L
     return Listed(path=name, is_link=not copied)
 
 
-def _in_folder(folder: Path, program: Path, storage_root: Path | None) -> Project:
+def _in_folder(
+    folder: Path, program: Path, storage_root: Path | None, *, parts: tuple[Path, ...] = ()
+) -> Project:
+    """Return the project in `folder`; with `parts`, only these folders in it."""
     size = Size(folder)
     roots = StorageRoots(folder, program, storage_root)
-    names = sorted(_walk(folder, folder, size, roots), key=lambda each: each.path)
+    listed = (each for part in parts or (folder,) for each in _walk(folder, part, size, roots))
+    names = sorted(listed, key=lambda each: each.path)
     size.require_code()
     return Project(folder=folder, program=str(program.relative_to(folder)), names=tuple(names))
 
@@ -152,10 +170,10 @@ def imports_of(
 ) -> tuple[str, ...]:
     """Return the copied folders of the project that are on `path`, relative to `folder`, in order.
 
-    Skips the first entry of `sys.path`: the folder of the command is not an installed package.
+    `path` defaults to `sys.path`, without the folder of the command: see `launcher.__init__`.
     """
     copied = {str(parent) for item in items if item.sha256 for parent in Path(item.path).parents}
-    entries = [*(sys.path[1:] if path is None else path)]
+    entries = [*(sys.path if path is None else path)]
     entries += _editable(sys.modules if modules is None else modules)
     inside = (
         str(Path(entry).resolve().relative_to(folder))

@@ -10,7 +10,12 @@ from pathlib import Path
 
 from launcher.code_snapshot import store
 from launcher.code_snapshot.filters import FOLDER
-from launcher.code_snapshot.project import imports_of, launcher_package, project_of
+from launcher.code_snapshot.project import (
+    imports_of,
+    is_own_recipe,
+    launcher_package,
+    project_of,
+)
 from launcher.code_snapshot.store import ProjectTree
 from launcher.errors import ConfigError
 from launcher.files import replace
@@ -89,7 +94,8 @@ class RunCode:
     @property
     def packages(self) -> Path:
         """The folder with the copy of our own package."""
-        return self.storage_root / self.launcher.folder_name
+        copy = self.storage_root / self.launcher.folder_name / self.launcher.tree.name
+        return (copy / self.launcher.project.program).parents[1]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -105,16 +111,35 @@ class RunCode:
     def variables(self, env: Mapping[str, str], inherited: str) -> dict[str, str]:
         """Return the environment variables of the ranks, from those the user set in `env`.
 
-        `inherited` is the `PYTHONPATH` they would have otherwise.
+        `inherited` is the `PYTHONPATH` they would have otherwise. All its entries are absolute.
         """
-        after = env.get("PYTHONPATH", inherited)
-        path = [str(self.packages), *(str(self.folder / each) for each in self.snapshot.imports)]
+        entries = env.get("PYTHONPATH", inherited).split(os.pathsep)
+        theirs = [self._in_copy(Path(entry)) for entry in entries if entry]
+        editable = [str(self.folder / each) for each in self.snapshot.imports]
+        path = dict.fromkeys([str(self.packages), *theirs, *editable])
+        program = Path(self.snapshot.project) / self.snapshot.program
         return {
             **env,
-            "PYTHONPATH": os.pathsep.join([*path, after] if after else path),
+            "PYTHONPATH": os.pathsep.join(path),
+            **({} if is_own_recipe(program) else {"LAUNCHER_PACKAGES": str(self.packages)}),
             "LAUNCHER_CWD": self.snapshot.cwd,
             "LAUNCHER_FROZEN_CWD": str(self._frozen_cwd()),
         }
+
+    def _in_copy(self, entry: Path) -> str:
+        """Return the copy of a folder on `PYTHONPATH`; the folder itself if it is not copied."""
+        project, real = Path(self.snapshot.project), entry.resolve()
+        if not real.is_relative_to(project):
+            return str(entry)
+        copy = self.folder / real.relative_to(project)
+        if self.source:  # nothing is copied yet
+            prefix = f"{real.relative_to(project)}/".removeprefix("./")
+            copied = any(
+                each.sha256 and each.path.startswith(prefix) for each in self.source.tree.items
+            )
+        else:
+            copied = copy.is_dir() and copy.resolve().is_relative_to(self.folder.resolve())
+        return str(copy if copied else entry)
 
     def _frozen_cwd(self) -> Path:
         """Return the working directory on nodes that lack the user's: the same folder here."""

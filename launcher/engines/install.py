@@ -137,7 +137,7 @@ def _build(folder: Path, mpi: str) -> None:
 
 def _run(*arguments: str, env: Mapping[str, str] = os.environ) -> None:
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, "-P", *arguments],  # the current folder may have a `random.py`
         env=env,
         capture_output=True,
         text=True,

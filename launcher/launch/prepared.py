@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from launcher import code_snapshot, slurm, staging, supervise
+from launcher import code_snapshot, search_paths, slurm, staging, supervise
 from launcher import plan as planning
 from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
@@ -156,12 +156,23 @@ class Launch:
             port=config.cluster.port or None,
             grace_s=config.supervise.grace_s,
             logical_shards=config.fixed_shards,
-            env=code.variables(config.env, os.environ.get("PYTHONPATH", ""))
-            if code
-            else config.env,
+            env=self._env(),
             code=code.snapshot if code else None,
             notes=(*(code.notes if code else ()), *self._longer()),
         )
+
+    def _env(self) -> dict[str, str]:
+        """Return the variables that the configuration sets for the ranks.
+
+        Its relative search paths mean the folder of the run's first start, from wherever the run is
+        resumed; those of the environment mean the current folder.
+        """
+        env, here, code = self.config.env, Path.cwd(), self.code
+        first = Path(code.snapshot.cwd) if code else here
+        env = {**env, **search_paths.absolute(env, first, expand_home=True)}
+        if code is None:
+            return env
+        return code.variables(env, search_paths.absolute(os.environ, here).get("PYTHONPATH", ""))
 
     def _longer(self) -> tuple[str, ...]:
         """Return the note on a run that continues beyond its earlier end."""

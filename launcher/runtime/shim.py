@@ -21,6 +21,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import TracebackType
 
+from launcher.runtime import imports
 from launcher.runtime.environ import LaunchEnviron
 from launcher.runtime.process import RankProcess, begin
 from launcher.specs import RankException, RankState
@@ -80,10 +81,7 @@ def _entered(folder: Path) -> bool:
 
 def _look_like_a_script(program: str, args: Sequence[str]) -> None:
     sys.argv = [program, *args]
-    folder = str(Path(program).resolve().parent)
-    # `python -m` has put the current folder first; a script has its own folder there.
-    if not sys.flags.safe_path:
-        sys.path[0:1] = [folder]
+    imports.give_way(str(Path(program).resolve().parent), os.environ)
 
 
 def _execute(program: str, process: RankProcess) -> int:

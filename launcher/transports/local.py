@@ -62,6 +62,7 @@ class LocalTransport:
             done = subprocess.run(
                 (self._python, "-c", bootstrap(program)),
                 input=program + json.dumps(request).encode(),
+                cwd="/",  # with `-c`, modules are imported from the current folder first
                 capture_output=True,
                 timeout=timeout_s,
                 check=True,
