@@ -118,7 +118,7 @@ def _refuse_ipv6(request: BackendRequest) -> None:
 
 def _shared(request: BackendRequest) -> dict[str, str]:
     return {
-        **FLAVOURS,
+        **{name: request.exported.get(name, value) for name, value in FLAVOURS.items()},
         "MASTER_ADDR": request.rendezvous.address,
         "MASTER_PORT": str(request.rendezvous.port),
     }
@@ -143,7 +143,7 @@ def _interfaces(request: BackendRequest) -> dict[str, str]:
     sets its own before it starts MPI, and the daemons find each other by themselves.
     """
     names = [node.interface for node in request.cluster.nodes]
-    chosen_by_user = any(_OF_RANKS in env for env in request.env.values())
+    chosen_by_user = any(_OF_RANKS in env for env in (request.exported, *request.env.values()))
     if chosen_by_user or not all(names):
         return {}
     if len(set(names)) > 1:

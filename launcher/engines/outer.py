@@ -1,7 +1,7 @@
 """The variables in which another launcher, around ours, describes its own ranks. Pure.
 
-A shell inside `torchrun`, `mpirun` or a rank of ours exports them. They would give our ranks a wrong
-place, and an mpirun inside an mpirun does not start.
+A shell inside `torchrun`, `mpirun` or a rank of ours exports them. They would give our ranks a
+wrong place, and an mpirun inside an mpirun does not start.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ rows; this is the only module of the room that they import.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import cast
 
@@ -158,6 +158,8 @@ class BackendRequest:
     cwd: str
     env: Mapping[int, Mapping[str, str]]
     """Variables of each node, by node rank."""
+    exported: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The environment of the launcher: its values win over defaults of the backend."""
 
     def command(self, node: Node, argv: tuple[str, ...]) -> Command:
         return Command(

@@ -17,7 +17,7 @@ from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError, PreflightError, SavedForRequeue
 from launcher.files import replace as replace_file
-from launcher.nodes import SOURCES, ChosenNodes, NodeNeeds, find
+from launcher.nodes import INTERFACE_VARIABLES, SOURCES, ChosenNodes, NodeNeeds, find
 from launcher.runs import environment
 from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
@@ -157,6 +157,7 @@ class Launch:
             grace_s=config.supervise.grace_s,
             logical_shards=config.fixed_shards,
             env=self._env(),
+            exported=dict(os.environ),
             code=code.snapshot if code else None,
             notes=(*(code.notes if code else ()), *self._longer()),
         )
@@ -217,6 +218,11 @@ def node_needs(config: LaunchConfig, attempt: int, *, write: bool = False) -> No
         preflight=config.preflight,
         brings_launcher=config.code is not CodeChoice.shared,
         write=write,
+        interfaces={
+            name: value
+            for name, value in {**os.environ, **config.env}.items()
+            if name in INTERFACE_VARIABLES and value
+        },
     )
 
 

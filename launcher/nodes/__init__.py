@@ -10,11 +10,13 @@ from launcher.nodes.config import ClusterConfig, PreflightConfig
 from launcher.nodes.doctor import Diagnosis, diagnose
 from launcher.nodes.facts import NodeNeeds
 from launcher.nodes.find import ChosenNodes, find, inspect_this_machine
+from launcher.nodes.health import INTERFACE_VARIABLES
 from launcher.nodes.local import Machine
 from launcher.nodes.source import SOURCES, Source, candidates, require_real
 from launcher.nodes.table import HealthRow, Mark
 
 __all__ = [
+    "INTERFACE_VARIABLES",
     "SOURCES",
     "Candidate",
     "Candidates",

@@ -53,6 +53,8 @@ class NodeNeeds:
     write: bool = False
     """Test whether all nodes can write in the storage root. `plan` leaves it unchanged."""
     timeout_s: float = 10.0
+    interfaces: Mapping[str, str] = field(default_factory=dict)
+    """The network interfaces that the user chose: `GLOO_SOCKET_IFNAME` or the like -> value."""
 
     @property
     def all_ports(self) -> tuple[int, ...]:

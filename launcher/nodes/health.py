@@ -20,6 +20,8 @@ times, tokens and certificates."""
 FILES_ODD, FILES_BAD = 1024, 256
 TMP_BAD_BYTES = 100 * 10**6
 SHM_PER_RANK = 16 * 2**20
+_OF_NCCL = "NCCL_SOCKET_IFNAME"
+INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", _OF_NCCL)
 _WITH_OWN_COLUMN = ("torch", LAUNCHER)
 
 
@@ -238,6 +240,35 @@ def _network(node: _Subject) -> Cell | None:
     return Cell(text=f"{chosen.address} {chosen.interface}") if chosen else None
 
 
+def _interface(node: _Subject) -> Cell | None:
+    """Gloo and NCCL report an interface that does not exist late, and not by its name."""
+    on_gpus = node.needs.request.device != "cpu" and node.facts.usable_gpus
+    chosen = {
+        name: value for name, value in node.needs.interfaces.items() if on_gpus or name != _OF_NCCL
+    }
+    present = sorted({each.name for each in node.facts.interfaces} | {"lo"})
+    for name, value in chosen.items():
+        if not _is_present(name, value, present):
+            return _bad(
+                f"no {value}",
+                f"{name}={value}, but its interfaces are {', '.join(present)}",
+                f"unset {name} (or omit env.{name}=): the launcher finds each interface",
+            )
+    return Cell(text=", ".join(chosen.values())) if chosen else None
+
+
+def _is_present(variable: str, value: str, present: Sequence[str]) -> bool:
+    """Gloo takes names. NCCL takes prefixes, names after `=`, or what not to use after `^`."""
+    if variable != _OF_NCCL:
+        return all(name in present for name in value.split(","))
+    if value.startswith("^"):
+        return True
+    names = tuple(value.lstrip("=").split(","))
+    if value.startswith("="):
+        return any(each in names for each in present)
+    return any(each.startswith(names) for each in present)
+
+
 _Question = tuple[str, Callable[[_Subject], Cell | None]]
 
 CHECKS: Mapping[str, _Question] = MappingProxyType(
@@ -255,6 +286,7 @@ CHECKS: Mapping[str, _Question] = MappingProxyType(
         "files": ("host", _files),
         "head": ("head_name", _head_name),
         "network": ("interfaces", _network),
+        "interface": ("interfaces", _interface),
     }
 )
 """Name of a column -> the question of the probe that it depends on, and the check of the answer."""

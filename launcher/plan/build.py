@@ -50,6 +50,8 @@ class PlanRequest:
     """Number of parts of every global batch; None: one for each rank."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Extra variables for the ranks."""
+    exported: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The environment of the launcher, whose values win over our defaults."""
     code: CodeSnapshot | None = None
     """The code snapshot that contains `program`."""
     notes: tuple[str, ...] = ()
@@ -65,19 +67,18 @@ def build(request: PlanRequest) -> Plan:
     cluster = request.cluster
     _check_shards(request)
     rendezvous = _rendezvous(request)
-    envs = environment.of_nodes(
-        environment.EnvironmentRequest(
-            run_id=request.run_id,
-            attempt=request.attempt,
-            storage_root=request.storage_root,
-            cluster=cluster,
-            backend=request.backend,
-            recipe=request.program.recipe,
-            grace_s=request.grace_s,
-            staged=bool(request.stage),
-            logical_shards=request.logical_shards,
-            extra=request.env,
-        )
+    variables = environment.EnvironmentRequest(
+        run_id=request.run_id,
+        attempt=request.attempt,
+        storage_root=request.storage_root,
+        cluster=cluster,
+        backend=request.backend,
+        recipe=request.program.recipe,
+        grace_s=request.grace_s,
+        staged=bool(request.stage),
+        logical_shards=request.logical_shards,
+        extra=request.env,
+        exported=request.exported,
     )
     return Plan(
         run_id=request.run_id,
@@ -103,10 +104,17 @@ def build(request: PlanRequest) -> Plan:
                 rendezvous=rendezvous,
                 python=request.python,
                 cwd=request.cwd,
-                env=envs,
+                env=environment.of_nodes(variables),
+                exported=request.exported,
             ),
         ),
-        notes=request.notes + cluster.notes + _notes(cluster) + _shard_notes(request),
+        notes=(
+            *request.notes,
+            *cluster.notes,
+            *_notes(cluster),
+            *_shard_notes(request),
+            *environment.notes(variables),
+        ),
     )
 
 

@@ -40,6 +40,9 @@ class EnvironmentRequest:
     logical_shards: int | None = None
     """None: each rank is one shard."""
     extra: Mapping[str, str] = field(default_factory=dict)
+    """Set in the configuration: wins over everything else."""
+    exported: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The environment of the launcher: wins over our defaults, not over what a plan decides."""
 
 
 def device(cluster: Cluster) -> str:
@@ -62,15 +65,48 @@ def of_nodes(request: EnvironmentRequest) -> dict[int, dict[str, str]]:
     cluster = request.cluster
     shared = {
         **_identity(request),
-        **_ALWAYS,
         **_sharing(cluster),
         **_determinism(request.logical_shards),
-        **(OFFLINE if request.staged else {}),
     }
-    interfaces = _interfaces(cluster)
+    defaults = _defaults(request)
     return {
-        node.node_rank: {**shared, **_of_node(node), **interfaces(node), **request.extra}
+        node.node_rank: {
+            **shared,
+            **_of_node(node),
+            **defaults[node.node_rank],
+            # In the plan, so that they reach every node: a login there may set others.
+            **{
+                name: request.exported[name]
+                for name in defaults[node.node_rank]
+                if name in request.exported
+            },
+            **request.extra,
+        }
         for node in cluster.nodes
+    }
+
+
+def notes(request: EnvironmentRequest) -> tuple[str, ...]:
+    """Return a note for each variable of the user that replaces another value of ours."""
+    ours: dict[str, dict[str, None]] = {}
+    for defaults in _defaults(request).values():
+        for name, value in defaults.items():
+            ours.setdefault(name, {})[value] = None
+    return tuple(
+        f"{name}={request.exported[name]} (yours; the launcher would set {' or '.join(values)})"
+        for name, values in sorted(ours.items())
+        if name in request.exported and name not in request.extra
+        if list(values) != [request.exported[name]]
+    )
+
+
+def _defaults(request: EnvironmentRequest) -> dict[int, dict[str, str]]:
+    """Return the variables of each node that we set only if the user did not."""
+    offline = OFFLINE if request.staged else {}
+    interfaces = _interfaces(request.cluster)
+    return {
+        node.node_rank: {**_ALWAYS, **offline, **_threads(node), **interfaces(node)}
+        for node in request.cluster.nodes
     }
 
 
@@ -99,10 +135,16 @@ def _of_node(node: Node) -> dict[str, str]:
     return {
         "LAUNCHER_NODE_RANK": str(node.node_rank),
         "LAUNCHER_NODE_NAME": node.name,
+        # Not a default: the nodes offered the GPUs that the plan gives to ranks.
+        "CUDA_VISIBLE_DEVICES": ",".join(node.gpus),
+    }
+
+
+def _threads(node: Node) -> dict[str, str]:
+    return {
         # Ranks that each use all cores slow each other down: 0.09 instead of 0.40 steps/s with
         # four BERT ranks on two cores.
         "OMP_NUM_THREADS": str(max(1, node.cpus // max(1, node.slots))),
-        "CUDA_VISIBLE_DEVICES": ",".join(node.gpus),
     }
 
 

@@ -22,7 +22,8 @@ from types import MappingProxyType
 from typing import Any
 
 from launcher.errors import ConfigError, EngineMissingError, PreflightError
-from launcher.runtime.environ import RankEnviron, torchrun_variables
+from launcher.runtime.environ import LaunchEnviron, RankEnviron, torchrun_variables
+from launcher.specs import RunLayout
 
 __all__ = ["ALL_SIGNED_OFF_S", "RENDEZVOUS", "Endpoint", "RendezvousServer"]
 
@@ -121,6 +122,10 @@ class TorchRendezvous(RendezvousServer):
         }
         # As with torchrun, what the user has set wins.
         chosen = {name: os.environ.get(name, default) for name, default in defaults.items()}
+        launch = LaunchEnviron.from_environ(os.environ)
+        if launch.run_dir:
+            attempt = RunLayout(launch.run_dir).attempt(launch.attempt)
+            chosen["TORCHELASTIC_ERROR_FILE"] = str(attempt.rank_error(place.rank))
         return {
             **torchrun_variables(place, group_rank=self._node, groups=len(self._slots)),
             "MASTER_ADDR": self._endpoint.address,
@@ -205,7 +210,8 @@ class HorovodRendezvous(RendezvousServer):
             # Set explicitly, because a Horovod built with MPI would use that.
             "HOROVOD_CONTROLLER": "gloo",
             "HOROVOD_CPU_OPERATIONS": "gloo",
-            "HOROVOD_GLOO_IFACE": inherited.get("GLOO_SOCKET_IFNAME", ""),
+            "HOROVOD_GLOO_IFACE": inherited.get("HOROVOD_GLOO_IFACE")
+            or inherited.get("GLOO_SOCKET_IFNAME", ""),
             "HOROVOD_GLOO_TIMEOUT_SECONDS": inherited.get(
                 "HOROVOD_GLOO_TIMEOUT_SECONDS", self._TIMEOUT_S
             ),

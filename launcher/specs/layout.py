@@ -83,6 +83,10 @@ class AttemptLayout:
     def rank_record(self, rank: int) -> Path:
         return self.ranks / f"{rank:04d}.json"
 
+    def rank_error(self, rank: int) -> Path:
+        """What torch's `@record` writes: torchrun gives each rank such a file."""
+        return self.ranks / f"error-{rank:04d}.json"
+
     def rank_samples(self, rank: int) -> Path:
         return self.samples / f"{rank:04d}.jsonl"
 
