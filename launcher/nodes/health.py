@@ -292,7 +292,7 @@ CHECKS: Mapping[str, _Question] = MappingProxyType(
 """Name of a column -> the question of the probe that it depends on, and the check of the answer."""
 _BETWEEN_NODES = frozenset({"head", "network"})
 """Skipped for a single node."""
-_MAY_BE_UNKNOWN = frozenset({"gpus", "head", "packages", "tmp"})
+_MAY_BE_UNKNOWN = frozenset({"gpus", "head", "interface", "packages", "tmp"})
 
 
 def _compared(what: str, version: str, usual: str) -> Cell:

@@ -188,13 +188,20 @@ def test_the_file_that_the_command_prints_to_is_no_code(tmp_path: Path, root: Pa
 
 def test_our_own_package_is_whole() -> None:
     found = launcher_package()
-    assert {"__init__.py", "__main__.py", "runtime/shim.py"} <= copied(found)
+    expected = {"__init__.py", "__main__.py", "runtime/shim.py"}
+    assert {f"launcher/{name}" for name in expected} <= copied(found)
     assert not [name for name in copied(found) if name.endswith(".pyc")]
-    assert found.folder.name == "launcher"
+    assert found.program == "launcher/__main__.py"
+
+
+def test_our_package_brings_what_it_reads_and_nothing_else_of_the_checkout() -> None:
+    found = copied(launcher_package())
+    assert {"conf/config.yaml", "recipes/bert_finetune/train.py"} <= found
+    assert {name.partition("/")[0] for name in found} == {"launcher", "conf", "recipes"}
 
 
 def test_a_recipe_of_ours_takes_only_the_recipes_along(root: Path) -> None:
-    recipes = launcher_package().folder.parent / "recipes"
+    recipes = launcher_package().folder / "recipes"
     found = project_of(recipes / "bert_finetune" / "train.py", storage_root=root)
     assert (found.folder, found.program) == (recipes, "bert_finetune/train.py")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.code_snapshot import RunCode
+from launcher.code_snapshot.project import launcher_package
 from launcher.errors import StagingError
 from launcher.specs import RunLayout
 
@@ -115,3 +116,39 @@ def test_ranks_import_copies_first_and_stand_where_the_person_stood(
 def test_a_person_who_stood_elsewhere_has_the_copy_itself(program: Path, root: Path) -> None:
     code = code_of(program, root, cwd=Path("/"))
     assert code.variables({}, "")["LAUNCHER_FROZEN_CWD"] == str(code.folder)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("p", "COPY"),
+        ("p/lib", "COPY/lib"),
+        ("p/lib/../lib", "COPY/lib"),
+        ("link", "COPY"),
+        ("p/.venv", "p/.venv"),  # never copied
+        ("p/none", "p/none"),
+        ("elsewhere", "elsewhere"),
+        ("p-too", "p-too"),
+    ],
+)
+def test_folders_of_the_project_on_pythonpath_are_replaced_by_their_copies(
+    program: Path, root: Path, tmp_path: Path, entry: str, expected: str, *, frozen: bool
+) -> None:
+    for name in ("p/lib/pkg", "p/.venv", "elsewhere", "p-too"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "m.py").touch()
+    (tmp_path / "link").symlink_to("p")
+    code = started(program, root) if frozen else code_of(program, root)
+    wanted = expected.replace("COPY", str(code.folder)) if "COPY" in expected else None
+    given = f"/first:{tmp_path}/{entry}"
+    path = code.variables({}, given)["PYTHONPATH"].split(":")
+    assert path[1:] == ["/first", wanted or f"{tmp_path}/{expected}"]
+    assert code.variables({"PYTHONPATH": given}, "/other")["PYTHONPATH"].split(":") == path
+
+
+def test_only_a_users_program_may_have_our_name(program: Path, root: Path) -> None:
+    code = code_of(program, root)
+    assert code.variables({}, "")["LAUNCHER_PACKAGES"] == str(code.packages)
+    recipe = launcher_package().folder / "recipes" / "bert_finetune" / "train.py"
+    assert "LAUNCHER_PACKAGES" not in code_of(recipe, root).variables({}, "")

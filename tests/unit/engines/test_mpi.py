@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from launcher.engines import BackendRequest, commands
+from launcher.engines.mpi import FLAVOURS
 from launcher.errors import ConfigError
 from launcher.specs import Cluster, Node, Program, Rendezvous
 
@@ -144,3 +145,17 @@ def test_horovod_refuses_gpus_and_says_what_to_use(backend: str) -> None:
     with pytest.raises(ConfigError, match="n0") as found:
         commands(backend, request(1, gpus=("0",)))
     assert "backend=torchrun" in found.value.hint
+
+
+@pytest.mark.parametrize("name", FLAVOURS)
+def test_an_exported_setting_of_mpi_wins_over_ours(name: str) -> None:
+    asked = replace(request(1, 1), exported={name: "theirs", "OTHER": "x"})
+    (command,) = commands("mpi", asked)
+    assert command.env[name] == "theirs"
+    assert "OTHER" not in command.env
+
+
+def test_an_exported_interface_of_mpi_wins_over_ours() -> None:
+    name = "OMPI_MCA_btl_tcp_if_include"
+    asked = replace(across(1, 1, interfaces=("eth0", "eth0")), exported={name: "ib0"})
+    assert all(command.env.get(name) is None for command in commands("mpi", asked))

@@ -7,7 +7,7 @@ import pytest
 
 from launcher.nodes import PreflightConfig
 from launcher.nodes.addresses import Addresses, NodeAddress
-from launcher.nodes.facts import LAUNCHER, PACKAGES, Gpu, NodeFacts, NodeNeeds
+from launcher.nodes.facts import LAUNCHER, PACKAGES, Gpu, Interface, NodeFacts, NodeNeeds
 from launcher.nodes.health import OwnLauncher, judge, most_common, same_release
 from launcher.nodes.table import HealthTable, Mark
 from tests.nodes_request import nodes_request
@@ -197,3 +197,46 @@ def test_two_numbers_decide_whether_it_is_the_same_release(
     one: str, other: str, *, same: bool
 ) -> None:
     assert same_release(one, other) is same
+
+
+def chosen(device: str, **interfaces: str) -> NodeNeeds:
+    return replace(NEEDS, request=nodes_request("hostfile", device=device), interfaces=interfaces)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "fits"),
+    [
+        ("GLOO_SOCKET_IFNAME", "eth0", True),
+        ("GLOO_SOCKET_IFNAME", "lo", True),
+        ("GLOO_SOCKET_IFNAME", "eth0,ib0", True),
+        ("GLOO_SOCKET_IFNAME", "eth7", False),
+        ("GLOO_SOCKET_IFNAME", "eth", False),
+        ("GLOO_SOCKET_IFNAME", "eth0,eth7", False),
+        ("NCCL_SOCKET_IFNAME", "eth", True),
+        ("NCCL_SOCKET_IFNAME", "ens,ib", True),
+        ("NCCL_SOCKET_IFNAME", "^docker", True),
+        ("NCCL_SOCKET_IFNAME", "=eth0", True),
+        ("NCCL_SOCKET_IFNAME", "=eth", False),
+        ("NCCL_SOCKET_IFNAME", "ens", False),
+    ],
+)
+def test_an_interface_that_the_user_chose_must_exist_on_every_node(
+    variable: str, value: str, *, fits: bool
+) -> None:
+    names = ("eth0", "ib0")
+    found = tuple(Interface(name=name, address="10.0.0.1", prefix=24) for name in names)
+    others = (Interface(name=value.strip("=^").split(",")[-1], address="10.0.0.1", prefix=24),)
+    every = [
+        replace(each, gpus=(GPU,), interfaces=found if each.node_rank == 1 else (*others, *found))
+        for each in nodes()
+    ]
+    table = judge(every, chosen("auto", **{variable: value}), OWN)
+    assert table.bad_nodes == (() if fits else ("gpu1",))
+    if not fits:
+        assert f"{variable}={value}, but its interfaces are eth0, ib0, lo" in table.rows[1].reason
+
+
+def test_nccl_matters_only_with_gpus() -> None:
+    assert judge(nodes(), chosen("auto", NCCL_SOCKET_IFNAME="ib7"), OWN).bad_nodes == ()
+    every = nodes(gpus=(GPU,))
+    assert judge(every, chosen("cpu", NCCL_SOCKET_IFNAME="ib7"), OWN).bad_nodes == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +110,32 @@ def test_cross_ranks_count_only_the_nodes_that_have_such_a_local_rank() -> None:
 
 def test_the_controller_of_horovod_is_set_explicitly() -> None:
     assert horovod_variables(0, 0)["HOROVOD_CONTROLLER"] == "gloo"
+
+
+def test_a_torch_rank_gets_the_error_file_of_its_own_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = RankEnviron(
+        rank=3, world_size=4, local_rank=0, local_world_size=1, node_rank=0, set_by=""
+    )
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "/of/an/outer/torchrun.json")
+    monkeypatch.setenv("LAUNCHER_RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("LAUNCHER_ATTEMPT", "2")
+    found = torch_rendezvous(free_endpoint()).rank_variables(place)
+    expected = tmp_path / "run" / "attempts" / "0002" / "ranks" / "error-0003.json"
+    assert found["TORCHELASTIC_ERROR_FILE"] == str(expected)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"GLOO_SOCKET_IFNAME": "eth0"}, "eth0"),
+        ({"GLOO_SOCKET_IFNAME": "eth0", "HOROVOD_GLOO_IFACE": "ib0"}, "ib0"),
+    ],
+)
+def test_horovod_uses_the_interface_that_the_user_gave_it(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert horovod_variables(0, 0)["HOROVOD_GLOO_IFACE"] == expected
