@@ -56,7 +56,7 @@ _FORWARDED_PREFIXES = (
     "ROCM_", "HIP_", "HSA_", "MIOPEN_",
     "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_",
     # Models, data, and experiment tracking.
-    "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "TOKENIZERS_",
+    "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "TOKENIZERS_", "ACCELERATE_",
     "AWS_", "S3_", "FSSPEC_", "GOOGLE_", "GCS_", "AZURE_",
     "WANDB_", "MLFLOW_", "NEPTUNE_", "COMET_", "CLEARML_",
 )  # fmt: skip

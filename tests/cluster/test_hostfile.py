@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from tests.cluster.engine_scripts import ENGINES, TORCH, WHO, told
 from tests.lab import Lab
 from tests.lab.commands import wait_until
+from tests.lab.host import REPOSITORY
 
 WITHIN_S = 300
 
@@ -93,6 +95,58 @@ def test_a_head_without_slots_takes_no_rank(person: Person, backend: str, engine
     )
     assert hosts(found) == ["host1", "host1", "host2"]
     assert [each["node_rank"] for each in found] == [1, 1, 2]
+
+
+def test_what_the_user_exported_reaches_the_ranks_of_every_host(person: Person) -> None:
+    """A host would set other values at login, and relative folders mean the user's."""
+    project = person.cwd / "project"
+    for folder in ("project/src", "lib", "tools"):
+        (person.cwd / folder).mkdir(parents=True)
+    (project / "src" / "inside.py").touch()
+    (person.cwd / "lib" / "beside.py").touch()
+    (person.cwd / "tools" / "show.py").write_text(
+        "import inside, beside, json, os, pathlib, socket\n"
+        "out = pathlib.Path(os.environ['LAUNCHER_RUN_DIR'], os.environ['RANK'] + '.txt')\n"
+        "out.write_text(json.dumps({**os.environ, 'host': socket.gethostname()}))\n"
+    )
+    mine = {
+        "OMP_NUM_THREADS": "7",
+        "OMP_WAIT_POLICY": "ACTIVE",
+        "TOKENIZERS_PARALLELISM": "true",
+        "GLOO_SOCKET_IFNAME": "lo,eth0",
+        "PYTHONUNBUFFERED": "",
+        "HF_HOME": "/shared/hf",
+    }
+    of_another = {"RANK": "7", "WORLD_SIZE": "8", "TORCHELASTIC_ERROR_FILE": "/outer.json"}
+    done = person.lab.run(
+        "head",
+        [
+            *(sys.executable, "-m", "launcher", "recipe=script", "script=../tools/show.py"),
+            *("cluster=hostfile", "cluster.hosts=[host1,host2]", "device=cpu", "slots=1"),
+            "run_id=shown",
+        ],
+        cwd=f"{person.there}/project",
+        env={**mine, **of_another, "PYTHONPATH": f"{REPOSITORY}:src:../lib", "MY_FLAG": "1"},
+        timeout_s=WITHIN_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = project / "outputs" / "runs" / "shown"
+    found = [json.loads((run / f"{rank}.txt").read_text()) for rank in range(2)]
+    assert [each["host"] for each in found] == ["host1", "host2"]
+    for rank, each in enumerate(found):
+        assert {name: each.get(name) for name in mine} == mine
+        assert (each["RANK"], each["WORLD_SIZE"]) == (str(rank), "2")
+        assert each["TORCHELASTIC_ERROR_FILE"].endswith(f"/ranks/error-{rank:04d}.json")
+        assert "MY_FLAG" not in each
+
+
+def test_an_interface_that_one_host_lacks_is_named_before_anything_starts(person: Person) -> None:
+    (person.cwd / "train.py").write_text("raise SystemExit('started')\n")
+    words = ("cluster=hostfile", "cluster.hosts=[host1,host2]", "env.GLOO_SOCKET_IFNAME=eth7")
+    done = person.types("recipe=script", "script=train.py", "device=cpu", *words, check=False)
+    assert done.returncode == 3
+    assert "GLOO_SOCKET_IFNAME=eth7, but its interfaces are eth0, lo" in done.stderr
 
 
 @pytest.fixture

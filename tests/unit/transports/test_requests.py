@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from launcher.transports import requests
 from launcher.transports.requests import forwarded
+
+DOCS = Path(__file__).parents[3] / "docs" / "ssh.md"
 
 
 @pytest.mark.parametrize(
@@ -31,3 +37,12 @@ def test_what_ranks_need_goes_along(name: str) -> None:
 )  # fmt: skip
 def test_what_belongs_to_this_machine_or_session_stays(name: str) -> None:
     assert forwarded({name: "x"}) == {}
+
+
+def test_the_docs_list_exactly_what_is_forwarded() -> None:
+    table = DOCS.read_text().partition("| forwarded | names |")[2].partition("\n\n")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and "secrets" not in line]
+    names = {word for row in rows for word in re.findall(r"`([A-Za-z0-9_*]+)`", row)}
+    names |= {name.lower() for name in names if name.endswith("_PROXY")}
+    prefixes = {f"{prefix}*" for prefix in requests._FORWARDED_PREFIXES}
+    assert names == set(requests._FORWARDED) | prefixes
