@@ -12,8 +12,8 @@ from launcher.engines.table import VARIABLES
 
 _OF_RANKS = frozenset(
     name
-    for each in VARIABLES.values()
-    if each.name != "slurm"  # a batch script has those of its job
+    # Not those of Slurm: a batch script has them, too.
+    for each in map(VARIABLES.__getitem__, ("torchrun", "horovod", "openmpi", "mpich"))
     for name in (
         each.rank, each.world_size, each.local_rank, each.local_world_size, each.node_rank
     )

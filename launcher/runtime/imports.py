@@ -25,7 +25,7 @@ _BEFORE_ANY_PROGRAM = ("__main__", "encodings")
 def give_way(folder: str, environ: MutableMapping[str, str]) -> None:
     """Put `folder` first on `sys.path`, and let the program's modules win over those imported.
 
-    Modules that we hold go on working; they are only forgotten by name. `environ` gets the path of
+    Modules that we hold keep working; only their names are free again. `environ` gets the path of
     the program's own children.
     """
     _release_own_name(environ.pop("LAUNCHER_PACKAGES", ""), environ, [folder, *sys.path])
