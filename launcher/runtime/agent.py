@@ -149,7 +149,6 @@ def _prepare_fork() -> None:
 def _be_rank(place: RankEnviron, request: AgentRequest, rendezvous: RendezvousServer) -> int:
     if request.is_head:
         rendezvous.release()
-    os.environ.pop("TORCHELASTIC_ERROR_FILE", None)  # of a torchrun around this agent
     os.environ.update(rendezvous.rank_variables(place))
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:

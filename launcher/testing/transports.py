@@ -224,6 +224,14 @@ time.sleep(60)
         assert "gone" in caught.value.context
         assert "mkdir" in caught.value.hint
 
+    def test_modules_of_the_current_folder_disturb_no_question(
+        self, connection: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "json.py").write_text("raise RuntimeError('imported the json.py of the user')")
+        monkeypatch.chdir(tmp_path)
+        answer = connection.ask(_ECHO, {3: {"text": "x"}}, timeout_s=30)[3]
+        assert answer.problem == ""
+
     def test_every_node_answers_its_own_request(self, connection: Transport) -> None:
         answer = connection.ask(_ECHO, {3: {"text": HURTFUL[5]}}, timeout_s=30)[3]
         assert answer.value == {"got": {"text": HURTFUL[5]}}

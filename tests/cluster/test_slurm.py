@@ -108,6 +108,31 @@ def test_arguments_reach_the_ranks_unchanged_and_secrets_by_the_environment(
             assert b"not-to-be-seen" not in path.read_bytes(), path
 
 
+def test_what_the_user_exported_reaches_the_ranks_of_a_submitted_job(person: SlurmUser) -> None:
+    """Relative folders mean the user's, and the job has no place in another launcher."""
+    for folder in ("src", "tools"):
+        (person.folder / folder).mkdir()
+    (person.folder / "src" / "inside.py").touch()
+    (person.folder / "tools" / "show.py").write_text(
+        "import inside, json, os, pathlib\n"
+        "out = pathlib.Path(os.environ['LAUNCHER_RUN_DIR'], os.environ['RANK'] + '.txt')\n"
+        "out.write_text(json.dumps(dict(os.environ)))\n"
+    )
+    mine = {"OMP_NUM_THREADS": "7", "OMP_WAIT_POLICY": "ACTIVE", "GLOO_SOCKET_IFNAME": "eth0,lo"}
+    of_another = {"RANK": "7", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "outer"}
+    person.launch(
+        *("cluster=slurm", "recipe=script", "script=tools/show.py", "device=cpu", "run_id=e"),
+        *("nodes=2", "slots=1", "cluster.wait=true"),
+        env={**mine, **of_another, "PYTHONPATH": f"{REPOSITORY}:src"},
+    )
+    run = person.folder / "outputs" / "runs" / "e"
+    for rank in range(2):
+        found = json.loads((run / f"{rank}.txt").read_text())
+        assert {name: found[name] for name in mine} == mine
+        assert (found["RANK"], found["WORLD_SIZE"]) == (str(rank), "2")
+        assert found["TORCHELASTIC_RUN_ID"] == "e"
+
+
 def test_what_is_edited_while_the_job_waits_changes_nothing(person: SlurmUser) -> None:
     group = person.folder / "conf" / "recipe"
     group.mkdir(parents=True)
