@@ -28,10 +28,11 @@ def give_way(folder: str, environ: MutableMapping[str, str]) -> None:
     Modules that we hold keep working; only their names are free again. `environ` gets the path of
     the program's own children.
     """
-    _release_own_name(environ.pop("LAUNCHER_PACKAGES", ""), environ, [folder, *sys.path])
+    if not sys.flags.safe_path:
+        sys.path.insert(0, folder)
+    _release_own_name(environ.pop("LAUNCHER_PACKAGES", ""), environ)
     if sys.flags.safe_path:
         return
-    sys.path.insert(0, folder)
     for name in _imported().intersection(_names_in(folder)):
         spec = PathFinder.find_spec(name, [folder])
         # A folder without `__init__.py` loses to any module of that name.
@@ -39,7 +40,7 @@ def give_way(folder: str, environ: MutableMapping[str, str]) -> None:
             _forget(name)
 
 
-def _release_own_name(packages: str, environ: MutableMapping[str, str], path: list[str]) -> None:
+def _release_own_name(packages: str, environ: MutableMapping[str, str]) -> None:
     """Move our own package to the end of the path, or off it if the program has such a name.
 
     `packages` is the folder that the plan put first. It is empty for our own recipes, which need
@@ -47,12 +48,14 @@ def _release_own_name(packages: str, environ: MutableMapping[str, str], path: li
     """
     if not packages or packages not in sys.path:
         return
-    others = [each for each in path if each != packages]
+    others = [each for each in sys.path if each != packages]
     theirs = PathFinder.find_spec(_OWN_NAME, others)
     keep = [packages] if theirs is None or _is_ours(theirs) else []
-    sys.path[:] = [each for each in sys.path if each != packages] + keep
-    exported = environ.get("PYTHONPATH", "").split(os.pathsep)
-    environ["PYTHONPATH"] = os.pathsep.join([each for each in exported if each != packages] + keep)
+    sys.path[:] = others + keep
+    exported = environ.pop("PYTHONPATH", "").split(os.pathsep)
+    left = [each for each in exported if each != packages] + keep
+    if left:
+        environ["PYTHONPATH"] = os.pathsep.join(left)
     if not keep:
         _forget(_OWN_NAME)
 
