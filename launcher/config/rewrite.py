@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 from launcher.config import text
-from launcher.config.keys import all_keys, free_prefix, is_list_of_texts, is_named_texts, is_text
+from launcher.config.keys import free_prefix, is_list_of_texts, is_named_texts, is_text
 from launcher.errors import ConfigError
 from launcher.runs.command_line import quoted
 from launcher.slurm.config import SlurmConfig
@@ -110,7 +110,9 @@ def _list(name: str, value: str) -> str:
     found = text.items(value)
     if found is None and name in _HOSTS and value and not value.startswith("${"):
         found = [text.text_of(value)]
-    return value if found is None else f"[{','.join(map(quoted, found))}]"
+    if found is None:  # a reference to a list, or an error that OmegaConf finds
+        return quoted(value)
+    return f"[{','.join(map(quoted, found))}]"
 
 
 def _names(value: str) -> str:
@@ -149,19 +151,15 @@ def as_list(key: str, value: str) -> str:
 
 
 def takes_text(name: str) -> bool:
-    """Return whether a key accepts any string; a free key does."""
-    key = all_keys().get(name.lstrip("+"))
-    if key is None:
-        return free_prefix(name.lstrip("+")) is not None
-    return key.kind is str
+    """Return whether a key accepts any string; `params.x` does."""
+    name = name.lstrip("+")
+    return is_text(name) or free_prefix(name) is not None
 
 
 def takes_list(name: str) -> bool:
-    """Return whether a key accepts a list; a free key does."""
-    key = all_keys().get(name.lstrip("+"))
-    if key is None:
-        return free_prefix(name.lstrip("+")) is not None
-    return isinstance(key.default, tuple | list)
+    """Return whether a key accepts a list; `params.x` does."""
+    name = name.lstrip("+")
+    return is_list_of_texts(name) or (free_prefix(name) is not None and not is_text(name))
 
 
 def without_stray_quotes(value: str) -> str:
