@@ -34,13 +34,17 @@ class TextFiles(FileConfigSource):
         Raises:
             ConfigError: the value of a text key is not text.
         """
-        result = super().load_config(config_path)
         file = Path(self.path, self._normalize_file_name(config_path))
+        header = self._get_header_dict(file.read_text(encoding="utf-8"))
         group = Path(config_path).parent.as_posix().replace("/", ".")
-        package = (result.header.get("package") or "_group_").replace("_group_", group)
+        package = (header.get("package") or "_group_").replace("_group_", group)
         values = read(file, package=package.removeprefix("_global_").strip("."), omegaconf=True)
-        result.config = OmegaConf.create({} if values is None else values)
-        return result
+        return ConfigResult(
+            config=OmegaConf.create({} if values is None else values),
+            path=f"{self.scheme()}://{self.path}",
+            provider=self.provider,
+            header=header,
+        )
 
 
 def read(file: Path, *, package: str = "", omegaconf: bool = False) -> Any:

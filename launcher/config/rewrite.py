@@ -14,6 +14,7 @@ Which keys hold text is read from the schema.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ from launcher.slurm.config import SlurmConfig
 
 SOURCES = ("model", "data")
 """Groups that accept a path or URI instead of a name."""
+_SOURCED = tuple(f"{group}=" for group in SOURCES)
 _OPTIONS = frozenset(
     f"cluster.slurm.{each.name}" for each in fields(SlurmConfig) if each.type == "str"
 )
@@ -76,8 +78,8 @@ def _rewrite_one(override: str) -> tuple[str, ...]:
     if is_free and not prefix:
         prefix = "++"
     try:
-        if name in SOURCES and _is_path_or_uri(value) and len(_values(name, value)) == 1:
-            return (f"{prefix}{name}=uri", f"{prefix}{name}.source={_text(name, value)}")
+        if override.startswith(_SOURCED) and _is_path_or_uri(value) and not _is_sweep(name, value):
+            return (f"{name}=uri", f"{name}.source={_text(name, value)}")
         return (f"{prefix}{name}={_in_grammar(name, value)}",)
     except ValueError as error:
         raise unreadable(override, str(error)) from error
@@ -101,7 +103,7 @@ def _text(name: str, value: str) -> str:
     if _is_sweep(name, value):  # `overrides` refuses it, with the value as typed
         return value
     bare = value.strip()
-    return quoted(text.text_of(bare if bare[:1] in _QUOTES else value))
+    return quoted(text.text_of(bare if bare.startswith(tuple(_QUOTES)) else value))
 
 
 def _list(name: str, value: str) -> str:
@@ -117,9 +119,8 @@ def _list(name: str, value: str) -> str:
 
 def _names(value: str) -> str:
     pairs = [pair.partition(":") for pair in text.split(value[1:-1]) if pair]
-    return (
-        f"{{{','.join(f'{key}:{quoted(text.text_of(each.strip()))}' for key, _, each in pairs)}}}"
-    )
+    texts = [f"{name}:{quoted(text.text_of(each.strip()))}" for name, _, each in pairs]
+    return "{" + ",".join(texts) + "}"
 
 
 def _is_sweep(name: str, value: str) -> bool:
@@ -185,6 +186,12 @@ def _quoting_hint(override: str) -> str:
     if not is_list_of_texts(key):
         one_string = f"; for one string {as_text(key, bare)}" if takes_text(key) else ""
         return f"{brackets}: {as_list(key, 'a,b')}{one_string}"
-    parts = bare.removeprefix("[").removesuffix("]").split(",")
-    texts = [text.in_quotes(without_stray_quotes(part.strip())) for part in parts]
-    return f"{brackets}, for example: {as_list(key, ','.join(texts))}"
+    items = ",".join(map(text.in_quotes, _likely_items(bare)))
+    return f"{brackets}, for example: {as_list(key, items)}"
+
+
+def _likely_items(value: str) -> list[str]:
+    with contextlib.suppress(ValueError):
+        return text.items(f"{value}]") or []
+    parts = value.removeprefix("[").removesuffix("]").split(",")
+    return [without_stray_quotes(part.strip()) for part in parts]
