@@ -102,7 +102,7 @@ def _in_grammar(name: str, value: str) -> str:
 def _text(name: str, value: str) -> str:
     if _is_sweep(name, value):  # `overrides` refuses it, with the value as typed
         return value
-    bare = value.strip()
+    bare = value.strip(text.BLANKS)
     return quoted(text.text_of(bare if bare.startswith(tuple(_QUOTES)) else value))
 
 
@@ -119,7 +119,7 @@ def _list(name: str, value: str) -> str:
 
 def _names(value: str) -> str:
     pairs = [pair.partition(":") for pair in text.split(value[1:-1]) if pair]
-    texts = [f"{name}:{quoted(text.text_of(each.strip()))}" for name, _, each in pairs]
+    texts = [f"{name}:{quoted(text.text_of(each.strip(text.BLANKS)))}" for name, _, each in pairs]
     return "{" + ",".join(texts) + "}"
 
 

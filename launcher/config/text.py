@@ -14,6 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString, Transformer
 from hydra.errors import HydraException
 
+BLANKS = " \t\r\n"
+"""What may surround an item. Other Unicode spaces are part of it."""
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _FUNCTION = re.compile(r"(choice|range|sort|shuffle|interval|glob|tag)\s*\((.*)\)", re.DOTALL)
@@ -43,7 +45,7 @@ def split(value: str) -> list[str]:
         parts[-1] += piece
     if expected:
         raise ValueError(f"expected a closing `{expected[-1]}`")
-    parts = [part.strip() for part in parts]
+    parts = [part.strip(BLANKS) for part in parts]
     if len(parts) > 1 and "" in parts:
         raise ValueError("an item is empty: write '' for an empty text")
     return parts
@@ -65,7 +67,7 @@ def _pieces(value: str) -> Iterator[str]:
 def _quoted_at(value: str, place: int) -> str:
     """Return the quoted string that starts at `place`; empty if this quote is an apostrophe."""
     quoted = _QUOTED.match(value, place)
-    before = value[:place].rstrip()
+    before = value[:place].rstrip(BLANKS)
     if not before or before[-1] in ",=:[({":
         if not quoted:
             raise ValueError(f"expected a closing {value[place]}")
@@ -83,7 +85,7 @@ def items(value: str) -> list[str] | None:
     """
     if not (value.startswith("[") and value.endswith("]") and len(split(value)) == 1):
         return None
-    return [text_of(part) for part in split(value[1:-1])] if value[1:-1].strip() else []
+    return [text_of(part) for part in split(value[1:-1])] if value[1:-1].strip(BLANKS) else []
 
 
 def text_of(item: str) -> str:
@@ -127,7 +129,7 @@ def values(value: str) -> list[str]:
 
 def _values_of(name: str, inside: str) -> list[str]:
     if name == "choice":
-        return split(inside) if inside.strip() else []
+        return split(inside) if inside.strip(BLANKS) else []
     if name != "range":
         raise ValueError(f"`{name}()` does not keep text: use `a,b`, choice() or range()")
     try:
