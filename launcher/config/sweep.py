@@ -53,7 +53,7 @@ def _values(text: str, groups: Groups) -> list[str]:
 
 
 def _typed_values(text: str, groups: Groups) -> list[str] | None:
-    """Return the values that Hydra reads, None if it is no sweep."""
+    """Return the values that Hydra reads, None for a single value."""
     override, *source = parse(rewrite([text]))
     if source or not override.is_sweep_override():
         return None

@@ -94,7 +94,9 @@ def test_the_plan_shows_the_words_that_the_program_receives(person: Any) -> None
     assert shown is not None
     meant = [text.replace("\udcff", "x") for text in (*TYPED, *QUOTED)]
     assert shlex.split(shown[1])[1:] == meant
-    exported = dict(re.findall(r"^export (T_\d+)=(.*?)(?=\nexport |\n\n# on )", done.stdout, re.S | re.M))
+    exported = dict(
+        re.findall(r"^export (T_\d+)=(.*?)(?=\nexport |\n\n# on )", done.stdout, re.S | re.M)
+    )
     found = {name: "".join(shlex.split(value)) for name, value in exported.items()}
     assert found == {f"T_{number}": text for number, text in enumerate(meant)}
 
