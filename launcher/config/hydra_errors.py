@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -17,6 +18,7 @@ from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
     ConfigTypeError,
+    GrammarParseError,
     InterpolationKeyError,
     InterpolationResolutionError,
     MissingMandatoryValue,
@@ -32,6 +34,7 @@ from launcher.errors import ConfigError, nearest
 FOREIGN = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 """What `compose` may raise because of the user's input."""
 
+_MISSING = "???"
 _MEANT: Mapping[str, str] = MappingProxyType(
     {
         "gpu": "cuda", "gpus": "cuda", "nvidia": "cuda", "cuda:0": "cuda",
@@ -105,7 +108,7 @@ def _unknown_key(error: Exception, context: _Context) -> ConfigError:
 
 def _bad_value(error: Exception, context: _Context) -> ConfigError:
     name = str(getattr(error, "full_key", "") or "")
-    name = re.sub(r"\[.*$", "", name)
+    name = _without_index(name)
     key = all_keys().get(name)
     value = context.typed(name) or _value_in(error)
     if key is None:
@@ -152,6 +155,11 @@ def _missing_choice(error: Exception, context: _Context) -> ConfigError:
 
 def _missing_value(error: Exception, context: _Context) -> ConfigError:
     name = str(getattr(error, "full_key", "") or "a value")
+    if _MISSING in context.typed(_without_index(name)):
+        return ConfigError(
+            f"`{name}`: `{_MISSING}` marks a missing value and cannot be text",
+            hint="use another text",
+        )
     return ConfigError(
         f"`{name}` is required", context=context.where, hint=f"add `{name}=...` to the command"
     )
@@ -159,11 +167,21 @@ def _missing_value(error: Exception, context: _Context) -> ConfigError:
 
 def _interpolation(error: Exception, context: _Context) -> ConfigError:
     name = str(getattr(error, "full_key", "") or "a value")
+    key = _without_index(name)
+    literal = re.sub(r"(?<!\\)\$\{", r"\\${", context.typed(key))
+    word = shlex.quote(f"{key}={literal}") if literal else r"`\${...}`"
+    problem = "refers to something that does not exist"
+    if isinstance(error, GrammarParseError):
+        problem = "contains `${`, but no complete reference"
     return ConfigError(
-        f"`{name}` refers to something that does not exist: {str(error).splitlines()[0]}",
+        f"`{name}` {problem}: {str(error).splitlines()[0]}",
         context=context.where,
-        hint="write `\\${...}` if this is not a reference",
+        hint=f"write {word} if this is not a reference",
     )
+
+
+def _without_index(name: str) -> str:
+    return re.sub(r"\[.*$", "", name)
 
 
 def _yaml(error: Exception, context: _Context) -> ConfigError:
@@ -189,6 +207,7 @@ _TABLE: tuple[
 ] = (
     (MissingConfigException, _missing_choice),
     (InterpolationKeyError, _interpolation),
+    (GrammarParseError, _interpolation),
     (InterpolationResolutionError, _interpolation),
     (MissingMandatoryValue, _missing_value),
     ((ConfigKeyError, ConfigAttributeError), _unknown_key),

@@ -16,7 +16,7 @@ from launcher.config.installed import installed_choices
 from launcher.config.overrides import check, parse
 from launcher.config.paths import ConfigPaths, find
 from launcher.config.register import build, hydra, plain
-from launcher.config.required import find_program, refuse_missing
+from launcher.config.required import find_program, refuse_missing, refuse_other_than_text
 from launcher.config.rewrite import rewrite
 from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
@@ -81,9 +81,10 @@ def load_from(
             composed = compose(name, list(request.texts), return_hydra_config=True)
         values, choices = _resolved(composed)
     except FOREIGN as error:
-        raise explain(error, request.texts, groups) from error
+        raise explain(error, request.overrides, groups) from error
     _warn_about_unused_files(paths, choices)
     refuse_missing(values, choices, paths)
+    refuse_other_than_text(values)
     if not values["recipe"]["name"]:
         values["recipe"]["name"] = choices.get("recipe") or ""
     return _finish(build(LaunchConfig, values), paths, require_recipe=request.require_recipe)
