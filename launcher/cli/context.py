@@ -14,20 +14,6 @@ from launcher.runs.command_line import CommandLine
 from launcher.specs import RunLayout
 
 
-def no_words(invocation: Invocation) -> None:
-    """Reject words that the verb would silently ignore.
-
-    Raises:
-        ConfigError: there are some.
-    """
-    if invocation.words:
-        word = invocation.words[0]
-        raise ConfigError(
-            f"`{invocation.verb}` does not take the word `{word}`",
-            hint=f"write an override as `key=value`, and name a run with `run_id={word}`",
-        )
-
-
 def config_dirs(invocation: Invocation) -> list[Path]:
     """Return the folders of `--config-dir`."""
     return [Path(folder) for folder in invocation.values("config-dir")]

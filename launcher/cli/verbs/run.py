@@ -9,7 +9,7 @@ from pathlib import Path
 from launcher import checkpoint, config, failures, launch
 from launcher.cli import batch, messages
 from launcher.cli.arguments import Invocation
-from launcher.cli.context import command_line, config_dirs, no_words, repeat, run_folder
+from launcher.cli.context import command_line, config_dirs, repeat, run_folder
 from launcher.cli.display import RunDisplay, open_surface
 from launcher.cli.display.summary import summary
 from launcher.config import LaunchConfig
@@ -20,7 +20,6 @@ from launcher.supervise import RunResult, Verdict
 
 def run(invocation: Invocation) -> int:
     """Run once, or with `-m` every combination."""
-    no_words(invocation)
     if invocation.has("multirun"):
         from launcher.cli import multirun
 
