@@ -82,6 +82,24 @@ def sections() -> dict[str, str]:
     }
 
 
+def is_text(name: str) -> bool:
+    """Return whether a key holds one text, whatever it looks like: `script`, `env.X`."""
+    key = all_keys().get(name)
+    if key is None:
+        return is_named_texts(free_prefix(name) or "")
+    return key.kind is str
+
+
+def is_list_of_texts(name: str) -> bool:
+    """Return whether a key holds a list of texts: `args`."""
+    return name in all_keys() and typing.get_args(all_keys()[name].kind) == (str, ...)
+
+
+def is_named_texts(name: str) -> bool:
+    """Return whether a key holds texts under names that the user chooses: `env`."""
+    return name in all_keys() and typing.get_args(all_keys()[name].kind) == (str, str)
+
+
 def free_prefix(name: str) -> str | None:
     """Return the free key that contains `name` (`params` for `params.depth`), else None."""
     parts = name.split(".")

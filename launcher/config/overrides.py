@@ -19,7 +19,7 @@ from launcher.config.rewrite import (
     as_text,
     takes_list,
     takes_text,
-    without_stray_quotes,
+    unreadable,
 )
 from launcher.errors import ConfigError, UnknownNameError, nearest
 
@@ -95,10 +95,7 @@ def _parse_one(parser: OverridesParser, text: str) -> Override:
     try:
         return parser.parse_override(text)
     except HydraException as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"cannot read `{text}`", context=reason, hint=_quoting_hint(text)
-        ) from error
+        raise unreadable(text, str(error).splitlines()[0]) from error
 
 
 def _hint_for_word(text: str) -> str:
@@ -108,19 +105,6 @@ def _hint_for_word(text: str) -> str:
         if near
         else "write it as `key=value`, without spaces around `=`"
     )
-
-
-def _quoting_hint(text: str) -> str:
-    key, _, value = text.partition("=")
-    if not key.strip("+~").replace(".", "").replace("_", "").replace("/", "").isalnum():
-        return "write it as `key=value`, without spaces around `=`"
-    bare = without_stray_quotes(value)
-    text = f"quote the value, once for Hydra and once for the shell: {as_text(key, bare)}"
-    if not bare.startswith(("[", "{")) or not takes_list(key):
-        return text
-    brackets = "close every bracket and quote, and quote it for the shell"
-    one_string = f"; for one string {as_text(key, bare)}" if takes_text(key) else ""
-    return f"{brackets}: {as_list(key, 'a,b')}{one_string}"
 
 
 def _check_no_sweep(override: Override) -> None:

@@ -1,113 +1,137 @@
 """Between what users type and Hydra's grammar: rewrites overrides, and quotes values for hints.
 
-Text that already follows the grammar stays as it is. The rewrites:
+The rewrites:
 
 * `model=hf://org/name`     selects the choice `uri` with that source (also `data=`, and paths);
 * `params.depth=3`          adds to a free dict without a `+`;
-* `args=[--lr,1e-4]`        keeps the strings as typed; the grammar would turn `1e-4` into a number;
-* `run_id=1e5`              stays a string, too;
-* `script=a(b).py`          needs no quotes, because a path is always a string;
-* `cluster.slurm.array=1,3` is one string: an option of sbatch is never a list or a sweep;
-* `cluster.hosts=[a[1-4],b slots=2]` keeps its ranges; the grammar would read nested lists.
+* `env.H=1_000`             stays as typed, as does every key that holds text: `script=a(b).py`;
+* `args=[--lr,1e-4,[0,1]]`  keeps the text of each item, also in `cluster.slurm.extra`;
+* `cluster.slurm.array=1,3` is one string: an option of sbatch is never a list;
+* `cluster.hosts=a[1-4]`    is a list of one host.
+
+Which keys hold text is read from the schema.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import fields
-from types import MappingProxyType
 
-from hydra.core.override_parser.types import Quote, QuotedString
-
-from launcher.config.keys import all_keys, free_prefix
+from launcher.config import text
+from launcher.config.keys import all_keys, free_prefix, is_list_of_texts, is_named_texts, is_text
+from launcher.errors import ConfigError
 from launcher.runs.command_line import quoted
 from launcher.slurm.config import SlurmConfig
-from launcher.specs.hostlist import split
 
 SOURCES = ("model", "data")
 """Groups that accept a path or URI instead of a name."""
-_TEXTS = (
-    *("run_id", "script", "storage.root", "resume", "recipe.program"),
-    *("cluster.python", "cluster.hostfile", "cluster.head"),
-)
 _OPTIONS = frozenset(
     f"cluster.slurm.{each.name}" for each in fields(SlurmConfig) if each.type == "str"
 )
-_BRACKETED = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
-"""Brackets around the whole value; there may be one more level inside."""
-_FOLLOWS_GRAMMAR = re.compile(
-    r"""['"\\]|\$\{|^\[|^\{|^(choice|range|glob|sort|shuffle|interval)\("""
-)
+_HOSTS = ("cluster.hosts", "cluster.include", "cluster.exclude", "cluster.spares")
 
 
 def rewrite(overrides: Iterable[str]) -> tuple[str, ...]:
-    """Return the overrides for Hydra for what the user typed."""
+    """Return the overrides for Hydra for what the user typed.
+
+    Raises:
+        ConfigError: the quotes or brackets of a text are not closed; the hint shows what to type.
+    """
     return tuple(text for override in overrides for text in _rewrite_one(override))
 
 
+def swept(override: str) -> list[str]:
+    """Return the values of an override of a text key, each as typed: more than one are a sweep.
+
+    Raises:
+        ConfigError: the quotes or brackets are not closed; the hint shows what to type.
+    """
+    _, name, value = _parts(override)
+    try:
+        return _values(name, value)
+    except ValueError as error:
+        raise unreadable(override, str(error)) from error
+
+
+def holds_text(override: str) -> bool:
+    """Return whether the key of an override holds text, or texts."""
+    _, name, _ = _parts(override)
+    return is_text(name) or is_list_of_texts(name) or is_named_texts(name)
+
+
+def _parts(override: str) -> tuple[str, str, str]:
+    """Return what is before the name (`++`), the name, and the value."""
+    key, _, value = override.partition("=")
+    name = key.lstrip("+~")
+    return key.removesuffix(name), name, value
+
+
 def _rewrite_one(override: str) -> tuple[str, ...]:
-    key, equals, value = override.partition("=")
-    if not equals:
-        return (override,)
-    if key in SOURCES and _is_path_or_uri(value) and not _sweeps(value):
-        return (f"{key}=uri", f"{key}.source={_as_text(value)}")
-    if key in _EXACT:
-        return (f"{key}={_EXACT[key](value)}",)
-    if key in _TEXTS and not _sweeps(value):
-        return (f"{key}={_as_text(value)}",)
-    if free_prefix(key):
-        return (f"++{override}",)
-    return (override,)
+    prefix, name, value = _parts(override)
+    is_free = free_prefix(name) is not None
+    if "=" not in override or (prefix in ("+", "~") and not is_free):
+        return (override,)  # `overrides` refuses it
+    if is_free and not prefix:
+        prefix = "++"
+    try:
+        if name in SOURCES and _is_path_or_uri(value) and len(_values(name, value)) == 1:
+            return (f"{prefix}{name}=uri", f"{prefix}{name}.source={_text(name, value)}")
+        return (f"{prefix}{name}={_in_grammar(name, value)}",)
+    except ValueError as error:
+        raise unreadable(override, str(error)) from error
 
 
 def _is_path_or_uri(value: str) -> bool:
     return "://" in value or value.startswith(("/", "./", "../", "~/"))
 
 
-def _as_text(value: str) -> str:
-    return value if not value or _FOLLOWS_GRAMMAR.search(value) else quoted(value)
+def _in_grammar(name: str, value: str) -> str:
+    if is_text(name):
+        return _text(name, value)
+    if is_list_of_texts(name):
+        return _list(name, value)
+    if is_named_texts(name) and value.startswith("{") and value.endswith("}"):
+        return _names(value)
+    return value
 
 
-def _sweeps(value: str) -> bool:
-    """A comma outside quotes makes a sweep. Without `-m` that is an error, but never plain text."""
-    return "," in value and not _FOLLOWS_GRAMMAR.search(value)
-
-
-def _exact_text(value: str) -> str:
-    """Quote an option of sbatch: its brackets and commas are for Slurm."""
-    return value if not value or re.search(r"""['"\\]|\$\{""", value) else quoted(value)
-
-
-def _exact_list(value: str) -> str:
-    inside = re.fullmatch(r"\[([^\[\]{}'\"\\]*)\]", value)
-    if not inside or "${" in value or not inside.group(1).strip():
+def _text(name: str, value: str) -> str:
+    if _is_sweep(name, value):  # `overrides` refuses it, with the value as typed
         return value
-    return "[" + ",".join(quoted(part.strip()) for part in inside.group(1).split(",")) + "]"
+    bare = value.strip()
+    return quoted(text.text_of(bare if bare[:1] in _QUOTES else value))
 
 
-def _host_list(value: str) -> str:
-    """Quote each host of `[a[1,3],b]`; a single host may come without the outer brackets."""
-    if not value or re.search(r"""['"\\]|\$\{""", value):
+def _list(name: str, value: str) -> str:
+    if _is_sweep(name, value):
         return value
-    listed = _BRACKETED.fullmatch(value)
-    hosts = [host for host in split(listed.group(1) if listed else value) if host]
-    if len(hosts) > 1 and not listed:
-        return value  # several values without brackets: a sweep, or an error reported later
-    return "[" + ",".join(quoted(host) for host in hosts) + "]"
+    found = text.items(value)
+    if found is None and name in _HOSTS and value and not value.startswith("${"):
+        found = [text.text_of(value)]
+    return value if found is None else f"[{','.join(map(quoted, found))}]"
 
 
-_EXACT: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {
-        "args": _exact_list,
-        "cluster.slurm.extra": _exact_list,
-        **dict.fromkeys(_OPTIONS, _exact_text),
-        **dict.fromkeys(
-            ("cluster.hosts", "cluster.include", "cluster.exclude", "cluster.spares"), _host_list
-        ),
-    }
-)
+def _names(value: str) -> str:
+    pairs = [pair.partition(":") for pair in text.split(value[1:-1]) if pair]
+    return (
+        f"{{{','.join(f'{key}:{quoted(text.text_of(each.strip()))}' for key, _, each in pairs)}}}"
+    )
+
+
+def _is_sweep(name: str, value: str) -> bool:
+    return text.is_function(value) or len(_values(name, value)) > 1
+
+
+def _values(name: str, value: str) -> list[str]:
+    is_option = name in _OPTIONS and not text.is_function(value)
+    return [value] if is_option else text.values(value)
+
+
+def unreadable(override: str, reason: str) -> ConfigError:
+    """Return the error for an override that does not follow the grammar."""
+    return ConfigError(f"cannot read `{override}`", context=reason, hint=_quoting_hint(override))
 
 
 # Quoting for hints: once for Hydra, once for the shell.
@@ -116,9 +140,7 @@ _QUOTES = "'\""
 
 def as_text(key: str, value: str) -> str:
     """Return the word to type in a shell that sets `key` to exactly `value`."""
-    # Using the other kind of quotes avoids escapes.
-    mark = Quote.single if '"' in value and "'" not in value else Quote.double
-    return shlex.quote(f"{key}={QuotedString(text=value, quote=mark).with_quotes()}")
+    return shlex.quote(f"{key}={text.in_quotes(value)}")
 
 
 def as_list(key: str, value: str) -> str:
@@ -151,3 +173,20 @@ def without_stray_quotes(value: str) -> str:
         if value.count(mark) == 1 and re.match(f"^{mark}|.*{mark}$", value, re.DOTALL):
             return value.strip(mark)
     return value
+
+
+def _quoting_hint(override: str) -> str:
+    key, _, value = override.partition("=")
+    if not key.strip("+~").replace(".", "").replace("_", "").replace("/", "").isalnum():
+        return "write it as `key=value`, without spaces around `=`"
+    bare = without_stray_quotes(value)
+    one = f"quote the value, once for Hydra and once for the shell: {as_text(key, bare)}"
+    if not bare.startswith(("[", "{")) or not takes_list(key):
+        return one
+    brackets = "close every bracket and quote, and quote it for the shell"
+    if not is_list_of_texts(key):
+        one_string = f"; for one string {as_text(key, bare)}" if takes_text(key) else ""
+        return f"{brackets}: {as_list(key, 'a,b')}{one_string}"
+    parts = bare.removeprefix("[").removesuffix("]").split(",")
+    texts = [text.in_quotes(without_stray_quotes(part.strip())) for part in parts]
+    return f"{brackets}, for example: {as_list(key, ','.join(texts))}"

@@ -6,9 +6,10 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from hydra.core.override_parser.types import Glob, Override, QuotedString, Transformer
+from hydra.core.override_parser.types import Glob, QuotedString, Transformer
 
 from launcher.config.overrides import Groups, parse
+from launcher.config.rewrite import holds_text, rewrite, swept
 from launcher.errors import ConfigError
 from launcher.runs.command_line import quoted
 
@@ -23,13 +24,11 @@ def expand(overrides: Sequence[str], groups: Groups) -> list[tuple[str, ...]]:
     Raises:
         ConfigError: an override does not follow Hydra's grammar, or cannot be listed.
     """
-    parsed = parse(overrides)
-    axes = [
-        _values(override, text, groups) for override, text in zip(parsed, overrides, strict=True)
-    ]
+    axes = [_values(override, groups) for override in overrides]
     runs = list(itertools.product(*axes))
     sweeps_run_id = any(
-        override.key_or_group == "run_id" and override.is_sweep_override() for override in parsed
+        text.startswith("run_id=") and axis != [text]
+        for text, axis in zip(overrides, axes, strict=True)
     )
     if len(runs) == 1 or sweeps_run_id:
         return runs
@@ -42,10 +41,13 @@ def varying(runs: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     return [tuple(text for text in run if text not in common) for run in runs]
 
 
-def _values(override: Override, text: str, groups: Groups) -> list[str]:
-    if not override.is_sweep_override():
+def _values(text: str, groups: Groups) -> list[str]:
+    key = text.partition("=")[0]
+    if holds_text(text):
+        return [f"{key}={value}" for value in swept(text)]
+    override, *source = parse(rewrite([text]))
+    if source or not override.is_sweep_override():
         return [text]
-    key = override.get_key_element()
     value: object = override.value()  # Hydra's annotation omits Glob
     if isinstance(value, Glob):
         names = value.filter(list(groups.get(override.key_or_group, ())))

@@ -57,8 +57,12 @@ def test_a_name_arrives_as_it_is_through_bash(tmp_path: Path, name: str) -> None
 
 @pytest.mark.process
 @pytest.mark.parametrize("name", NAMES)
-def test_the_hint_for_a_name_typed_without_quotes_works(tmp_path: Path, name: str) -> None:
+def test_a_name_typed_without_quotes_arrives_or_the_hint_works(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("")
+    if "," not in name and name[0] not in "'\"":
+        typed = ["recipe=script", f"script={name}"]
+        assert config.load(typed, cwd=tmp_path).recipe.program == str(tmp_path / name)
+        return
     with pytest.raises(ConfigError) as caught:
         config.load(["recipe=script", f"script={name}"], cwd=tmp_path)
     offered = re.search(r"(?:shell: |for one string, write )(.*)$", caught.value.hint, re.DOTALL)
@@ -69,7 +73,7 @@ def test_the_hint_for_a_name_typed_without_quotes_works(tmp_path: Path, name: st
 
 def test_only_a_key_that_takes_a_list_is_offered_one() -> None:
     for typed, offers in (
-        ("script={x}.py", """'script="{x}.py"'"""),
+        ("script='x'.py", """'script="'"'"'x'"'"'.py"'"""),
         ("script=a,b.py", """'script="a,b.py"'"""),
     ):
         with pytest.raises(ConfigError) as caught:
