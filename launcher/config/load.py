@@ -80,8 +80,11 @@ def load_from(
         with hydra(paths, nodes=nodes):
             composed = compose(name, list(request.texts), return_hydra_config=True)
         values, choices = _resolved(composed)
-    except FOREIGN as error:
-        raise explain(error, request.texts, groups) from error
+    except (*FOREIGN, ValueError, RecursionError) as error:
+        explained = explain(error, request.overrides, paths, groups)
+        if explained is None:
+            raise
+        raise explained from error
     _warn_about_unused_files(paths, choices)
     refuse_missing(values, choices, paths)
     if not values["recipe"]["name"]:

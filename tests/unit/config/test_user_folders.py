@@ -102,7 +102,7 @@ BROKEN = {
     "unknown group": (
         "# @package _global_\ndefaults:\n  - override /modell: minilm\nrecipe: {program: m.py}\n",
         "modell",
-        "launcher --help",
+        "did you mean `model`",
     ),
     "no yaml": ("# @package _global_\nrecipe: [\n", "not valid YAML", "fix"),
     "no program": ("# @package _global_\nnodes: 2\n", "has no program", "program: train.py"),
