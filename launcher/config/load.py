@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from launcher.config.hydra_errors import FOREIGN, explain
 from launcher.config.installed import installed_choices
 from launcher.config.overrides import check, parse
-from launcher.config.paths import ConfigPaths, find
+from launcher.config.paths import ConfigPaths, expand_homes, find
 from launcher.config.register import build, hydra, plain
 from launcher.config.required import find_program, refuse_missing
 from launcher.config.rewrite import rewrite
@@ -89,6 +89,7 @@ def load_from(
     refuse_missing(values, choices, paths)
     if not values["recipe"]["name"]:
         values["recipe"]["name"] = choices.get("recipe") or ""
+    expand_homes(values)
     return _finish(build(LaunchConfig, values), paths, require_recipe=request.require_recipe)
 
 
@@ -145,7 +146,7 @@ def _with_absolute_paths(config: LaunchConfig, cwd: Path) -> LaunchConfig:
 
 
 def _absolute(source: str, cwd: Path) -> str:
-    return source if not source or "://" in source else str(cwd / Path(source).expanduser())
+    return source if not source or "://" in source else str(cwd / source)
 
 
 def _refuse_passwords(value: Any, key: str) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from launcher.config.installed import InstalledChoice
 from launcher.errors import ConfigError
+from launcher.storage import expand_home
 
+PATH_KEYS = (
+    *("script", "recipe.program", "storage.root", "cluster.hostfile", "cluster.python"),
+    *("model.source", "data.source", "data.train", "data.test", "data.builder"),
+)
+"""Every key whose value is a path, or may be one."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -69,6 +77,21 @@ class ConfigPaths:
         return comments[0] if comments else ""
 
 
+def expand_homes(values: Mapping[str, Any]) -> None:
+    """Replace `~` and `~user` in each path of a composed configuration, in place.
+
+    It is the home folder on this machine. `cluster.python`, too, is one path for all nodes.
+
+    Raises:
+        ConfigError: there is no such user.
+    """
+    for key in PATH_KEYS:
+        *sections, name = key.split(".")
+        section: Any = functools.reduce(lambda inside, each: inside[each], sections, values)
+        if isinstance(section.get(name), str):
+            section[name] = expand_home(section[name], key)
+
+
 def find(config_dirs: Sequence[Path] = (), *, cwd: Path | None = None) -> ConfigPaths:
     """Find the launcher's folders, and check the user's.
 
@@ -80,7 +103,7 @@ def find(config_dirs: Sequence[Path] = (), *, cwd: Path | None = None) -> Config
     conf = (top / "conf").resolve()
     user: list[Path] = []
     for folder in config_dirs:
-        absolute = (start / folder).resolve()
+        absolute = (start / expand_home(str(folder), "--config-dir")).resolve()
         if not absolute.is_dir():
             raise ConfigError(
                 f"`--config-dir {folder}`: no such folder",

@@ -15,6 +15,7 @@ from launcher.cli.display.summary import summary
 from launcher.config import LaunchConfig
 from launcher.runs.command_line import CommandLine
 from launcher.specs import Plan, RunLayout
+from launcher.storage import expand_home
 from launcher.supervise import RunResult, Verdict
 
 
@@ -26,7 +27,8 @@ def run(invocation: Invocation) -> int:
         return multirun.main(invocation)
     dirs, saved = config_dirs(invocation), invocation.values("config")
     if saved:
-        loaded = config.load_saved(Path(saved[-1]), invocation.overrides, config_dirs=dirs)
+        file = Path(expand_home(saved[-1], "--config"))
+        loaded = config.load_saved(file, invocation.overrides, config_dirs=dirs)
     else:
         loaded = config.load(invocation.overrides, config_dirs=dirs)
     return start(loaded, command_line(invocation), again=repeat(invocation))
