@@ -31,6 +31,9 @@ class ConfigPaths:
     """Folder of the recipes' programs."""
     user: tuple[Path, ...] = ()
     """The user's, in the order given. They add files, but never replace one of the launcher's."""
+    named: tuple[Path, ...] = ()
+    """Those of `user` that `--config-dir` names. A `conf/` beside the user may belong to another
+    program."""
     cwd: Path
     """Where relative paths on the command line start."""
 
@@ -111,10 +114,11 @@ def find(config_dirs: Sequence[Path] = (), *, cwd: Path | None = None) -> Config
                 hint="name the folder that contains `recipe/`, `model/` ... with your YAML files",
             )
         user.append(absolute)
+    named = tuple(user)
     if _has_groups(start / "conf"):
         user.append(start / "conf")
     distinct = tuple(path for path in dict.fromkeys(user) if path != conf)
-    return ConfigPaths(conf=conf, recipes=top / "recipes", user=distinct, cwd=start)
+    return ConfigPaths(conf=conf, recipes=top / "recipes", user=distinct, named=named, cwd=start)
 
 
 def _top() -> Path:
