@@ -16,6 +16,9 @@ from types import MappingProxyType
 
 from launcher.errors import ConfigError, UnknownNameError, nearest
 
+UTF8_OPTION = ("-X", "utf8")
+"""What the launcher adds to the interpreter's options where the locale is not UTF-8."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
@@ -178,6 +181,8 @@ def typed_program(argv: Sequence[str], original: Sequence[str]) -> tuple[str, ..
     if Path(started).name != "__main__.py" or "-m" not in original:
         return (_short(started) or "launcher",)
     python, *options = original[: original.index("-m")]
+    if tuple(options[:2]) == UTF8_OPTION:
+        del options[:2]
     return (_short(python), *options, "-m", "launcher")
 
 

@@ -140,7 +140,7 @@ def _run(*arguments: str, env: Mapping[str, str] = os.environ) -> None:
         [sys.executable, *arguments],
         env=env,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         check=False,
     )
