@@ -193,13 +193,19 @@ def _missing_choice(error: Exception, context: _Context) -> ConfigError:
 
 
 def _missing_value(error: Exception, context: _Context) -> ConfigError:
-    name = str(getattr(error, "full_key", "") or "a value")
+    name = _key(error) or "a value"
+    if _MISSING in context.typed(name):
+        return ConfigError(
+            f"`{name}`: `{_MISSING}` marks a missing value and cannot be text",
+            hint="use another text",
+        )
     return ConfigError(
         f"`{name}` is required", context=context.where, hint=f"add `{name}=...` to the command"
     )
 
 
-_LITERAL = "write `\\${...}` if this is not a reference"
+_MISSING = "???"
+_LITERAL = "write {literal} if this is not a reference"
 _REFERENCES: tuple[tuple[str, str, str], ...] = (
     (r"Interpolation key '(.+?)' not found", "refers to `{0}`, which does not exist", _LITERAL),
     (
@@ -210,7 +216,7 @@ _REFERENCES: tuple[tuple[str, str, str], ...] = (
     (
         r"Unsupported interpolation type (\S+)",
         "has a reference of an unknown kind, `${{{0}:...}}`",
-        "expected `${{key}}` or `${{oc.env:NAME}}`; write `\\${{...}}` if this is not a reference",
+        "expected `${{key}}` or `${{oc.env:NAME}}`; " + _LITERAL,
     ),
     (r"[Rr]ecursive interpolation", "refers to itself", "give it a value"),
     (
@@ -223,22 +229,25 @@ _REFERENCES: tuple[tuple[str, str, str], ...] = (
         "refers to `${{hydra:...}}`, which has no value here",
         "`${{oc.env:NAME}}` reads the environment",
     ),
-    (r"input '.*\$\{", "has a `${{` that is not closed", "write `\\${{` for literal text"),
+    (r"input '.*\$\{", "contains `${{`, but no complete reference", _LITERAL),
 )
 """What OmegaConf says of a reference -> our message and hint."""
 
 
 def _reference(error: Exception, context: _Context) -> ConfigError:
-    name, said = _key(error).replace("_dummy_", "defaults") or "a value", str(error)
-    for pattern, message, hint in _REFERENCES:
+    key, said = _key(error), str(error)
+    typed = re.sub(r"(?<!\\)\$\{", r"\\${", context.typed(key))
+    literal = shlex.quote(f"{key}={typed}") if typed else r"`\${...}`"
+    message, hint, values = "has a reference that cannot be read", _LITERAL, tuple[str, ...]()
+    for pattern, *answer in _REFERENCES:
         if match := re.search(pattern, said):
-            return ConfigError(
-                f"`{name}` {message.format(*match.groups())}",
-                context=context.where,
-                hint=hint.format(*match.groups()) if hint != _LITERAL else hint,
-            )
+            (message, hint), values = answer, match.groups()
+            break
+    name = key.replace("_dummy_", "defaults") or "a value"
     return ConfigError(
-        f"`{name}` has a reference that cannot be read", context=context.where, hint=_LITERAL
+        f"`{name}` {message.format(*values)}",
+        context=context.where,
+        hint=hint.format(*values, literal=literal),
     )
 
 

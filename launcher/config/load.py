@@ -16,7 +16,7 @@ from launcher.config.installed import installed_choices
 from launcher.config.overrides import check, parse
 from launcher.config.paths import ConfigPaths, expand_homes, find
 from launcher.config.register import build, hydra, plain
-from launcher.config.required import find_program, refuse_missing
+from launcher.config.required import find_program, refuse_missing, refuse_other_than_text
 from launcher.config.rewrite import rewrite
 from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
@@ -87,6 +87,7 @@ def load_from(
         raise explained from error
     _warn_about_unused_files(paths, choices, {each.key_or_group for each in parsed})
     refuse_missing(values, choices, paths)
+    refuse_other_than_text(values)
     if not values["recipe"]["name"]:
         values["recipe"]["name"] = choices.get("recipe") or ""
     expand_homes(values)

@@ -25,6 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.base import Container
 
+from launcher.config.files import TextFiles
 from launcher.config.paths import ConfigPaths
 from launcher.config.schema import LaunchConfig
 
@@ -42,7 +43,7 @@ class UserFolders(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in _user_folders.get():
-            search_path.append(provider="user", path=f"file://{folder}")
+            search_path.append(provider="user", path=f"{TextFiles.scheme()}://{folder}")
 
 
 @contextmanager
@@ -56,6 +57,7 @@ def hydra(paths: ConfigPaths, *, nodes: Mapping[str, Any] | None = None) -> Iter
     for name, node in (nodes or {}).items():
         group, _, choice = name.rpartition("/")
         store.store(group=group or None, name=choice, node=node)
+    Plugins.instance().register(TextFiles)
     Plugins.instance().register(UserFolders)
     OmegaConf.register_new_resolver("recipes_dir", lambda: str(paths.recipes), replace=True)
     token = _user_folders.set(paths.user)

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from launcher.config.keys import all_keys, is_list_of_texts, is_named_texts
 from launcher.config.paths import ConfigPaths
 from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
@@ -36,6 +37,32 @@ def refuse_missing(
                     f"`{group}={choice}` needs {', '.join(f'`{key}`' for key in unset)}",
                     hint=f"add {' '.join(f'{key}=...' for key in unset)}",
                 )
+
+
+def refuse_other_than_text(values: Mapping[str, Any]) -> None:
+    """Refuse arguments and variables that no program can receive.
+
+    OmegaConf does not check the items of a list that a reference (`args: ${params.list}`) names.
+
+    Raises:
+        ConfigError: an item is not text, or contains a NUL byte; the message names its key.
+    """
+    for key in all_keys():
+        found = _get(values, key)
+        if is_list_of_texts(key):
+            found = {f"{key}[{number}]": item for number, item in enumerate(found)}
+        elif is_named_texts(key):
+            found = {f"{key}.{name}": item for name, item in found.items()}
+        else:
+            continue
+        for name, item in found.items():
+            if not isinstance(item, str):
+                raise ConfigError(
+                    f"`{name}`: expected text, got {item!r}",
+                    hint="quote it where it is defined, or refer to each value by itself",
+                )
+            if "\0" in item:
+                raise ConfigError(f"`{name}` contains a NUL byte", hint="remove it")
 
 
 def find_program(config: LaunchConfig, paths: ConfigPaths) -> Path:

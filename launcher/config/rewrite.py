@@ -14,19 +14,21 @@ Which keys hold text is read from the schema.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import fields
 
 from launcher.config import text
-from launcher.config.keys import all_keys, free_prefix, is_list_of_texts, is_named_texts, is_text
+from launcher.config.keys import free_prefix, is_list_of_texts, is_named_texts, is_text
 from launcher.errors import ConfigError
 from launcher.runs.command_line import quoted
 from launcher.slurm.config import SlurmConfig
 
 SOURCES = ("model", "data")
 """Groups that accept a path or URI instead of a name."""
+_SOURCED = tuple(f"{group}=" for group in SOURCES)
 _OPTIONS = frozenset(
     f"cluster.slurm.{each.name}" for each in fields(SlurmConfig) if each.type == "str"
 )
@@ -76,8 +78,8 @@ def _rewrite_one(override: str) -> tuple[str, ...]:
     if is_free and not prefix:
         prefix = "++"
     try:
-        if name in SOURCES and _is_path_or_uri(value) and len(_values(name, value)) == 1:
-            return (f"{prefix}{name}=uri", f"{prefix}{name}.source={_text(name, value)}")
+        if override.startswith(_SOURCED) and _is_path_or_uri(value) and not _is_sweep(name, value):
+            return (f"{name}=uri", f"{name}.source={_text(name, value)}")
         return (f"{prefix}{name}={_in_grammar(name, value)}",)
     except ValueError as error:
         raise unreadable(override, str(error)) from error
@@ -100,8 +102,8 @@ def _in_grammar(name: str, value: str) -> str:
 def _text(name: str, value: str) -> str:
     if _is_sweep(name, value):  # `overrides` refuses it, with the value as typed
         return value
-    bare = value.strip()
-    return quoted(text.text_of(bare if bare[:1] in _QUOTES else value))
+    bare = value.strip(text.BLANKS)
+    return quoted(text.text_of(bare if bare.startswith(tuple(_QUOTES)) else value))
 
 
 def _list(name: str, value: str) -> str:
@@ -110,14 +112,15 @@ def _list(name: str, value: str) -> str:
     found = text.items(value)
     if found is None and name in _HOSTS and value and not value.startswith("${"):
         found = [text.text_of(value)]
-    return value if found is None else f"[{','.join(map(quoted, found))}]"
+    if found is None:  # a reference to a list, or an error that OmegaConf finds
+        return quoted(value)
+    return f"[{','.join(map(quoted, found))}]"
 
 
 def _names(value: str) -> str:
     pairs = [pair.partition(":") for pair in text.split(value[1:-1]) if pair]
-    return (
-        f"{{{','.join(f'{key}:{quoted(text.text_of(each.strip()))}' for key, _, each in pairs)}}}"
-    )
+    texts = [f"{name}:{quoted(text.text_of(each.strip(text.BLANKS)))}" for name, _, each in pairs]
+    return "{" + ",".join(texts) + "}"
 
 
 def _is_sweep(name: str, value: str) -> bool:
@@ -149,19 +152,15 @@ def as_list(key: str, value: str) -> str:
 
 
 def takes_text(name: str) -> bool:
-    """Return whether a key accepts any string; a free key does."""
-    key = all_keys().get(name.lstrip("+"))
-    if key is None:
-        return free_prefix(name.lstrip("+")) is not None
-    return key.kind is str
+    """Return whether a key accepts any string; `params.x` does."""
+    name = name.lstrip("+")
+    return is_text(name) or free_prefix(name) is not None
 
 
 def takes_list(name: str) -> bool:
-    """Return whether a key accepts a list; a free key does."""
-    key = all_keys().get(name.lstrip("+"))
-    if key is None:
-        return free_prefix(name.lstrip("+")) is not None
-    return isinstance(key.default, tuple | list)
+    """Return whether a key accepts a list; `params.x` does."""
+    name = name.lstrip("+")
+    return is_list_of_texts(name) or (free_prefix(name) is not None and not is_text(name))
 
 
 def without_stray_quotes(value: str) -> str:
@@ -187,6 +186,12 @@ def _quoting_hint(override: str) -> str:
     if not is_list_of_texts(key):
         one_string = f"; for one string {as_text(key, bare)}" if takes_text(key) else ""
         return f"{brackets}: {as_list(key, 'a,b')}{one_string}"
-    parts = bare.removeprefix("[").removesuffix("]").split(",")
-    texts = [text.in_quotes(without_stray_quotes(part.strip())) for part in parts]
-    return f"{brackets}, for example: {as_list(key, ','.join(texts))}"
+    items = ",".join(map(text.in_quotes, _likely_items(bare)))
+    return f"{brackets}, for example: {as_list(key, items)}"
+
+
+def _likely_items(value: str) -> list[str]:
+    with contextlib.suppress(ValueError):
+        return text.items(f"{value}]") or []
+    parts = value.removeprefix("[").removesuffix("]").split(",")
+    return [without_stray_quotes(part.strip()) for part in parts]

@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
+from launcher.config.files import read
 from launcher.config.load import LoadRequest, load_from
 from launcher.config.register import plain
 from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
+from launcher.runs.command_line import escaped
 
 _NAME = "saved_run"
 _GROUPS: dict[str, str | None] = {
@@ -23,9 +25,20 @@ _GROUPS: dict[str, str | None] = {
 }
 
 
+class _Dumper(yaml.SafeDumper):
+    r"""Writes a NEL as `\N`: PyYAML leaves it as it is, and reads it back as a blank."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = '"' if "\x85" in data else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
 def dump(config: LaunchConfig) -> str:
     """Return the resolved configuration as YAML, for the ranks and for `resume`."""
-    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(plain(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def load_saved(
@@ -56,7 +69,7 @@ def read_saved(file: Path) -> dict[str, Any]:
         ConfigError: the file cannot be read.
     """
     try:
-        saved = yaml.safe_load(file.read_text(encoding="utf-8"))
+        saved = read(file)
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8
         raise ConfigError(
             "cannot read the run's configuration",
@@ -73,7 +86,7 @@ def read_saved(file: Path) -> dict[str, Any]:
 def _literal(value: Any) -> Any:
     """Escape `${`: saved values are resolved, so it is not a reference."""
     if isinstance(value, str):
-        return value.replace("${", "\\${")
+        return escaped(value)
     if isinstance(value, dict):
         return {key: _literal(item) for key, item in value.items()}
     return [_literal(item) for item in value] if isinstance(value, list) else value

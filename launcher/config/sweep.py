@@ -43,24 +43,26 @@ def varying(runs: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
 
 def _values(text: str, groups: Groups) -> list[str]:
     key = text.partition("=")[0]
-    if holds_text(text):
-        return [f"{key}={value}" for value in swept(text)]
-    override, *source = parse(rewrite([text]))
-    if source or not override.is_sweep_override():
-        return [text]
-    value: object = override.value()  # Hydra's annotation omits Glob
-    if isinstance(value, Glob):
-        names = value.filter(list(groups.get(override.key_or_group, ())))
-    elif override.is_discrete_sweep():
-        names = [_as_typed(each) for each in override.sweep_iterator(Transformer.identity)]
-    else:
-        names = []
-    if not names:
+    values = swept(text) if holds_text(text) else _typed_values(text, groups)
+    if values == []:
         raise ConfigError(
             f"`{text}`: expected a list of values",
             hint=f"list them: `{key}=a,b`, or count: `{key}=range(1,4)`",
         )
-    return [f"{key}={name}" for name in names]
+    return [text] if values is None else [f"{key}={value}" for value in values]
+
+
+def _typed_values(text: str, groups: Groups) -> list[str] | None:
+    """Return the values that Hydra reads, None for a single value."""
+    override, *source = parse(rewrite([text]))
+    if source or not override.is_sweep_override():
+        return None
+    value: object = override.value()  # Hydra's annotation omits Glob
+    if isinstance(value, Glob):
+        return list(value.filter(list(groups.get(override.key_or_group, ()))))
+    if override.is_discrete_sweep():
+        return [_as_typed(each) for each in override.sweep_iterator(Transformer.identity)]
+    return []
 
 
 def _as_typed(value: object) -> str:

@@ -12,7 +12,10 @@ from collections.abc import Iterator
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString, Transformer
+from hydra.errors import HydraException
 
+BLANKS = " \t\r\n"
+"""What may surround an item. Other Unicode spaces are part of it."""
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _FUNCTION = re.compile(r"(choice|range|sort|shuffle|interval|glob|tag)\s*\((.*)\)", re.DOTALL)
@@ -42,7 +45,7 @@ def split(value: str) -> list[str]:
         parts[-1] += piece
     if expected:
         raise ValueError(f"expected a closing `{expected[-1]}`")
-    parts = [part.strip() for part in parts]
+    parts = [part.strip(BLANKS) for part in parts]
     if len(parts) > 1 and "" in parts:
         raise ValueError("an item is empty: write '' for an empty text")
     return parts
@@ -55,13 +58,23 @@ def _pieces(value: str) -> Iterator[str]:
         piece = value[place]
         if piece == "\\":
             piece = value[place : place + 2]
-        elif piece in "'\"" and value[:place].rstrip()[-1:] in ("", *",=:[({"):
-            quoted = _QUOTED.match(value, place)
-            if not quoted:
-                raise ValueError(f"expected a closing {piece}")
-            piece = quoted[0]
+        elif piece in "'\"":
+            piece = _quoted_at(value, place) or piece
         yield piece
         place += len(piece)
+
+
+def _quoted_at(value: str, place: int) -> str:
+    """Return the quoted string that starts at `place`; empty if this quote is an apostrophe."""
+    quoted = _QUOTED.match(value, place)
+    before = value[:place].rstrip(BLANKS)
+    if not before or before[-1] in ",=:[({":
+        if not quoted:
+            raise ValueError(f"expected a closing {value[place]}")
+        return quoted[0]
+    if quoted and "," in quoted[0] and len(before) < place:
+        raise ValueError(f"unclear whether the comma in {quoted[0]} separates items")
+    return ""
 
 
 def items(value: str) -> list[str] | None:
@@ -72,7 +85,7 @@ def items(value: str) -> list[str] | None:
     """
     if not (value.startswith("[") and value.endswith("]") and len(split(value)) == 1):
         return None
-    return [text_of(part) for part in split(value[1:-1])] if value[1:-1].strip() else []
+    return [text_of(part) for part in split(value[1:-1])] if value[1:-1].strip(BLANKS) else []
 
 
 def text_of(item: str) -> str:
@@ -103,13 +116,8 @@ def values(value: str) -> list[str]:
         ValueError: as for `split`, or several values come from a function that changes text.
     """
     match = _FUNCTION.fullmatch(value)
-    if match and match[1] == "range":
-        sweep = OverridesParser.create().parse_override(f"number={value}")
-        return [str(each) for each in sweep.sweep_iterator(Transformer.identity)]
-    if match and match[1] == "choice":
-        return split(match[2])
     if match:
-        raise ValueError(f"`{match[1]}()` does not keep text: use `a,b`, choice() or range()")
+        return _values_of(*match.groups())
     try:
         parts = split(value)
     except ValueError:
@@ -117,6 +125,18 @@ def values(value: str) -> list[str]:
             raise
         return [value]
     return parts if len(parts) > 1 else [value]
+
+
+def _values_of(name: str, inside: str) -> list[str]:
+    if name == "choice":
+        return split(inside) if inside.strip(BLANKS) else []
+    if name != "range":
+        raise ValueError(f"`{name}()` does not keep text: use `a,b`, choice() or range()")
+    try:
+        sweep = OverridesParser.create().parse_override(f"number=range({inside})")
+    except HydraException as error:
+        raise ValueError("expected numbers, for example range(1,4)") from error
+    return [str(each) for each in sweep.sweep_iterator(Transformer.identity)]
 
 
 def is_function(value: str) -> bool:

@@ -38,7 +38,9 @@ def write(layout: RunLayout) -> Path:
     )
     for of_units in (units.number, units.count, units.duration, units.moment):
         environment.filters[of_units.__name__] = of_units
-    replace(layout.report, environment.get_template("page.html.j2").render(_shown(layout)))
+    page = environment.get_template("page.html.j2").render(_shown(layout))
+    # Arguments and file names that are not UTF-8 contain lone surrogates.
+    replace(layout.report, page.encode(errors="backslashreplace"))
     return layout.report
 
 

@@ -38,7 +38,12 @@ ANYWHERE = CommandLine(program=("python", "-m", "launcher"), default_root="")
 
 def _value(text: str) -> str:
     """Return `text` as the value of an override: plain where Hydra reads it as it is."""
-    return quoted(text.replace("${", r"\${")) if _NEEDS_QUOTES.search(text) else text
+    return quoted(escaped(text)) if _NEEDS_QUOTES.search(text) else text
+
+
+def escaped(text: str) -> str:
+    """Return `text` for OmegaConf, which must not read `${` in it as a reference."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
 def quoted(text: str) -> str:

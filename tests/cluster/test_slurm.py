@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from launcher.checkpoint import list_commits
+from launcher.config.text import in_quotes
 from launcher.runs import events
+from launcher.runs.command_line import escaped
 from tests.cluster.slurm_user import COUNT, REPOSITORY, TRAIN, SlurmUser, job_of
 from tests.lab import Lab
 
@@ -91,7 +93,8 @@ def test_arguments_reach_the_ranks_unchanged_and_secrets_by_the_environment(
         "Path(os.environ['LAUNCHER_RUN_DIR'], 'told.json').write_text(json.dumps(told))\n"
     )
     hurtful = ["$(touch hurt)", "a; touch hurt", "`touch hurt`", "it's", 'say "x"', "new\nline"]
-    quoted = ",".join('"' + each.replace('"', '\\"') + '"' for each in hurtful)
+    hurtful += ["1_000", "2.10", "true", "null", "12:30", "[0,1]", '{"a": 1}', "", "\\${x}", "\x85"]
+    quoted = ",".join(in_quotes(escaped(each)) for each in hurtful)
     person.launch(
         *("cluster=slurm", "recipe=script", 'script="show it\'s.py"', "device=cpu", "run_id=q"),
         *(f"args=[{quoted}]", "env.WORDS='$HOME; %x'", "cluster.wait=true"),

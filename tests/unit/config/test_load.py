@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from launcher import config
+from launcher.config.text import in_quotes
 from launcher.errors import ConfigError
+from launcher.runs.command_line import escaped
 
 SCRIPT = ("recipe=script", "script=train.py")
 
@@ -181,6 +183,26 @@ def test_a_saved_configuration_loads_as_what_it_was(here: Path) -> None:
     file = here / "config.yaml"
     file.write_text(config.dump(first))
     assert config.load_saved(file, cwd=here) == first
+
+
+@pytest.mark.parametrize(
+    "value", ["${x}", "\\${x}", "\\\\${x}", "a\x85b", "\u2028", "1e-4", "a: b\n"]
+)
+def test_a_saved_configuration_keeps_every_character(here: Path, value: str) -> None:
+    typed = in_quotes(escaped(value))
+    first = load(here, *SCRIPT, f"args=[{typed}]", f"env.X={typed}")
+    assert (first.args, first.env) == ((value,), {"X": value})
+    file = here / "config.yaml"
+    file.write_text(config.dump(first))
+    assert config.load_saved(file, cwd=here) == first
+
+
+def test_a_configuration_edited_by_hand_keeps_the_text_in_it(here: Path) -> None:
+    file = here / "config.yaml"
+    file.write_text(config.dump(load(here, *SCRIPT, "args=[x]", "env.X=y")))
+    file.write_text(file.read_text().replace("- x\n", "- 2.10\n").replace("X: y", "X: yes"))
+    again = config.load_saved(file, cwd=here)
+    assert (again.args, again.env) == (("2.10",), {"X": "yes"})
 
 
 def test_overrides_stand_above_a_saved_configuration(here: Path) -> None:

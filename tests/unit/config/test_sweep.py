@@ -47,6 +47,24 @@ def test_what_is_not_swept_stays_as_typed() -> None:
     assert expand(["args=[--lr,1e-4]", "nodes=1,2"], GROUPS)[0] == ("args=[--lr,1e-4]", "nodes=1")
 
 
+@pytest.mark.parametrize(
+    ("typed", "values"),
+    [
+        ("env.X=1_000,2.10", ["1_000", "2.10"]),
+        ("env.X=choice(true,null)", ["true", "null"]),
+        ("++env.X=007, 1e3", ["007", "1e3"]),
+        ("env.X='a,b',c", ["'a,b'", "c"]),
+        ("args=[--k,[0,1]],[it's]", ["[--k,[0,1]]", "[it's]"]),
+        ("script=a(1).py,{b}.py", ["a(1).py", "{b}.py"]),
+        ("cluster.slurm.array=1,3", ["1,3"]),
+        ("cluster.slurm.mem=choice(8G,16G)", ["8G", "16G"]),
+    ],
+)
+def test_text_is_swept_as_typed(typed: str, values: list[str]) -> None:
+    key = typed.partition("=")[0]
+    assert expand([typed], GROUPS) == [(f"{key}={value}",) for value in values]
+
+
 def test_a_given_run_id_is_numbered() -> None:
     runs = expand(["run_id=mine", "nodes=1,2"], GROUPS)
     assert [run[0] for run in runs] == ["run_id=mine-1", "run_id=mine-2"]
@@ -59,7 +77,12 @@ def test_a_swept_run_id_is_taken_as_it_is() -> None:
 
 
 def test_what_has_no_values_to_list_is_refused() -> None:
-    for text in ("train.lr=interval(0,1)", "model=glob(nothing*)"):
+    for text in (
+        "train.lr=interval(0,1)",
+        "model=glob(nothing*)",
+        "env.X=choice()",
+        "env.X=range(4,1)",
+    ):
         with pytest.raises(ConfigError, match="expected a list of values"):
             expand([text], GROUPS)
 

@@ -72,6 +72,11 @@ def page_of(folder: RunFolder) -> str:
     return text
 
 
+def test_a_name_that_is_not_utf8_is_shown_escaped(folder: RunFolder) -> None:
+    folder.begin().raised(0, "ValueError", "no file caf\udce9").ended()
+    assert r"no file caf\udce9" in page_of(folder)
+
+
 def test_a_run_that_has_just_started_has_a_page(folder: RunFolder) -> None:
     text = page_of(folder.begin())
     assert "no data yet" in text
