@@ -16,7 +16,7 @@ def replace(path: Path, content: str | bytes, *, durable: bool = False) -> None:
     """
     beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
-        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+        beside.write_bytes(_bytes(content))
         if durable:
             sync_file(beside)
         beside.replace(path)
@@ -44,3 +44,8 @@ def sync_folder(path: Path) -> None:
         # Some network and FUSE file systems refuse fsync on folders; then their server decides.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES):
             raise
+
+
+def _bytes(content: str | bytes) -> bytes:
+    """Return a text as UTF-8; a file name that is not UTF-8 keeps its bytes."""
+    return content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content

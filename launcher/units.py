@@ -1,8 +1,9 @@
-"""Numbers, sizes and times as people read them, rounded the same way everywhere. Pure."""
+"""Numbers, sizes, times and columns as people read them, the same way everywhere. Pure."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -96,3 +97,20 @@ def moment(at: float) -> str:
 def time_of_day(at: float) -> str:
     """Return the time of `moment` without the date: `15:09:26`."""
     return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def columns(rows: Sequence[Sequence[object]]) -> list[str]:
+    """Return rows of equally many cells as lines; two spaces separate the widest cell of a column.
+
+    The width is that on a terminal, where some letters take two places and others none.
+    """
+    from rich.cells import cell_len  # noqa: PLC0415  ranks import this module, and print no table
+
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) + 2 for column in zip(*texts, strict=True)]
+    return [
+        "".join(
+            text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in texts
+    ]

@@ -7,6 +7,7 @@ abbreviations.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from launcher.errors import ConfigError, UnknownNameError, nearest
+
+UTF8_OPTION = ("-X", "utf8")
+"""What the launcher adds to the interpreter's options where the locale is not UTF-8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,8 @@ FLAGS: tuple[Flag, ...] = (
     Flag(names=("--to",), value="DIR", verbs=("checkpoints",), help="the folder to write"),
 )
 """All flags."""
+_WORDLESS = ("run", "plan", "doctor", "stage")
+"""Verbs that take only overrides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +124,16 @@ def parse(
 
     Raises:
         UnknownNameError: the verb or a flag does not exist.
-        ConfigError: a flag has no value, or does not belong to the verb.
+        ConfigError: a flag has no value, or does not belong to the verb; or a word has no meaning.
+            The hint is the line to type, if the words have a meaning elsewhere.
     """
+    try:
+        return _parse(argv, list(verbs), program)
+    except ConfigError as error:
+        raise _with_line(error, argv, program) from None
+
+
+def _parse(argv: Sequence[str], verbs: list[str], program: Sequence[str]) -> Invocation:
     flags: dict[str, tuple[str, ...]] = {}
     words: list[str] = []
     overrides: list[str] = []
@@ -133,14 +147,28 @@ def parse(
             overrides.append(word)
         else:
             words.append(word)
-    verb = _verb(words, list(verbs))
+    verb = _verb(words, verbs)
     _check_flags(verb, flags)
+    _check_words(verb, words[1:])
     return Invocation(
         verb=verb,
         words=tuple(words[1:]),
         overrides=tuple(overrides),
         flags=MappingProxyType(flags),
         program=tuple(program),
+    )
+
+
+def _with_line(error: ConfigError, argv: Sequence[str], program: Sequence[str]) -> ConfigError:
+    from launcher.cli import suggest
+
+    ours = {flag for verb in _WORDLESS for flag in flags_of(verb)}
+    own = {name: bool(flag.value) for flag in ours for name in flag.names}
+    line = suggest.line(argv, (*_WORDLESS, "resume"), own)
+    if line is None:
+        return error
+    return ConfigError(
+        error.message, context=error.context, hint=f"type: {shlex.join([*program, *line])}"
     )
 
 
@@ -153,6 +181,8 @@ def typed_program(argv: Sequence[str], original: Sequence[str]) -> tuple[str, ..
     if Path(started).name != "__main__.py" or "-m" not in original:
         return (_short(started) or "launcher",)
     python, *options = original[: original.index("-m")]
+    if tuple(options[:2]) == UTF8_OPTION:
+        del options[:2]
     return (_short(python), *options, "-m", "launcher")
 
 
@@ -194,6 +224,14 @@ def _flag(word: str, rest: list[str]) -> tuple[Flag, str]:
     if not given:  # often a shell variable that is not set
         raise ConfigError(f"`{name}` needs a value", hint=f"write `{name} {flag.value}`")
     return flag, given
+
+
+def _check_words(verb: str, words: Sequence[str]) -> None:
+    if words and verb in _WORDLESS:
+        raise ConfigError(
+            f"`{verb}` does not take the word `{words[0]}`",
+            hint=f"write an override as `key=value`, and name a run with `run_id={words[0]}`",
+        )
 
 
 def _check_flags(verb: str, flags: Mapping[str, object]) -> None:

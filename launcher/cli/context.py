@@ -12,20 +12,7 @@ from launcher.cli.arguments import Invocation
 from launcher.errors import ConfigError
 from launcher.runs.command_line import CommandLine
 from launcher.specs import RunLayout
-
-
-def no_words(invocation: Invocation) -> None:
-    """Reject words that the verb would silently ignore.
-
-    Raises:
-        ConfigError: there are some.
-    """
-    if invocation.words:
-        word = invocation.words[0]
-        raise ConfigError(
-            f"`{invocation.verb}` does not take the word `{word}`",
-            hint=f"write an override as `key=value`, and name a run with `run_id={word}`",
-        )
+from launcher.storage import expand_home
 
 
 def config_dirs(invocation: Invocation) -> list[Path]:
@@ -41,7 +28,8 @@ def run_folder(invocation: Invocation, *, words: tuple[str, ...] | None = None) 
         ConfigError: two runs are named.
     """
     loaded = _loaded(invocation)
-    names = list(invocation.words if words is None else words)
+    typed = invocation.words if words is None else words
+    names = [expand_home(name, invocation.verb) for name in typed]
     names += [loaded.run_id] if loaded.run_id else []
     if len(set(names)) > 1:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -12,19 +13,32 @@ from typing import NoReturn
 
 from launcher import search_paths
 from launcher.cli import messages
-from launcher.cli.arguments import parse, typed_program
+from launcher.cli.arguments import UTF8_OPTION, parse, typed_program
 from launcher.cli.verbs import VERBS, VerbFunction, load
 from launcher.engines.outer import without_outer
 from launcher.errors import ConfigError, LauncherError
 
+_PRINTABLE = "launcher_printable"
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it for other programs
 
 
 def entry_point() -> NoReturn:
     """Run the command that the user typed, and exit with its code."""
+    _use_utf8()
     _fix_streams()
     _fix_environment()
     sys.exit(main(sys.argv[1:], program=typed_program(sys.argv, sys.orig_argv)))
+
+
+def _use_utf8() -> None:
+    """Start this process again in Python's UTF-8 mode, if paths are read in another encoding.
+
+    A path with letters outside of it has two forms otherwise, in the memory of this process and in
+    files such as `config.yaml`. The environment, and so the ranks, keep the encoding of the user.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and sys.executable:
+        argv = [sys.orig_argv[0], *UTF8_OPTION, *sys.orig_argv[1:]]
+        os.execv(sys.executable, argv)  # noqa: S606 - an argv, no shell
 
 
 def _fix_streams() -> None:
@@ -34,7 +48,20 @@ def _fix_streams() -> None:
         if stream is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=_PRINTABLE)
+
+
+def _printable(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Print a byte of a name that is not text as it is, and what a stream lacks as an escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letter = error.object[error.start]
+    if "\udc80" <= letter <= "\udcff":
+        return os.fsencode(letter), error.start + 1
+    return letter.encode("ascii", "backslashreplace").decode(), error.start + 1
+
+
+codecs.register_error(_PRINTABLE, _printable)
 
 
 def _fix_environment() -> None:

@@ -48,7 +48,12 @@ def of_machine(error: Exception) -> LauncherError | None:
 def show_bug(error: Exception, argv: Sequence[str]) -> None:
     """Write the traceback of an unexpected error to a file, and print where."""
     with tempfile.NamedTemporaryFile(
-        "w", prefix="launcher-bug-", suffix=".txt", delete=False, encoding="utf-8"
+        "w",
+        prefix="launcher-bug-",
+        suffix=".txt",
+        delete=False,
+        encoding="utf-8",
+        errors="backslashreplace",
     ) as file:
         file.write(f"launcher {shlex.join(argv)}\n\n")
         file.write("".join(traceback.format_exception(error)))

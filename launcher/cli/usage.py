@@ -11,13 +11,12 @@ from launcher import __version__
 from launcher.cli.arguments import Flag, Invocation, flags_of
 from launcher.cli.verbs import VERBS
 from launcher.config import installed, paths
-from launcher.config.keys import Key, all_keys
+from launcher.config.keys import GROUPS, Key, all_keys
 from launcher.errors import LauncherError
 
 _WIDTH = 80
 _CONFIGURED = ("run", "plan", "doctor", "stage", "resume")
 """Verbs that accept every key; the others accept those that select a run."""
-_GROUPS_FIRST = ("recipe", "model", "data", "cluster", "backend")
 
 _NAMES = (
     "recipe= nodes= slots= cluster= backend= device= storage.root= run_id= resume= model= data= "
@@ -99,7 +98,7 @@ def _verbs() -> Iterator[str]:
 def _groups(invocation: Invocation) -> Iterator[str]:
     found = _config_paths(invocation)
     groups = found.groups(installed.all_choices())
-    first = [group for group in _GROUPS_FIRST if group in groups]
+    first = [group for group in GROUPS if group in groups]
     for group in [*first, *(group for group in groups if group not in first)]:
         for number, choice in enumerate(groups[group]):
             title = f"{group}=" if number == 0 else ""

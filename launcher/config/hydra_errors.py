@@ -27,14 +27,16 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from launcher.config.keys import Key, all_keys
+from launcher.config.file_errors import find, not_yaml
+from launcher.config.keys import Key, all_keys, free_prefix
 from launcher.config.overrides import Groups, refuse_unknown_choice, unknown_key
+from launcher.config.paths import ConfigPaths
+from launcher.config.rewrite import as_list, as_text, takes_list, without_stray_quotes
 from launcher.errors import ConfigError, nearest
 
 FOREIGN = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 """What `compose` may raise because of the user's input."""
 
-_MISSING = "???"
 _MEANT: Mapping[str, str] = MappingProxyType(
     {
         "gpu": "cuda", "gpus": "cuda", "nvidia": "cuda", "cuda:0": "cuda",
@@ -47,13 +49,38 @@ _MEANT: Mapping[str, str] = MappingProxyType(
 """Words of other tools -> ours."""
 
 
-def explain(error: Exception, texts: Sequence[str], groups: Groups) -> ConfigError:
-    """Return the error to show for `error`, raised while composing from the overrides `texts`."""
+def explain(
+    error: Exception, texts: Sequence[str], paths: ConfigPaths, groups: Groups
+) -> ConfigError | None:
+    """Return the error to show for `error`, raised while composing from the overrides `texts`.
+
+    None if the user's input is not its cause.
+    """
+    context = _Context(error, texts, groups)
+    is_typed = not context.name and context.typed(_key(_innermost(error)))
+    in_file = None if is_typed else _in_file(context, paths)
+    if in_file is not None:
+        return in_file
+    if not isinstance(error, FOREIGN):
+        return None
     cause = _innermost(error)
     for kind, convert in _TABLE:
         if isinstance(cause, kind):
-            return convert(cause, _Context(error, texts, groups))
-    return _in_own_words(cause, _Context(error, texts, groups))
+            return convert(cause, context)
+    return _in_our_words(cause, context)
+
+
+def _in_file(context: _Context, paths: ConfigPaths) -> ConfigError | None:
+    """Return what is wrong in a user's file: the one that Hydra names, else any selected one."""
+    selected = [each.partition("=")[::2] for each in (*context.texts, f"{context.name}=")]
+    for folder in paths.user:
+        names = [context.name] if context.name else [f"{group}/{name}" for group, name in selected]
+        for name in names:
+            file = folder / f"{name}.yaml"
+            problem = find(file, folder, context.groups) if file.exists() else None
+            if problem is not None:
+                return problem
+    return None
 
 
 class _Context:
@@ -62,7 +89,12 @@ class _Context:
     def __init__(self, error: Exception, texts: Sequence[str], groups: Groups) -> None:
         self.texts = texts
         self.groups = groups
-        self.where = _where(error)
+        self.name = _name(error)
+        """Of the config file that the error is about, such as `recipe/mine`."""
+
+    @property
+    def where(self) -> str:
+        return f"in conf/{self.name}.yaml" if self.name else ""
 
     def typed(self, key: str) -> str:
         """Return the value typed for `key`, empty if a file set it."""
@@ -76,15 +108,15 @@ class _Context:
 def _innermost(error: Exception) -> Exception:
     """Return OmegaConf's exception, which has the key; Hydra wraps it, sometimes without `from`."""
     chain = list(_chain(error))
-    return next((each for each in chain if getattr(each, "full_key", None)), chain[0])
+    return next((each for each in chain if getattr(each, "full_key", None)), (*chain, error)[0])
 
 
-def _where(error: Exception) -> str:
+def _name(error: Exception) -> str:
     """Return which file the error is about, read from Hydra's message."""
     for each in _chain(error):
         match = re.search(r"In '([^']+)'", str(each))
-        if match and match.group(1) not in ("config", "saved_run"):
-            return f"in conf/{match.group(1)}.yaml"
+        if match and match.group(1) not in ("config", "saved_run", "hydra/config"):
+            return match.group(1)
     return ""
 
 
@@ -95,24 +127,28 @@ def _chain(error: Exception) -> Iterator[Exception]:
         link = link.__cause__ or link.__context__
 
 
+def _key(error: Exception) -> str:
+    """Return the key that OmegaConf names, without a place in a list."""
+    return re.sub(r"\[.*$", "", str(getattr(error, "full_key", "") or ""))
+
+
 def _unknown_key(error: Exception, context: _Context) -> ConfigError:
-    name = str(getattr(error, "full_key", "") or "")
-    if name.startswith("recipe.") and context.where:
-        return ConfigError(
-            f"unknown key `{name}`",
-            context=context.where,
-            hint="start a recipe's file with `# @package _global_`, so that it can set any key",
-        )
+    name = _key(error)
     return unknown_key(name, context.groups, context=context.where)
 
 
 def _bad_value(error: Exception, context: _Context) -> ConfigError:
-    name = str(getattr(error, "full_key", "") or "")
-    name = _without_index(name)
+    name = _key(error)
     key = all_keys().get(name)
     value = context.typed(name) or _value_in(error)
+    if free_prefix(name) is not None:
+        return ConfigError(
+            f"`{name}`: expected text, got `{value}`",
+            context=context.where,
+            hint=f"put the value in quotes: {as_text(name, value)}",
+        )
     if key is None:
-        return _in_own_words(error, context)
+        return _in_our_words(error, context)
     return ConfigError(
         f"`{name}={value}`: expected {key.expects}",
         context=context.where,
@@ -133,6 +169,9 @@ def _value_hint(key: Key, value: str) -> str:
         return f"did you mean `{key.name}={near}`?"
     if key.choices:
         return f"for example `{key.name}={key.choices[0]}`"
+    bare = without_stray_quotes(value)
+    if takes_list(key.name) and value and not re.search(r"[\[\]{}]|^null$", bare):
+        return f"for a list, write {as_list(key.name, bare)}"
     return f"for example `{key.name}={_example(key)}`"
 
 
@@ -150,12 +189,12 @@ def _missing_choice(error: Exception, context: _Context) -> ConfigError:
             refuse_unknown_choice(group, choice, context.groups, context=where)
         except ConfigError as unknown:
             return unknown
-    return _in_own_words(error, context)
+    return _in_our_words(error, context)
 
 
 def _missing_value(error: Exception, context: _Context) -> ConfigError:
-    name = str(getattr(error, "full_key", "") or "a value")
-    if _MISSING in context.typed(_without_index(name)):
+    name = _key(error) or "a value"
+    if _MISSING in context.typed(name):
         return ConfigError(
             f"`{name}`: `{_MISSING}` marks a missing value and cannot be text",
             hint="use another text",
@@ -165,40 +204,76 @@ def _missing_value(error: Exception, context: _Context) -> ConfigError:
     )
 
 
-def _interpolation(error: Exception, context: _Context) -> ConfigError:
-    name = str(getattr(error, "full_key", "") or "a value")
-    key = _without_index(name)
-    literal = re.sub(r"(?<!\\)\$\{", r"\\${", context.typed(key))
-    word = shlex.quote(f"{key}={literal}") if literal else r"`\${...}`"
-    problem = "refers to something that does not exist"
-    if isinstance(error, GrammarParseError):
-        problem = "contains `${`, but no complete reference"
+_MISSING = "???"
+_LITERAL = "write {literal} if this is not a reference"
+_REFERENCES: tuple[tuple[str, str, str], ...] = (
+    (r"Interpolation key '(.+?)' not found", "refers to `{0}`, which does not exist", _LITERAL),
+    (
+        r"Environment variable '(.+?)' not found",
+        "refers to the environment variable {0}, which is not set",
+        "export it, or give a default: `${{oc.env:{0},DEFAULT}}`",
+    ),
+    (
+        r"Unsupported interpolation type (\S+)",
+        "has a reference of an unknown kind, `${{{0}:...}}`",
+        "expected `${{key}}` or `${{oc.env:NAME}}`; " + _LITERAL,
+    ),
+    (r"[Rr]ecursive interpolation", "refers to itself", "give it a value"),
+    (
+        r"Value '(.*)' of type .* could not be converted",
+        "refers to `{0}`, which is a value of another kind",
+        "give it a value of its own",
+    ),
+    (
+        r"HydraConfig was not set",
+        "refers to `${{hydra:...}}`, which has no value here",
+        "`${{oc.env:NAME}}` reads the environment",
+    ),
+    (r"input '.*\$\{", "contains `${{`, but no complete reference", _LITERAL),
+)
+"""What OmegaConf says of a reference -> our message and hint."""
+
+
+def _reference(error: Exception, context: _Context) -> ConfigError:
+    key, said = _key(error), str(error)
+    typed = re.sub(r"(?<!\\)\$\{", r"\\${", context.typed(key))
+    literal = shlex.quote(f"{key}={typed}") if typed else r"`\${...}`"
+    message, hint, values = "has a reference that cannot be read", _LITERAL, tuple[str, ...]()
+    for pattern, *answer in _REFERENCES:
+        if match := re.search(pattern, said):
+            (message, hint), values = answer, match.groups()
+            break
+    name = key.replace("_dummy_", "defaults") or "a value"
     return ConfigError(
-        f"`{name}` {problem}: {str(error).splitlines()[0]}",
+        f"`{name}` {message.format(*values)}",
         context=context.where,
-        hint=f"write {word} if this is not a reference",
+        hint=hint.format(*values, literal=literal),
     )
 
 
-def _without_index(name: str) -> str:
-    return re.sub(r"\[.*$", "", name)
-
-
-def _yaml(error: Exception, context: _Context) -> ConfigError:
+def _in_our_words(error: Exception, context: _Context) -> ConfigError:
+    said = str(error)
+    if match := re.search(r"[Cc]ould not delete from config. '(.+?)' does not exist", said):
+        typed = f"~{match.group(1)}"
+        return ConfigError(f"`{typed}`: no file sets this key", hint=f"omit `{typed}`")
+    if match := re.search(r"[Cc]ould not override '(.+?)'", said):
+        group = match.group(1)
+        typed = next((each for each in context.texts if each.startswith(f"{group}=")), f"{group}=")
+        return ConfigError(
+            f"`{typed}`: no file selects the group `{group}`",
+            context=context.where,
+            hint=f"to add it, write {shlex.quote('+' + typed)}",
+        )
+    if match := re.search(r"(\S+) appears more than once|[Mm]ultiple values for (\S+?)\.", said):
+        group = match.group(1) or match.group(2)
+        return ConfigError(
+            f"the group `{group}` is selected twice", context=context.where, hint="select it once"
+        )
+    internal = re.compile(r"^\s*(full_key|object_type|reference_type)\b.*$|^In '.*?': ", re.M)
     return ConfigError(
-        "a config file is not valid YAML",
-        context=str(error),
-        hint="fix the line given above",
-    )
-
-
-def _in_own_words(error: Exception, context: _Context) -> ConfigError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    first, *rest = lines or [type(error).__name__]
-    return ConfigError(
-        first[0].lower() + first[1:],
-        context="\n".join(filter(None, [context.where, *rest])),
-        hint="`launcher --help` shows examples of overrides",
+        "the configuration cannot be composed",
+        context="\n".join(filter(None, [context.where, internal.sub("", said).strip()])),
+        hint="`python -m launcher run --help` lists every key and what it expects",
     )
 
 
@@ -206,13 +281,13 @@ _TABLE: tuple[
     tuple[type[Exception] | tuple[type[Exception], ...], Callable[..., ConfigError]], ...
 ] = (
     (MissingConfigException, _missing_choice),
-    (InterpolationKeyError, _interpolation),
-    (GrammarParseError, _interpolation),
-    (InterpolationResolutionError, _interpolation),
+    (InterpolationKeyError, _reference),
+    (InterpolationResolutionError, _reference),
+    (GrammarParseError, _reference),
     (MissingMandatoryValue, _missing_value),
     ((ConfigKeyError, ConfigAttributeError), _unknown_key),
     ((ValidationError, UnsupportedValueType, ConfigTypeError), _bad_value),
-    (yaml.YAMLError, _yaml),
-    ((OverrideParseException, ConfigCompositionException), _in_own_words),
+    (yaml.YAMLError, lambda error, _: not_yaml(error)),
+    ((OverrideParseException, ConfigCompositionException), _in_our_words),
 )
 """Most specific first: some inherit from others."""

@@ -16,6 +16,9 @@ from typing import Any
 
 from launcher.config.schema import LaunchConfig
 
+GROUPS = ("recipe", "model", "data", "cluster", "backend")
+"""The groups of every configuration, in the order of the help."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Key:

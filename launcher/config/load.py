@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from launcher.config.hydra_errors import FOREIGN, explain
 from launcher.config.installed import installed_choices
 from launcher.config.overrides import check, parse
-from launcher.config.paths import ConfigPaths, find
+from launcher.config.paths import ConfigPaths, expand_homes, find
 from launcher.config.register import build, hydra, plain
 from launcher.config.required import find_program, refuse_missing, refuse_other_than_text
 from launcher.config.rewrite import rewrite
@@ -80,13 +80,17 @@ def load_from(
         with hydra(paths, nodes=nodes):
             composed = compose(name, list(request.texts), return_hydra_config=True)
         values, choices = _resolved(composed)
-    except FOREIGN as error:
-        raise explain(error, request.overrides, groups) from error
-    _warn_about_unused_files(paths, choices)
+    except (*FOREIGN, ValueError, RecursionError) as error:
+        explained = explain(error, request.overrides, paths, groups)
+        if explained is None:
+            raise
+        raise explained from error
+    _warn_about_unused_files(paths, choices, {each.key_or_group for each in parsed})
     refuse_missing(values, choices, paths)
     refuse_other_than_text(values)
     if not values["recipe"]["name"]:
         values["recipe"]["name"] = choices.get("recipe") or ""
+    expand_homes(values)
     return _finish(build(LaunchConfig, values), paths, require_recipe=request.require_recipe)
 
 
@@ -100,16 +104,32 @@ def _resolved(node: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
     return {str(key): value for key, value in values.items()}, choices
 
 
-def _warn_about_unused_files(paths: ConfigPaths, choices: Mapping[str, str | None]) -> None:
-    for group, choice in choices.items():
-        used, *unused = paths.files(group, str(choice)) or (None,)
-        for file in unused:
-            log.warning("`%s=%s` is read from %s; %s is not used", group, choice, used, file)
+def _warn_about_unused_files(
+    paths: ConfigPaths, choices: Mapping[str, str | None], typed: Collection[str]
+) -> None:
+    """Warn about the user's files that have no effect.
+
+    A `conf/` in the current folder may be that of another Hydra program: nothing is said about it,
+    unless this run reads a file of it, or the user typed a choice that it has, too.
+    """
+    used = {group: paths.files(group, str(choice)) for group, choice in choices.items()}
+    ours = {folder for folder in paths.user for file in used.values() if _is_first(folder, file)}
+    ours |= set(paths.named)
+    for group, files in used.items():
+        for file in files[1:]:
+            if group in typed or any(file.is_relative_to(folder) for folder in ours):
+                log.warning(
+                    "`%s=%s` is read from %s; %s is not used", group, choices[group], files[0], file
+                )
     for folder in paths.user:
-        if (folder / "config.yaml").is_file():
+        if folder in ours and (folder / "config.yaml").is_file():
             log.warning(
                 "%s is not used: only the groups in a user's folder are", folder / "config.yaml"
             )
+
+
+def _is_first(folder: Path, files: Sequence[Path]) -> bool:
+    return bool(files) and files[0].is_relative_to(folder)
 
 
 def _finish(config: LaunchConfig, paths: ConfigPaths, *, require_recipe: bool) -> LaunchConfig:
@@ -143,7 +163,7 @@ def _with_absolute_paths(config: LaunchConfig, cwd: Path) -> LaunchConfig:
 
 
 def _absolute(source: str, cwd: Path) -> str:
-    return source if not source or "://" in source else str(cwd / Path(source).expanduser())
+    return source if not source or "://" in source else str(cwd / source)
 
 
 def _refuse_passwords(value: Any, key: str) -> None:

@@ -5,6 +5,7 @@ Hydra would find most of them later, but it cannot suggest the right name.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from launcher.config.keys import all_keys, free_prefix, sections
+from launcher.config.keys import GROUPS, all_keys, free_prefix, is_named_texts, sections
 from launcher.config.rewrite import (
     SOURCES,
     as_list,
@@ -21,7 +22,10 @@ from launcher.config.rewrite import (
     takes_text,
     unreadable,
 )
+from launcher.config.text import split
 from launcher.errors import ConfigError, UnknownNameError, nearest
+
+_KEY = re.compile(r"[~+]*[A-Za-z_][\w$-]*([./][\w$-]+)*(@[\w.:]*)?", re.ASCII)
 
 Groups = Mapping[str, Sequence[str]]
 
@@ -33,17 +37,35 @@ def parse(texts: Sequence[str]) -> list[Override]:
         ConfigError: one of them does not follow the grammar; the hint shows it quoted.
     """
     parser = OverridesParser.create()
-    return [_parse_one(parser, text) for text in texts]
+    return [_parse_one(parser, _without_plus(text)) for text in texts]
+
+
+def _without_plus(text: str) -> str:
+    """Return an override without the `++` that `rewrite` adds: messages show what was typed."""
+    key = text.removeprefix("++")
+    return key if free_prefix(key.partition("=")[0]) else text
 
 
 def check(parsed: Sequence[Override], groups: Groups) -> None:
     """Refuse sweeps, unknown keys and unknown choices, each with the nearest valid one."""
     for override in parsed:
         _check_no_sweep(override)
+        if override.key_or_group in GROUPS:
+            _check_plain(override)
         if override.key_or_group in groups:
             check_choice(override, groups)
         else:
             _check_key(override, groups)
+
+
+def _check_plain(override: Override) -> None:
+    """Refuse to add or move a group that every configuration has."""
+    if override.is_add() or override.is_force_add() or override.package is not None:
+        group, value = override.key_or_group, str(override.input_line).partition("=")[2]
+        raise ConfigError(
+            f"`{override.input_line}`: every configuration has the group `{group}` already",
+            hint=f"write {shlex.quote(f'{group}={value}')}",
+        )
 
 
 def check_choice(override: Override, groups: Groups) -> None:
@@ -92,10 +114,28 @@ def unknown_key(name: str, groups: Groups, *, context: str = "") -> ConfigError:
 def _parse_one(parser: OverridesParser, text: str) -> Override:
     if "=" not in text and not text.startswith("~"):
         raise ConfigError(f"expected `key=value`, got `{text}`", hint=_hint_for_word(text))
+    if not _KEY.fullmatch(text.partition("=")[0]):
+        raise ConfigError(
+            f"cannot read `{text.partition('=')[0]}`: it is not a valid key",
+            hint="write it as `key=value`, without spaces around `=`",
+        )
     try:
         return parser.parse_override(text)
     except HydraException as error:
-        raise unreadable(text, str(error).splitlines()[0]) from error
+        raise unreadable(text, _reason(text, str(error).splitlines()[0])) from error
+
+
+def _reason(text: str, said: str) -> str:
+    """Return in our words why Hydra's parser refuses an override."""
+    value = text.partition("=")[2]
+    if called := re.search(r"while evaluating '(.*?)': (.*)", said):
+        return f"`{called.group(1)}`: {called.group(2)[:1].lower()}{called.group(2)[1:]}"
+    try:
+        split(value)
+    except ValueError as error:
+        return str(error)
+    letter = re.search(r"(?:error at:|input) '(.+?)'(?: expecting|$)", said)
+    return f"`{letter.group(1)}` must be in quotes here" if letter else ""
 
 
 def _hint_for_word(text: str) -> str:
@@ -121,7 +161,9 @@ def _check_no_sweep(override: Override) -> None:
 
 def _check_key(override: Override, groups: Groups) -> None:
     name = override.key_or_group
-    if free_prefix(name):
+    if prefix := free_prefix(name):
+        if is_named_texts(prefix) and "." in name.removeprefix(f"{prefix}."):
+            raise ConfigError(f"`{name}`: a name in `{prefix}` has no dots", hint="use A-Z, 0-9, _")
         return
     if override.is_hydra_override():
         raise ConfigError(

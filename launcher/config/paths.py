@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from launcher.config.installed import InstalledChoice
 from launcher.errors import ConfigError
+from launcher.storage import expand_home
 
+PATH_KEYS = (
+    *("script", "recipe.program", "storage.root", "cluster.hostfile", "cluster.python"),
+    *("model.source", "data.source", "data.train", "data.test", "data.builder"),
+)
+"""Every key whose value is a path, or may be one."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -23,6 +31,9 @@ class ConfigPaths:
     """Folder of the recipes' programs."""
     user: tuple[Path, ...] = ()
     """The user's, in the order given. They add files, but never replace one of the launcher's."""
+    named: tuple[Path, ...] = ()
+    """Those of `user` that `--config-dir` names. A `conf/` beside the user may belong to another
+    program."""
     cwd: Path
     """Where relative paths on the command line start."""
 
@@ -69,6 +80,21 @@ class ConfigPaths:
         return comments[0] if comments else ""
 
 
+def expand_homes(values: Mapping[str, Any]) -> None:
+    """Replace `~` and `~user` in each path of a composed configuration, in place.
+
+    It is the home folder on this machine. `cluster.python`, too, is one path for all nodes.
+
+    Raises:
+        ConfigError: there is no such user.
+    """
+    for key in PATH_KEYS:
+        *sections, name = key.split(".")
+        section: Any = functools.reduce(lambda inside, each: inside[each], sections, values)
+        if isinstance(section.get(name), str):
+            section[name] = expand_home(section[name], key)
+
+
 def find(config_dirs: Sequence[Path] = (), *, cwd: Path | None = None) -> ConfigPaths:
     """Find the launcher's folders, and check the user's.
 
@@ -80,7 +106,7 @@ def find(config_dirs: Sequence[Path] = (), *, cwd: Path | None = None) -> Config
     conf = (top / "conf").resolve()
     user: list[Path] = []
     for folder in config_dirs:
-        absolute = (start / folder).resolve()
+        absolute = (start / expand_home(str(folder), "--config-dir")).resolve()
         if not absolute.is_dir():
             raise ConfigError(
                 f"`--config-dir {folder}`: no such folder",
@@ -88,10 +114,11 @@ def find(config_dirs: Sequence[Path] = (), *, cwd: Path | None = None) -> Config
                 hint="name the folder that contains `recipe/`, `model/` ... with your YAML files",
             )
         user.append(absolute)
+    named = tuple(user)
     if _has_groups(start / "conf"):
         user.append(start / "conf")
     distinct = tuple(path for path in dict.fromkeys(user) if path != conf)
-    return ConfigPaths(conf=conf, recipes=top / "recipes", user=distinct, cwd=start)
+    return ConfigPaths(conf=conf, recipes=top / "recipes", user=distinct, named=named, cwd=start)
 
 
 def _top() -> Path:

@@ -86,7 +86,7 @@ def _rewrite_one(override: str) -> tuple[str, ...]:
 
 
 def _is_path_or_uri(value: str) -> bool:
-    return "://" in value or value.startswith(("/", "./", "../", "~/"))
+    return "://" in value or value.startswith(("/", "./", "../", "~"))
 
 
 def _in_grammar(name: str, value: str) -> str:

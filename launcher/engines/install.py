@@ -140,7 +140,7 @@ def _run(*arguments: str, env: Mapping[str, str] = os.environ) -> None:
         [sys.executable, "-P", *arguments],  # the current folder may have a `random.py`
         env=env,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         check=False,
     )

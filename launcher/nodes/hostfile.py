@@ -51,7 +51,7 @@ def _entries(request: NodesRequest) -> tuple[Entry, ...]:
             "cluster=hostfile needs the names of the hosts",
             hint="add cluster.hostfile=PATH, or 'cluster.hosts=[gpu1,gpu2]'",
         )
-    return parse(_read(Path(request.cluster.hostfile).expanduser()), request.cluster.hostfile)
+    return parse(_read(Path(request.cluster.hostfile)), request.cluster.hostfile)
 
 
 def _from_command_line(key: str, texts: tuple[str, ...]) -> tuple[Entry, ...]:

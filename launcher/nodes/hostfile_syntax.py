@@ -14,9 +14,9 @@ from types import MappingProxyType
 from launcher.errors import ConfigError, nearest
 from launcher.nodes.candidate import Candidate
 from launcher.specs import Node
-from launcher.specs.hostlist import expand
+from launcher.specs.hostlist import expand, same_host, split
 
-EXPECTED = "`host`, `host slots=8`, `user@host:2222 slots=8` or `gpu[01-16] slots=8`"
+EXPECTED = "`host`, `host slots=8`, `host:8`, `user@host:2222 slots=8` or `gpu[01-16] slots=8`"
 
 _KEYS: Mapping[str, str] = MappingProxyType(
     {
@@ -28,10 +28,13 @@ _KEYS: Mapping[str, str] = MappingProxyType(
 )
 """Key of another tool -> our key."""
 
+_DEVICES = "devices of a host cannot be chosen; set CUDA_VISIBLE_DEVICES on that host instead"
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@\\-]*\$?")
 _LEAST_PORT = 100
-"""`host:8` means 8 ranks for Horovod and MPICH, so low numbers except 22 are refused."""
+"""`host:8` means 8 ranks, as for horovodrun, mpirun and MPICH. 22, and numbers from here on, are a
+port of ssh: below it no other port of ssh is in use, and few hosts run more ranks."""
+_SSH_PORT = 22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +74,9 @@ def merge(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """
     merged: dict[str, Entry] = {}
     for entry in entries:
-        before = merged.get(entry.host)
-        merged[entry.host] = _added(before, entry) if before else entry
+        host = same_host(entry.host)
+        before = merged.get(host)
+        merged[host] = _added(before, entry) if before else entry
     return tuple(merged.values())
 
 
@@ -97,18 +101,27 @@ def candidates(entries: Iterable[Entry]) -> tuple[Candidate, ...]:
 
 def _parse(text: str, where: str) -> Iterable[Entry]:
     first, *words = re.sub(r"\s*=\s*", "=", text).split()
-    given = _given(words)
-    user, at, rest = first.rpartition("@")
-    host, port = _host_and_port(rest)
+    given = _given(words, first)
+    parts = list(split(first))
+    if any(part.isdigit() for part in parts[1:]):
+        raise ValueError(_DEVICES)
+    for part in parts:
+        yield from _hosts_of(part, given, where)
+
+
+def _hosts_of(text: str, given: Mapping[str, str], where: str) -> Iterable[Entry]:
+    user, at, rest = text.rpartition("@")
+    host, number = _host_and_number(rest)
+    as_slots = _means_slots(number)
     if at and "user" in given:
         raise ValueError("the user is named twice")
-    if port and "port" in given:
-        raise ValueError("the port is named twice")
+    if number and ("slots" if as_slots else "port") in given:
+        raise ValueError(f"the {'number of ranks' if as_slots else 'port'} is named twice")
     user = given.get("user", user)
     if (at or user) and not _USER.fullmatch(user):
         raise ValueError("the part before the @ is not a valid user name")
-    port_text = given.get("port", port)
-    slots = _count("slots", given)
+    port = given.get("port", "" if as_slots else number)
+    slots = _count("slots", {**given, "slots": number} if as_slots else given)
     max_slots = _count("max_slots", given)
     if slots is not None and max_slots is not None and slots > max_slots:
         raise ValueError(f"slots={slots} is more than max_slots={max_slots}")
@@ -116,19 +129,20 @@ def _parse(text: str, where: str) -> Iterable[Entry]:
         yield Entry(
             host=name,
             user=user,
-            port=_port(port_text, certain="port" in given, host=name) if port_text else 0,
+            port=_port(port) if port else 0,
             slots=slots,
             max_slots=max_slots,
             where=where,
         )
 
 
-def _given(words: Iterable[str]) -> dict[str, str]:
+def _given(words: Iterable[str], host: str) -> dict[str, str]:
     given: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ValueError(f"expected `key=value`, got `{word}`")
+            meant = f"; write `{host} slots={word}`" if word.isdigit() else ""
+            raise ValueError(f"expected `key=value`, got `{word}`{meant}")
         if key.lower() not in _KEYS:
             near = nearest(key.lower(), _KEYS)
             guess = f"; did you mean `{near}`?" if near else ""
@@ -139,19 +153,23 @@ def _given(words: Iterable[str]) -> dict[str, str]:
     return given
 
 
-def _host_and_port(text: str) -> tuple[str, str]:
-    """Split `host:port`; an IPv6 address with a port is in brackets, as in a URI."""
+def _host_and_number(text: str) -> tuple[str, str]:
+    """Split `host:number`; an IPv6 address with a number is in brackets, as in a URI."""
     literal = re.fullmatch(r"\[([0-9A-Fa-f:.]*:[^\]]*)\](?::(.*))?", text)
     if literal:
         return literal.group(1), literal.group(2) or ""
     if text.count(":") > 1:
         return text, ""
-    host, _, port = text.partition(":")
-    if "," in port:
-        raise ValueError(
-            "devices cannot be chosen after a colon; set CUDA_VISIBLE_DEVICES on that node instead"
-        )
-    return host, port
+    host, _, number = text.partition(":")
+    if number == "0":
+        raise ValueError(_DEVICES)
+    if number == "*":
+        raise ValueError(f"expected a number of ranks, got `*`; for all, write `{host}`")
+    return host, number
+
+
+def _means_slots(number: str) -> bool:
+    return number.isdigit() and 0 < int(number) < _LEAST_PORT and int(number) != _SSH_PORT
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -160,21 +178,18 @@ def _hosts(text: str) -> tuple[str, ...]:
             return (str(ipaddress.IPv6Address(text)),)
         except ValueError:
             raise ValueError(f"`{text}` is not an IPv6 address") from None
-    names = expand(text)
+    names = tuple(name.removesuffix(".") for name in expand(text))
     for name in names:
         if not _HOST.fullmatch(name):
-            raise ValueError(f"`{name}` is not a valid host name")
+            range_ = re.sub(r"\{(\d+)\.\.(\d+)\}", r"[\1-\2]", name)
+            meant = f"; write `{range_}`" if range_ != name else ""
+            raise ValueError(f"`{name}` is not a valid host name{meant}")
     return names
 
 
-def _port(text: str, *, certain: bool, host: str) -> int:
+def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65_536:
         raise ValueError(f"`{text}` is not a port")
-    if not certain and int(text) < _LEAST_PORT and int(text) != 22:
-        raise ValueError(
-            f"`{host}:{text}` can mean a port or a number of ranks; "
-            f"write `{host} slots={text}` or `{host} port={text}`"
-        )
     return int(text)
 
 
@@ -198,7 +213,7 @@ def _added(before: Entry, entry: Entry) -> Entry:
             )
     slots = [1 if each.slots is None else each.slots for each in (before, entry)]
     return Entry(
-        host=entry.host,
+        host=before.host,
         user=before.user or entry.user,
         port=before.port or entry.port,
         slots=sum(slots),

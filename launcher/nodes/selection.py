@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from launcher.errors import ConfigError, nearest
 from launcher.nodes.candidate import Candidate, NodesRequest
-from launcher.specs.hostlist import expand
+from launcher.specs.hostlist import expand, same_host
 
 
 def select(
@@ -23,7 +23,8 @@ def select(
     known = {host.name: host for host in (*spares, *hosts)}
     included = frozenset(match("cluster.include", request.cluster.include, known))
     excluded = frozenset(match("cluster.exclude", request.cluster.exclude, known))
-    spare_names = dict.fromkeys(spare.name for spare in spares)
+    spelled = {same_host(host.name): host.name for host in (*spares, *hosts)}
+    spare_names = dict.fromkeys(spelled[same_host(spare.name)] for spare in spares)
     plain = [
         host
         for host in hosts
@@ -48,33 +49,35 @@ def match(key: str, texts: Iterable[str], known: Iterable[str]) -> tuple[str, ..
     Raises:
         ConfigError: one of them is not `known`; the hint offers the nearest one.
     """
-    valid = frozenset(known)
+    valid = {same_host(name): name for name in known}
     names: list[str] = []
     for text in texts:
-        if ":" in text and text not in valid:
+        if ":" in text and same_host(text) not in valid:
             raise ConfigError(
                 f"`{key}` names `{text}`: single devices of a host cannot be chosen",
                 hint="name only the host, and set CUDA_VISIBLE_DEVICES on that node",
             )
         try:
-            names += expand(text)
+            names += [text] if ":" in text else expand(text)
         except ValueError as error:
             raise ConfigError(
                 f"`{key}` names `{text}`: {error}", hint=f"for example '{key}=[gpu[1-4],gpu7]'"
             ) from None
     for name in names:
-        if name not in valid:
-            raise _no_such_host(key, name, sorted(valid))
-    return tuple(dict.fromkeys(names))
+        if same_host(name) not in valid:
+            raise _no_such_host(key, name, sorted(valid.values()))
+    return tuple(dict.fromkeys(valid[same_host(name)] for name in names))
 
 
 def _head_first(hosts: list[Candidate], head: str) -> list[Candidate]:
     if not head:
         return hosts
-    named = [replace(host, spare=False) for host in hosts if host.name == head]
+    named = [
+        replace(host, spare=False) for host in hosts if same_host(host.name) == same_host(head)
+    ]
     if not named:
         raise _no_such_host("cluster.head", head, [host.name for host in hosts])
-    return named + [host for host in hosts if host.name != head]
+    return named + [host for host in hosts if host.name != named[0].name]
 
 
 def _no_such_host(key: str, name: str, names: Sequence[str]) -> ConfigError:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from launcher import units
+
 _MOST_ROWS = 32
 
 
@@ -84,7 +86,7 @@ class HealthTable:
 
     def render(self, columns: Sequence[str] | None = None) -> str:
         """Return the table as plain text, followed by what each bad cell means."""
-        lines = _aligned(self._shown(self.columns if columns is None else columns))
+        lines = units.columns(self._shown(self.columns if columns is None else columns))
         hidden = len(self.rows) - _MOST_ROWS
         lines += [f"... and {hidden} more nodes"] if hidden > 0 else []
         return "\n".join([*lines, *self.explanations()])
@@ -120,11 +122,3 @@ class HealthTable:
 
 def _noted(row: HealthRow, column: str) -> bool:
     return column in row.cells and row.cells[column].mark is not Mark.GOOD
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return [
-        "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

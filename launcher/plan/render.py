@@ -55,22 +55,20 @@ def checkpoint_rule(plan: Plan) -> str:
 
 
 def _cluster(plan: Plan) -> str:
-    nodes = plan.cluster.nodes
-    name = max([12, *(len(node.name) + 2 for node in nodes)])
-    address = max([18, *(len(node.address) + 2 for node in nodes)])
-    lines = [f"{'node':<{name}}{'role':<8}{'address':<{address}}{'slots':<7}devices"]
-    lines += [
-        f"{node.name:<{name}}{node.role:<8}{node.address:<{address}}{node.slots:<7}"
-        + (f"GPU {','.join(node.gpus)}" if node.gpus else f"{node.cpus} CPU")
-        for node in nodes
+    rows = [
+        (
+            *(node.name, node.role, node.address, node.slots),
+            f"GPU {','.join(node.gpus)}" if node.gpus else f"{node.cpus} CPU",
+        )
+        for node in plan.cluster.nodes
     ]
-    return "\n".join(lines)
+    return "\n".join(units.columns([("node", "role", "address", "slots", "devices"), *rows]))
 
 
 def _staging(plan: Plan) -> str:
     if not plan.stage:
         return ""
-    rows = [f"  {item.name:<12}{redact(item.uri)}" for item in plan.stage]
+    rows = units.columns([(f"  {item.name}", redact(item.uri)) for item in plan.stage])
     return "\n".join(["to stage:", *rows])
 
 

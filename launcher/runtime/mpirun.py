@@ -84,7 +84,13 @@ def find(name: str, environ: Mapping[str, str]) -> str:
 
 
 def _require_open_mpi(launcher: str) -> None:
-    done = subprocess.run([launcher, "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [launcher, "--version"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     if not re.search(r"Open ?MPI|OpenRTE|PRTE", done.stdout):
         raise ConfigError(
             f"several machines require Open MPI, and `{launcher}` is another MPI",

@@ -32,6 +32,11 @@ def expand(text: str) -> tuple[str, ...]:
     return tuple(_join(outside, numbers) for numbers in itertools.product(*choices))
 
 
+def same_host(name: str) -> str:
+    """Return a form that all spellings of one host share: DNS ignores case and a final dot."""
+    return name.strip("[]").rstrip(".").lower()
+
+
 def split(text: str) -> Iterator[str]:
     """Split a list at the commas outside of brackets."""
     depth = start = 0

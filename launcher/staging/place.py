@@ -225,7 +225,7 @@ def _machine() -> str:
     parts = [socket.gethostname(), processes.boot_id()]
     with contextlib.suppress(OSError):
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
+    return hashlib.sha256(os.fsencode("\0".join(parts))).hexdigest()[:10]
 
 
 def _started(pid: int) -> str | None:

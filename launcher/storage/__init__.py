@@ -9,6 +9,7 @@ from launcher.storage.disk import (
 from launcher.storage.filesystems import (
     Listing,
     StorageError,
+    expand_home,
     filesystem,
     has_filesystem,
     is_local,
@@ -30,6 +31,7 @@ __all__ = [
     "StorageError",
     "TransferPolicy",
     "download",
+    "expand_home",
     "filesystem",
     "free_bytes",
     "has_filesystem",

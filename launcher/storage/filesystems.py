@@ -23,6 +23,7 @@ __all__ = [
     "Listing",
     "StorageError",
     "UnknownScheme",
+    "expand_home",
     "filesystem",
     "has_filesystem",
     "is_local",
@@ -91,6 +92,27 @@ def local_path(uri: str) -> Path:
     ).absolute()
 
 
+def expand_home(path: str, name: str) -> str:
+    """Return a path or URI with `~` and `~user` replaced by the home folder on this machine.
+
+    `build://~/x` is a path, too. `name` is what sets the path: `script`, `--config`.
+
+    Raises:
+        ConfigError: there is no such user, or this user has no home folder.
+    """
+    scheme, mark, rest = path.rpartition("://")
+    if not rest.startswith("~") or scheme not in ("", "build"):
+        return path
+    try:
+        return f"{scheme}{mark}{Path(rest).expanduser()}"
+    except RuntimeError:
+        user = rest.split("/")[0]
+        who = f"there is no user `{user[1:]}`" if user != "~" else "this user has no home folder"
+        raise ConfigError(
+            f"`{name}={path}`: {who}", hint=f"write the whole path, or `./{rest}` for a file here"
+        ) from None
+
+
 def local_root(uri: str, cwd: Path | None = None) -> Path:
     """Return the absolute folder of `storage.root`. A relative path starts at `cwd`.
 
@@ -107,7 +129,7 @@ def local_root(uri: str, cwd: Path | None = None) -> Path:
             hint="give a folder that all nodes see (`storage.root=/shared/me/outputs`); "
             "models and data can come from any URI: `model=s3://...`, `data=s3://...`",
         )
-    path = local_path(uri) if "://" in uri else Path(uri).expanduser()
+    path = local_path(uri) if "://" in uri else Path(expand_home(uri, "storage.root"))
     return ((cwd or Path.cwd()) / path).resolve()
 
 

@@ -199,7 +199,7 @@ class _Transfer:
         if wanted.destination.exists() and _size(wanted.destination) == wanted.size_bytes:
             self._advanced(wanted.size_bytes or 0)
             return None
-        name = hashlib.sha256(wanted.path.encode()).hexdigest()[:16]
+        name = hashlib.sha256(os.fsencode(wanted.path)).hexdigest()[:16]
         partial = self._scratch / f"{name}.part"
         size = wanted.size_bytes or 0
         ranges = RangeLog(

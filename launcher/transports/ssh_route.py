@@ -129,7 +129,8 @@ def _settings(node: Node) -> dict[str, str]:
             ("ssh", "-G", *_port(node), "--", node.ssh_destination),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
     except FileNotFoundError:

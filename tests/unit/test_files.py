@@ -17,6 +17,11 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path, durabl
     assert (tmp_path / "x").read_bytes() == b"2"
 
 
+def test_a_file_name_that_is_not_utf_8_keeps_its_bytes(tmp_path: Path) -> None:
+    replace(tmp_path / "x", "name: ü/\udce9")
+    assert (tmp_path / "x").read_bytes() == "name: ü/".encode() + b"\xe9"
+
+
 def test_a_replacement_that_fails_keeps_the_file_and_leaves_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

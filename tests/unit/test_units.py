@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from launcher import units
 
@@ -94,3 +95,26 @@ def test_a_moment_is_in_the_time_zone_of_this_machine() -> None:
     at = time.mktime((2026, 3, 14, 15, 9, 26, 0, 0, -1))
     assert units.moment(at) == "2026-03-14 15:09:26"
     assert units.time_of_day(at) == "15:09:26"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "n",
+        "192.168.1.10",
+        "a-host.with-a-long-name.example.org",
+        "2001:db8:1234:5678:9abc:def0:1234:5678",
+        "g" * 300,
+        "節点一",
+        "узел",
+        "cafe\u0301",
+        "🦊",
+    ],
+)
+def test_columns_never_run_together_and_start_at_the_same_place(name: str) -> None:
+    lines = units.columns([("node", "role"), (name, "head"), ("b", "worker")])
+    starts = {cell_len(line[: line.index(role)]) for line, role in zip(lines, _ROLES, strict=True)}
+    assert starts == {max(cell_len(name), len("node")) + 2}
+
+
+_ROLES = ("role", "head", "worker")

@@ -13,6 +13,7 @@ from launcher.cli.context import command_line, run_folder
 from launcher.errors import ConfigError, UnknownNameError
 from launcher.runs.records import read_object
 from launcher.specs import RunLayout
+from launcher.storage import expand_home
 
 
 def checkpoints(invocation: Invocation) -> int:
@@ -80,7 +81,7 @@ def _export(layout: RunLayout, invocation: Invocation) -> int:
         line = command_line(invocation)
         command = line.of_run(layout, "checkpoints", "export", options=["--to", "./model"])
         raise ConfigError("`checkpoints export` needs a folder to write to", hint=f"`{command}`")
-    destination = Path(where).expanduser().absolute()
+    destination = Path(expand_home(where, "--to")).absolute()
     step = invocation.number("step")
     checkpoint.export(layout.checkpoints, step, destination, template=_staged_model(layout))
     print(f"exported to {destination}; load it with `from_pretrained`")

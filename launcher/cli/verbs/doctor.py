@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from launcher import config, launch, units
 from launcher.cli import messages
 from launcher.cli.arguments import Invocation
-from launcher.cli.context import config_dirs, no_words
+from launcher.cli.context import config_dirs
 from launcher.errors import PreflightError
 from launcher.nodes import Diagnosis, HealthRow, Mark
 from launcher.nodes.bandwidth import Connections
@@ -18,7 +18,6 @@ _STYLES = {Mark.GOOD: "", Mark.ODD: "yellow", Mark.BAD: "bold red"}
 
 def doctor(invocation: Invocation) -> int:
     """Print the findings. Return 0 if every node can be used, else 3."""
-    no_words(invocation)
     loaded = config.load(
         invocation.overrides, config_dirs=config_dirs(invocation), require_recipe=False
     )

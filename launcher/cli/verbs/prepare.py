@@ -9,7 +9,7 @@ from pathlib import Path
 from launcher import config, launch
 from launcher.cli import messages
 from launcher.cli.arguments import Invocation
-from launcher.cli.context import command_line, config_dirs, no_words
+from launcher.cli.context import command_line, config_dirs
 from launcher.cli.display import RunDisplay, open_surface
 from launcher.config import compare
 from launcher.plan import render
@@ -20,7 +20,6 @@ from launcher.specs.secrets import mask, redact
 
 def plan(invocation: Invocation) -> int:
     """Print the plan, as text or as JSON; with `-m` one for every combination."""
-    no_words(invocation)
     commands, as_json = command_line(invocation), invocation.has("json")
     for number, overrides in enumerate(_all_overrides(invocation)):
         loaded = config.load(overrides, config_dirs=config_dirs(invocation))
@@ -42,7 +41,6 @@ def plan(invocation: Invocation) -> int:
 
 def stage(invocation: Invocation) -> int:
     """Stage the model and the data of the configuration; a recipe is optional."""
-    no_words(invocation)
     loaded = config.load(
         invocation.overrides, config_dirs=config_dirs(invocation), require_recipe=False
     )

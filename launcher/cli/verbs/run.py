@@ -9,25 +9,26 @@ from pathlib import Path
 from launcher import checkpoint, config, failures, launch
 from launcher.cli import batch, messages
 from launcher.cli.arguments import Invocation
-from launcher.cli.context import command_line, config_dirs, no_words, repeat, run_folder
+from launcher.cli.context import command_line, config_dirs, repeat, run_folder
 from launcher.cli.display import RunDisplay, open_surface
 from launcher.cli.display.summary import summary
 from launcher.config import LaunchConfig
 from launcher.runs.command_line import CommandLine
 from launcher.specs import Plan, RunLayout
+from launcher.storage import expand_home
 from launcher.supervise import RunResult, Verdict
 
 
 def run(invocation: Invocation) -> int:
     """Run once, or with `-m` every combination."""
-    no_words(invocation)
     if invocation.has("multirun"):
         from launcher.cli import multirun
 
         return multirun.main(invocation)
     dirs, saved = config_dirs(invocation), invocation.values("config")
     if saved:
-        loaded = config.load_saved(Path(saved[-1]), invocation.overrides, config_dirs=dirs)
+        file = Path(expand_home(saved[-1], "--config"))
+        loaded = config.load_saved(file, invocation.overrides, config_dirs=dirs)
     else:
         loaded = config.load(invocation.overrides, config_dirs=dirs)
     return start(loaded, command_line(invocation), again=repeat(invocation))

@@ -108,6 +108,7 @@ def test_a_run_that_is_named_by_its_folder_is_resumed_in_its_own_root(
         ("/bin/sh", "/usr/bin/python /bin/sh", "sh"),
         ("/x/launcher/__main__.py", "python3.11 -m launcher a=b", "python3.11 -m launcher"),
         ("/x/__main__.py", "/opt/python -W error -m launcher", "/opt/python -W error -m launcher"),
+        ("/x/launcher/__main__.py", "python -X utf8 -m launcher", "python -m launcher"),
         ("", "python -c pass", "launcher"),
     ],
 )

@@ -145,6 +145,57 @@ def test_letters_that_the_terminal_lacks_are_escaped(here: Path) -> None:
     assert r"\xfc" in said.stdout
 
 
+NO_UTF8 = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("name", "locale"),
+    [("ünï 根".encode(), "C"), (b"caf\xe9", "C"), (b"caf\xe9", "C.UTF-8")],
+    ids=["utf-8 in C", "latin-1 in C", "latin-1 in UTF-8"],
+)
+def test_a_root_and_a_script_of_any_name_work_in_any_locale(
+    here: Path, name: bytes, locale: str
+) -> None:
+    root = here / os.fsdecode(name)
+    root.mkdir()
+    script = root / f"{root.name}.py"
+    script.write_text("from launcher import runtime\nprint(runtime.init().rank)\n", "utf-8")
+    environ = {**os.environ, **NO_UTF8, "LC_ALL": locale, "LANG": locale}
+
+    def launcher(*words: str) -> bytes:
+        said = subprocess.run(
+            [sys.executable, "-m", "launcher", *words],
+            cwd=root,
+            env=environ,
+            capture_output=True,
+            check=False,
+        )
+        assert said.returncode == 0, said
+        assert not any(word in said.stderr for word in (b"Traceback", b"warning", b"codec"))
+        return said.stdout
+
+    typed = ("recipe=script", f"script={script.name}", "run_id=r1")
+    assert name in launcher(*typed)
+    environ["LC_ALL"] = "C" if locale == "C.UTF-8" else "C.UTF-8"
+    launcher("resume", "r1", "resume=never")
+    assert (root / "outputs" / "runs" / "r1" / "report.html").is_file()
+
+
+@pytest.mark.process
+def test_the_line_to_type_has_the_bytes_that_the_user_typed(here: Path) -> None:
+    name = "trän".encode() + b"\xe9.py"
+    said = subprocess.run(
+        [sys.executable, "-m", "launcher", os.fsdecode(name), "--epochs", "3"],
+        cwd=here,
+        env={**os.environ, **NO_UTF8, "LC_ALL": "C"},
+        capture_output=True,
+        check=False,
+    )
+    assert said.returncode == 2
+    assert b"script=" + name in said.stderr
+
+
 @pytest.mark.process
 def test_a_folder_that_was_removed_under_the_command_is_told(here: Path) -> None:
     gone = 'mkdir gone && cd gone && rmdir ../gone && "$PYTHON" -m launcher status'

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from launcher import config
 from launcher.errors import ConfigError
+
+INTERNAL = re.compile(
+    r"\+\+[a-z]+\.|[Cc]ould not o|full_key|object_type|reference_type|@hydra|defaults list"
+    r"|OmegaConf|mismatched|extraneous|token recognition|no viable|composed|interpolation"
+)
+"""Words of Hydra and OmegaConf that say nothing to a user."""
 
 OK = ("recipe=script", "script=train.py")
 
@@ -75,7 +82,7 @@ ERRORS = [
     ("cluster.port=70000", "0 to 65535", "cluster.port"),
     ("storage.root=s3://bucket/x", "runs cannot be stored on `s3://`", "storage.root=/"),
     ("storage.root=", "`storage.root` is empty", "storage.root"),
-    ("args=--x", "expected a list in brackets", "args=[a,b]"),
+    ("args=--x", "expected a list in brackets", "args=[--x]"),
     ("args=[--x,1", "cannot read", "close every bracket"),
     ("nodes", "expected `key=value`, got `nodes`", "nodes=..."),
     ("nodes =4", "cannot read", "without spaces"),
@@ -85,7 +92,34 @@ ERRORS = [
     ("env.HF_TOKEN=abc", "looks like a secret", "export HF_TOKEN"),
     ("env.LAUNCHER_RUN_ID=abc", "the launcher itself sets", "another name"),
     ("env.a-b=abc", "not a valid name of a variable", "A-Z"),
-    ("params.x=${nothing}", "refers to something that does not exist", "\\${"),
+    ("params.x=${nothing}", "refers to `nothing`, which does not exist", "\\${"),
+    ("params.x=${oc.env:NO_SUCH}", "the environment variable NO_SUCH", "${oc.env:NO_SUCH,"),
+    ("params.x=${foo:1}", "a reference of an unknown kind", "${oc.env:NAME}"),
+    ("params.x=${oc.env:HOME", "expected a closing `}`", "quote the value"),
+    ("nodes=${nodes}", "`nodes` refers to itself", "give it a value"),
+    ("checkpoint.keep=${nodes}", "refers to `auto`, which is a value of another kind", "its own"),
+    ("storage.root=${hydra:run.dir}", "has no value here", "oc.env"),
+    ("params.x=[", "expected a closing `]`", "'params.x=[a,b]'"),
+    ("params.x=it's", "must be in quotes", "params.x="),
+    ("params.x=a=b", "`=` must be in quotes here", "'params.x=\"a=b\"'"),
+    ("params.x=é", "`é` must be in quotes here", "'params.x=\"é\"'"),
+    ("params.x=a,b", "`params.x=a,b` names several values", "'params.x=[a,b]'"),
+    ("params.=1", "not a valid key", "key=value"),
+    ("env.X=a,b", "`env.X=a,b` names several values", "'env.X=\"a,b\"'"),
+    ("env.=1", "not a valid key", "key=value"),
+    ("env.A.B=1", "has no dots", "A-Z"),
+    ("env.X='a", "cannot read `env.X='a`", "env.X="),
+    ("=3", "not a valid key", "key=value"),
+    ("a b=3", "not a valid key", "key=value"),
+    ("0=3", "not a valid key", "key=value"),
+    ("/recipe=foo", "not a valid key", "key=value"),
+    ("train.lr=foo(3)", "unknown function", "train.lr="),
+    ("~params.x", "no file sets this key", "omit `~params.x`"),
+    ("~env.X", "no file sets this key", "omit `~env.X`"),
+    ("+recipe=script", "has the group `recipe` already", "write recipe=script"),
+    ("++model=bert_tiny", "has the group `model` already", "write model=bert_tiny"),
+    ("model@foo=bert_tiny", "has the group `model` already", "write model=bert_tiny"),
+    ("model.include=x", "expected a list in brackets", "'model.include=[x]'"),
     ("model=https://user:pw@host/x", "contains a password", "environment"),
     ("model=uri", "`model=uri` needs `model.source`", "model.source=..."),
     ("data=rows.jsonl", "unknown data `rows.jsonl`", "`data=./rows.jsonl`"),
@@ -105,6 +139,7 @@ def test_an_error_offers_the_right_name(tmp_path: Path, typed: str, says: str, o
     assert caught.value.exit_code == 2
     assert says in f"{caught.value.message} {caught.value.context}"
     assert offers in caught.value.hint
+    assert not INTERNAL.search(str(caught.value)), str(caught.value)
 
 
 def test_a_batch_has_at_least_one_sample_for_every_shard() -> None:

@@ -85,6 +85,46 @@ def test_a_root_config_of_theirs_is_said_to_be_unused(
     assert "config.yaml is not used" in caplog.text
 
 
+@pytest.fixture
+def hydra_project(tmp_path: Path) -> Path:
+    """A project of another Hydra program; some of its choices have the names of ours."""
+    for name in ("model/resnet", "model/bert_tiny", "cluster/local", "optimizer/adam", "config"):
+        file = tmp_path / "conf" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("_target_: x.Y\nname: theirs\n", encoding="utf-8")
+    (tmp_path / "train.py").write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", [[], ["nodes=2"], ["model=bert_base"], ["cluster.port=1234"]])
+def test_the_conf_of_another_hydra_program_causes_no_warning(
+    hydra_project: Path, words: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="launcher.config.load"):
+        config.load(["recipe=script", "script=train.py", *words], cwd=hydra_project)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("words", [["model=bert_tiny"], ["cluster=local"]])
+def test_a_typed_choice_that_both_have_is_read_from_ours_and_that_is_said(
+    hydra_project: Path, words: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="launcher.config.load"):
+        loaded = config.load(["recipe=script", "script=train.py", *words], cwd=hydra_project)
+    assert (loaded.model.name, loaded.cluster.name) != ("theirs", "theirs")
+    assert caplog.text.count("is not used") == 1
+
+
+def test_a_folder_that_is_named_is_spoken_of(
+    hydra_project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="launcher.config.load"):
+        config.load(
+            ["recipe=script", "script=train.py"], cwd=hydra_project, config_dirs=[Path("conf")]
+        )
+    assert "config.yaml is not used" in caplog.text
+
+
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such folder"):
         config.load(["recipe=mine"], config_dirs=[Path("nowhere")], cwd=tmp_path)
@@ -102,7 +142,7 @@ BROKEN = {
     "unknown group": (
         "# @package _global_\ndefaults:\n  - override /modell: minilm\nrecipe: {program: m.py}\n",
         "modell",
-        "launcher --help",
+        "did you mean `model`",
     ),
     "no yaml": ("# @package _global_\nrecipe: [\n", "not valid YAML", "fix"),
     "no program": ("# @package _global_\nnodes: 2\n", "has no program", "program: train.py"),

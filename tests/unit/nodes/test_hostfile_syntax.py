@@ -32,10 +32,45 @@ def one(text: str) -> Entry:
         ("node_a.site-1.example", Entry(host="node_a.site-1.example")),
         (r"CORP\alice@gpu1", Entry(host="gpu1", user=r"CORP\alice")),
         ("GPU1 SLOTS=2", Entry(host="GPU1", slots=2)),
+        ("gpu1.site.", Entry(host="gpu1.site")),
+        ("alice@gpu1.site.:2222", Entry(host="gpu1.site", user="alice", port=2222)),
+        ("gpu1:8", Entry(host="gpu1", slots=8)),
+        ("gpu1:99", Entry(host="gpu1", slots=99)),
+        ("gpu1:100", Entry(host="gpu1", port=100)),
+        ("gpu1:8 port=2222", Entry(host="gpu1", slots=8, port=2222)),
+        ("gpu1:2222 slots=8", Entry(host="gpu1", slots=8, port=2222)),
+        ("alice@gpu1:8", Entry(host="gpu1", user="alice", slots=8)),
+        ("[2001:db8::1]:8", Entry(host="2001:db8::1", slots=8)),
+        ("10.0.0.7:2", Entry(host="10.0.0.7", slots=2)),
     ],
 )
 def test_what_open_mpi_deepspeed_and_ssh_write_is_read(text: str, expected: Entry) -> None:
     assert one(text) == Entry(**{**vars(expected), "where": "here"})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("gpu1:8,gpu2:4", {"gpu1": 8, "gpu2": 4}),
+        ("a,b,a", {"a": 2, "b": None}),
+        ("gpu[1-2]:8,login", {"gpu1": 8, "gpu2": 8, "login": None}),
+        ("alice@a:2,[2001:db8::1]:2", {"a": 2, "2001:db8::1": 2}),
+        ("a.site.,b slots=2", {"a.site": 2, "b": 2}),
+    ],
+)
+def test_a_list_with_commas_as_for_horovodrun_and_pdsh_is_read(
+    text: str, expected: dict[str, int | None]
+) -> None:
+    assert {each.host: each.slots for each in merge(parse(text, "here"))} == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a.site", "a.site."), ("GPU1", "gpu1"), ("2001:DB8::1", "[2001:db8:0::1]")],
+)
+def test_two_spellings_of_a_host_are_one_host_under_its_first_name(first: str, second: str) -> None:
+    (found,) = merge([*parse(f"{first} slots=2", "1"), *parse(f"{second} slots=1", "2")])
+    assert (found.host, found.slots) == (one(first).host, 3)
 
 
 def test_everything_that_is_said_holds_for_each_host_of_a_range() -> None:
@@ -55,12 +90,16 @@ def test_everything_that_is_said_holds_for_each_host_of_a_range() -> None:
         ("gpu1 slots=", "expected a number"),
         ("gpu1 slots=2 slots=3", "twice"),
         ("gpu1 slots=4 max_slots=2", "more than max_slots"),
-        ("gpu1:8", "`gpu1 slots=8`"),
-        ("gpu1:0", "is not a port"),
+        ("gpu1 8", "write `gpu1 slots=8`"),
+        ("gpu1:8 slots=4", "number of ranks is named twice"),
+        ("gpu1:0", "CUDA_VISIBLE_DEVICES"),
+        ("gpu1:*", "for all, write `gpu1`"),
+        ("gpu1:8,", "is not a valid host name"),
+        ("gpu{1..4}", "write `gpu\\[1-4\\]`"),
+        ("gpu1..", "is not a valid host name"),
         ("gpu1:99999", "is not a port"),
         ("gpu1:ssh", "is not a port"),
         ("gpu1:0,1", "CUDA_VISIBLE_DEVICES"),
-        ("a,b", "is not a valid host name"),
         ("-oProxyCommand=x", "is not a valid host name"),
         ("gpu1;reboot", "is not a valid host name"),
         ("$(reboot)", "is not a valid host name"),

@@ -34,6 +34,21 @@ def test_a_name_that_is_not_among_the_hosts_offers_the_nearest(key: str) -> None
     assert "did you mean `gpu4`" in caught.value.hint
 
 
+@pytest.mark.parametrize("spelling", ["GPU4", "gpu4.", "Gpu4."])
+@pytest.mark.parametrize("key", ["include", "exclude", "spares", "head"])
+def test_another_spelling_of_a_host_selects_it(key: str, spelling: str) -> None:
+    plain, other = "gpu4", spelling
+    if key == "head":
+        assert hosts(head=other) == hosts(head=plain)
+    else:
+        assert hosts(**{key: (other,)}) == hosts(**{key: (plain,)})
+
+
+def test_an_ipv6_address_can_be_excluded() -> None:
+    found = names(hosts=("2001:db8::1", "2001:db8::2"), exclude=("[2001:DB8::2]",))
+    assert found == ["2001:db8::1"]
+
+
 def test_a_range_of_a_filter_that_cannot_be_read_is_told() -> None:
     with pytest.raises(ConfigError, match="backwards"):
         hosts(exclude=("gpu[4-1]",))
