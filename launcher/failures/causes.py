@@ -284,6 +284,9 @@ _EXCEPTIONS: tuple[_Row, ...] = (
     ),
 )
 
+_FLUSH_FAILED = 120
+"""Exit code of a Python interpreter that cannot flush its streams at the end."""
+
 _PLAIN = Cause(
     kind=FailureKind.EXCEPTION,
     sentence="failed",
@@ -358,6 +361,13 @@ def of_exit_code(code: int) -> Cause:
             kind=FailureKind.CONFIG,
             sentence="exited with code 2, as programs do for invalid arguments",
             next_step="the last lines of its log say which argument; args= sets them",
+        )
+    if code == _FLUSH_FAILED:
+        return Cause(
+            kind=FailureKind.EXIT_CODE,
+            sentence="ended, but Python could not flush stdout or stderr (exit code 120)",
+            next_step="if the program replaces sys.stdout or sys.stderr, its object needs a "
+            "`flush` that works; else check the disk of the log",
         )
     return Cause(
         kind=FailureKind.EXIT_CODE,

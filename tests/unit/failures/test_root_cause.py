@@ -342,6 +342,14 @@ CORPUS = [
         "exited with code 3",
     ),
     Case(
+        "an interpreter that could not flush its streams",
+        lambda f: f.rank(1, state=RankState.FAILED, exit_code=120),
+        Kind.EXIT_CODE,
+        1,
+        "could not flush stdout or stderr",
+        "its object needs a `flush` that works",
+    ),
+    Case(
         "no GPU where one was promised",
         lambda f: f.raised(0, "RuntimeError", "No CUDA GPUs are available"),
         Kind.CUDA_UNAVAILABLE,
