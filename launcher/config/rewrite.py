@@ -29,7 +29,7 @@ from launcher.specs.hostlist import split
 SOURCES = ("model", "data")
 """Groups that accept a path or URI instead of a name."""
 _TEXTS = (
-    *("run_id", "script", "storage.root", "resume", "recipe.program"),
+    *("run_id", "script", "module", "storage.root", "resume", "recipe.program"),
     *("cluster.python", "cluster.hostfile", "cluster.head"),
 )
 _OPTIONS = frozenset(

@@ -23,6 +23,9 @@ _GROUPS: dict[str, str | None] = {
 }
 
 
+_PROGRAM = {"script", "module"}
+
+
 def dump(config: LaunchConfig) -> str:
     """Return the resolved configuration as YAML, for the ranks and for `resume`."""
     return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100)
@@ -45,6 +48,9 @@ def load_saved(
     typed = {text.lstrip("+").partition("=")[0] for text in request.texts}
     # A group in the overrides replaces its section; otherwise saved values override the group's.
     kept = {key: _literal(value) for key, value in saved.items() if key not in typed & set(_GROUPS)}
+    if typed & _PROGRAM:  # another program than the saved one, of which nothing may stay
+        kept |= dict.fromkeys(_PROGRAM, "")
+        kept["recipe"] = {**kept.get("recipe", {}), "program": "${script}"}
     defaults = ["launch_schema", *({group: choice} for group, choice in _GROUPS.items()), "_self_"]
     return load_from(request, name=_NAME, node={"defaults": defaults, **kept})
 

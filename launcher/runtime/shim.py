@@ -1,8 +1,8 @@
 """Runs a program of the user inside a rank, unchanged and in the same process.
 
-The program sees what it sees under `python program.py args`: `__main__`, `sys.argv`, the script's
-folder first on `sys.path`, exit codes, tracebacks. The shim adds the log file, the status file and
-the stop signals of `launcher.runtime.process`.
+The program sees what it sees under `python program.py args` or `python -m module args`: `__main__`,
+`sys.argv`, `sys.path`, exit codes, tracebacks. The shim adds the log file, the status file and the
+stop signals of `launcher.runtime.process`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import runpy
 import sys
 import time
 import traceback
@@ -34,12 +35,19 @@ _TRACEBACK_LIMIT = 40_000
 
 
 def run(program: str, args: Sequence[str]) -> int:
-    """Run `program` as this rank and return the exit code that the process should end with."""
+    """Run a program as this rank and return the exit code that the process should end with.
+
+    As after `python`, it is a file, or `-m` with a module as the first of `args`.
+    """
     process = begin(os.environ, redirect_output=True)
     _change_folder(process.launch)
     process.status.update(state=RankState.RUNNING)
-    _look_like_a_script(program, args)
-    code = _guarded(lambda: _run_as_main(program), process)
+    if program == "-m":
+        _look_like_a_module(process.launch, args)
+        code = _guarded(lambda: _run_module(args[0]), process)
+    else:
+        _look_like_a_script(program, args)
+        code = _guarded(lambda: _run_as_main(program), process)
     while_waiting = _guarded(interpreter_exit.wait_for_threads, process)
     code = code or while_waiting
     _record_end(process, code)
@@ -84,6 +92,22 @@ def _look_like_a_script(program: str, args: Sequence[str]) -> None:
         sys.path[0:1] = [folder]
 
 
+def _look_like_a_module(launch: LaunchEnviron, args: Sequence[str]) -> None:
+    sys.argv = ["-m", *args[1:]]
+    if not sys.flags.safe_path:
+        sys.path[0:1] = _current_folder(launch)
+
+
+def _current_folder(launch: LaunchEnviron) -> list[str]:
+    """Return the folder from which a module is imported, or its copy in the code snapshot."""
+    if launch.import_folder is not None:
+        return [str(launch.import_folder)]
+    try:
+        return [os.getcwd()]  # noqa: PTH109 - a text, as the interpreter has it
+    except OSError:  # deleted
+        return []
+
+
 def _guarded(call: Callable[[], None], process: RankProcess) -> int:
     """Call a part of the program; return its exit code, and report how it failed."""
     error = _error_of(call)
@@ -116,12 +140,33 @@ def _run_as_main(program: str) -> None:
     """
     with io.open_code(program) as file:
         code = compile(file.read(), program, "exec", dont_inherit=True)
-    module = types.ModuleType("__main__")
+    module = _new_main()
     module.__file__ = program
     module.__loader__ = SourceFileLoader("__main__", program)
     module.__dict__["__cached__"] = None
-    sys.modules["__main__"] = module
     exec(code, module.__dict__)  # noqa: S102 - it is the user's program
+
+
+def _run_module(name: str) -> None:
+    """Execute a module as `python -m` does."""
+    module = _new_main()
+    try:
+        _, spec, code = runpy._get_module_details(name, runpy._Error)  # type: ignore[attr-defined]
+    except runpy._Error as error:  # type: ignore[attr-defined]
+        raise SystemExit(f"{sys.executable}: {error}") from None
+    sys.argv[0] = spec.origin
+    module.__file__ = spec.origin
+    module.__loader__ = spec.loader
+    module.__package__ = spec.parent
+    module.__spec__ = spec
+    module.__dict__["__cached__"] = spec.cached
+    exec(code, module.__dict__)  # noqa: S102 - it is the user's program
+
+
+def _new_main() -> types.ModuleType:
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    return module
 
 
 def _record_failure(process: RankProcess, error: BaseException) -> None:
