@@ -203,8 +203,16 @@ _EXCEPTIONS: tuple[_Row, ...] = (
     ),
     _row(
         FailureKind.MODULE_MISSING,
+        "is part of a package, but was started as a file",
+        "start it as a module, as after `python -m`: module=pkg.train, not script=pkg/train.py",
+        kinds=r"ImportError",
+        text=r"attempted relative import|__main__\.__spec__ is None",
+    ),
+    _row(
+        FailureKind.MODULE_MISSING,
         "cannot import a module",
-        "install it on every node, in the Python environment that runs the ranks",
+        "if it is part of your project, use module=pkg.train, which finds what `python -m` finds, "
+        "or set PYTHONPATH; else install it on every node, in the environment of the ranks",
         kinds=r"ModuleNotFoundError|ImportError",
     ),
     _row(

@@ -218,6 +218,16 @@ CORPUS = [
         others=1,
     ),
     Case(
+        "a file of a package that was started as a script",
+        lambda f: f.raised(
+            0, "ImportError", "attempted relative import with no known parent package"
+        ),
+        Kind.MODULE_MISSING,
+        0,
+        "is part of a package, but was started as a file",
+        "module=pkg.train, not script=pkg/train.py",
+    ),
+    Case(
         "a missing file",
         lambda f: f.raised(3, "FileNotFoundError", "[Errno 2] No such file: 'x.json'"),
         Kind.FILE_MISSING,
