@@ -19,6 +19,14 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def accepted(file: Path, here: Path) -> bool:
+    try:
+        require_script(file, import_path(here, {}))
+    except PreflightError:
+        return False
+    return True
+
+
 def refused(file: Path, here: Path) -> tuple[str, str]:
     with pytest.raises(PreflightError) as caught:
         require_script(file, import_path(here, {}))
@@ -44,12 +52,12 @@ def refused(file: Path, here: Path) -> tuple[str, str]:
 )
 def test_what_some_python_can_run_is_accepted(here: Path, name: str, content: str) -> None:
     (here / name).write_text(content, newline="")
-    require_script(here / name, import_path(here, {}))
+    assert accepted(here / name, here)
 
 
 def test_an_encoding_cookie_is_respected(here: Path) -> None:
     (here / "train").write_bytes(b"# -*- coding: latin-1 -*-\nx = '\xe9'\n")
-    require_script(here / "train", import_path(here, {}))
+    assert accepted(here / "train", here)
 
 
 @pytest.mark.parametrize(
