@@ -36,17 +36,20 @@ class Project:
     dirty: bool = False
 
 
-def project_of(program: Path, *, storage_root: Path) -> Project:
+def project_of(program: Path, *, storage_root: Path, folder: Path | None = None) -> Project:
     """Return the project of `program`, which exists. Storage roots are never part of it.
+
+    Without git it is `folder`, which contains the program; by default the program's own folder.
 
     Raises:
         ConfigError: the project is too large.
     """
-    program = program.resolve()
+    # A link in a package stays a module of that package.
+    program = folder.resolve() / program.relative_to(folder) if folder else program.resolve()
     return (
         _own_recipes(program)
-        or _in_checkout(program, storage_root)
-        or _in_folder(program.parent, program, storage_root)
+        or _in_checkout(program, folder or program.parent, storage_root)
+        or _in_folder(folder.resolve() if folder else program.parent, program, storage_root)
     )
 
 
@@ -75,8 +78,8 @@ def _own_recipes(program: Path) -> Project | None:
     return None
 
 
-def _in_checkout(program: Path, storage_root: Path) -> Project | None:
-    top = git.top_of(program.parent)
+def _in_checkout(program: Path, folder: Path, storage_root: Path) -> Project | None:
+    top = git.top_of(folder)
     if top is None or not program.is_relative_to(top):
         return None
     checkout = git.checkout(top)

@@ -11,6 +11,7 @@ from pathlib import Path
 from launcher.code_snapshot import store
 from launcher.code_snapshot.filters import FOLDER
 from launcher.code_snapshot.project import (
+    Project,
     imports_of,
     is_own_recipe,
     launcher_package,
@@ -19,6 +20,7 @@ from launcher.code_snapshot.project import (
 from launcher.code_snapshot.store import ProjectTree
 from launcher.errors import ConfigError
 from launcher.files import replace
+from launcher.programs import FoundModule
 from launcher.specs import CodeSnapshot, RunLayout, from_json, short, to_json
 
 _MAX_NAMES = 3
@@ -38,7 +40,13 @@ class RunCode:
 
     @classmethod
     def of(
-        cls, program: Path, *, layout: RunLayout, storage_root: Path, cwd: Path, anew: bool
+        cls,
+        program: Path | FoundModule | None,
+        *,
+        layout: RunLayout,
+        storage_root: Path,
+        cwd: Path,
+        anew: bool,
     ) -> RunCode | None:
         """Return the code of the run; None if it has no snapshot and `program` does not exist.
 
@@ -49,10 +57,10 @@ class RunCode:
         """
         source, snapshot = None, None if anew else _recorded(layout)
         if snapshot is None:
-            if not program.is_file():
+            if program is None or (isinstance(program, Path) and not program.is_file()):
                 return None  # preflight reports this together with all other problems
-            source = ProjectTree.of(project_of(program, storage_root=storage_root))
-            snapshot = _describe(source, cwd)
+            source = ProjectTree.of(_project(program, cwd, storage_root))
+            snapshot = _describe(source, cwd, program)
         return cls(
             snapshot=snapshot,
             layout=layout,
@@ -99,7 +107,11 @@ class RunCode:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A note for a user who has edited the code since the snapshot."""
+        """A note for a user who has edited the code since the snapshot, or who has no snapshot."""
+        if not self.snapshot.program:
+            cwd = self.snapshot.cwd
+            note = "the module is installed in the environment, so no code is copied"
+            return (f"{note}; modules in {cwd} are used as they are",)
         names = () if self.source else _changes(self.snapshot, storage_root=self.storage_root)
         if not names:
             return ()
@@ -108,7 +120,9 @@ class RunCode:
         note = f"{differ} from the code snapshot that this run uses: {shown}"
         return (f"{note}; add code=new to use your edited code",)
 
-    def variables(self, env: Mapping[str, str], inherited: str) -> dict[str, str]:
+    def variables(
+        self, env: Mapping[str, str], inherited: str, *, is_module: bool = False
+    ) -> dict[str, str]:
         """Return the environment variables of the ranks, from those the user set in `env`.
 
         `inherited` is the `PYTHONPATH` they would have otherwise. All its entries are absolute.
@@ -123,7 +137,8 @@ class RunCode:
             "PYTHONPATH": os.pathsep.join(path),
             **({} if is_own_recipe(program) else {"LAUNCHER_PACKAGES": str(self.packages)}),
             "LAUNCHER_CWD": self.snapshot.cwd,
-            "LAUNCHER_FROZEN_CWD": str(self._frozen_cwd()),
+            "LAUNCHER_FROZEN_CWD": str(self._copy_of_cwd() or self.folder),
+            **self._import_folder(is_module=is_module),
         }
 
     def _in_copy(self, entry: Path) -> str:
@@ -141,20 +156,38 @@ class RunCode:
             copied = copy.is_dir() and copy.resolve().is_relative_to(self.folder.resolve())
         return str(copy if copied else entry)
 
-    def _frozen_cwd(self) -> Path:
-        """Return the working directory on nodes that lack the user's: the same folder here."""
+    def _copy_of_cwd(self) -> Path | None:
+        """Return the copy of the user's working directory; None if it is not in the project."""
         project, cwd = Path(self.snapshot.project), Path(self.snapshot.cwd)
         inside = cwd.is_relative_to(project)
-        return self.folder / cwd.relative_to(project) if inside else self.folder
+        return self.folder / cwd.relative_to(project) if inside else None
+
+    def _import_folder(self, *, is_module: bool) -> dict[str, str]:
+        """A module imports from the copy of the working directory, which is first on its path."""
+        copy = self._copy_of_cwd() if is_module and self.snapshot.program else None
+        return {"LAUNCHER_IMPORT_FOLDER": str(copy)} if copy else {}
 
 
-def _describe(source: ProjectTree, cwd: Path) -> CodeSnapshot:
+def _project(program: Path | FoundModule, cwd: Path, storage_root: Path) -> Project:
+    if isinstance(program, Path):
+        return project_of(program, storage_root=storage_root)
+    if program.file is None or program.root is None:  # installed, as torch is
+        return Project(folder=cwd, program="", names=())
+    folder = cwd if program.root.is_relative_to(cwd) else program.root
+    return project_of(program.file, storage_root=storage_root, folder=folder)
+
+
+def _describe(source: ProjectTree, cwd: Path, program: Path | FoundModule) -> CodeSnapshot:
     project, tree = source.project, source.tree
+    imports = imports_of(project.folder, tree.items)
+    root = program.root.resolve() if isinstance(program, FoundModule) and program.root else cwd
+    if root != cwd and root.is_relative_to(project.folder):
+        imports = tuple(dict.fromkeys((*imports, str(root.relative_to(project.folder)))))
     return CodeSnapshot(
         digest=tree.digest,
         place=f"{source.folder_name}/{tree.name}",
         program=project.program,
-        imports=imports_of(project.folder, tree.items),
+        imports=imports,
         project=str(project.folder),
         cwd=str(cwd),
         commit=project.commit,
@@ -179,7 +212,8 @@ def _changes(code: CodeSnapshot, *, storage_root: Path) -> tuple[str, ...]:
     if manifest is None or not program.is_file():
         return ()
     try:
-        current = ProjectTree.of(project_of(program, storage_root=storage_root)).tree
+        project = project_of(program, storage_root=storage_root, folder=Path(code.project))
+        current = ProjectTree.of(project).tree
     except ConfigError:
         return ()
     then_files, now_files = (

@@ -20,7 +20,7 @@ from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import RunLayout
 
 _FIXED = (
-    *("recipe.name", "args", "model", "data", "params", "train"),
+    *("recipe.name", "module", "args", "model", "data", "params", "train"),
     *("determinism", "logical_shards"),
 )
 """Keys, or sections of keys, that define what is trained."""

@@ -138,7 +138,7 @@ def _finish(config: LaunchConfig, paths: ConfigPaths, *, require_recipe: bool) -
     if not require_recipe:
         return config
     program = find_program(config, paths)
-    recipe = dataclasses.replace(config.recipe, program=str(program))
+    recipe = dataclasses.replace(config.recipe, program=program)
     return dataclasses.replace(config, recipe=recipe)
 
 

@@ -65,8 +65,10 @@ def refuse_other_than_text(values: Mapping[str, Any]) -> None:
                 raise ConfigError(f"`{name}` contains a NUL byte", hint="remove it")
 
 
-def find_program(config: LaunchConfig, paths: ConfigPaths) -> Path:
+def find_program(config: LaunchConfig, paths: ConfigPaths) -> str:
     """Return the absolute path of the recipe's program. Preflight checks that it exists.
+
+    Empty with `module=`, which is looked up where the run is started.
 
     A relative path starts at the current folder. For a recipe in a user's `conf/`, it may also
     start at the parent of that `conf/`, so that `--config-dir project/conf` works from anywhere.
@@ -76,11 +78,13 @@ def find_program(config: LaunchConfig, paths: ConfigPaths) -> Path:
     """
     if not config.recipe.name:
         raise _no_recipe(config, paths)
+    if config.module:
+        return ""
     if not config.recipe.program:
         raise _no_program(config)
     program = Path(config.recipe.program).expanduser()
     candidates = [folder / program for folder in _folders(config, paths)]
-    return next((path for path in candidates if path.is_file()), candidates[0]).absolute()
+    return str(next((path for path in candidates if path.is_file()), candidates[0]).absolute())
 
 
 def _required(content: Any, prefix: str) -> Iterator[str]:
@@ -112,6 +116,8 @@ def _no_recipe(config: LaunchConfig, paths: ConfigPaths) -> ConfigError:
     example = f"recipe={(*recipes, 'NAME')[0]} nodes=4"
     if config.script:
         example = f"recipe=script script={config.script}"
+    if config.module:
+        example = f"recipe=script module={config.module}"
     return ConfigError(
         "expected a recipe, got none",
         context=f"recipes: {', '.join(recipes)}" if recipes else "",
@@ -122,8 +128,9 @@ def _no_recipe(config: LaunchConfig, paths: ConfigPaths) -> ConfigError:
 def _no_program(config: LaunchConfig) -> ConfigError:
     if config.recipe.name == "script":
         return ConfigError(
-            "`recipe=script` needs a script",
-            hint="`python -m launcher recipe=script script=train.py 'args=[--epochs,1]' nodes=2`",
+            "`recipe=script` needs a script or a module",
+            hint="`python -m launcher recipe=script script=train.py 'args=[--epochs,1]' nodes=2`, "
+            "or `module=pkg.train` for what you start with `python -m pkg.train`",
         )
     return ConfigError(
         f"recipe `{config.recipe.name}` has no program",

@@ -34,6 +34,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(str, _Dumper.represent_str)
+_PROGRAM = {"script", "module"}
 
 
 def dump(config: LaunchConfig) -> str:
@@ -58,6 +59,9 @@ def load_saved(
     typed = {text.lstrip("+").partition("=")[0] for text in request.texts}
     # A group in the overrides replaces its section; otherwise saved values override the group's.
     kept = {key: _literal(value) for key, value in saved.items() if key not in typed & set(_GROUPS)}
+    if typed & _PROGRAM:  # another program than the saved one, of which nothing may stay
+        kept |= dict.fromkeys(_PROGRAM, "")
+        kept["recipe"] = {**kept.get("recipe", {}), "program": "${script}"}
     defaults = ["launch_schema", *({group: choice} for group, choice in _GROUPS.items()), "_self_"]
     return load_from(request, name=_NAME, node={"defaults": defaults, **kept})
 

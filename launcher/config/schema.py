@@ -19,6 +19,7 @@ from typing import Any
 from launcher.errors import ConfigError, require
 from launcher.nodes.candidate import NodesRequest
 from launcher.nodes.config import ClusterConfig, PreflightConfig
+from launcher.programs import check_name
 from launcher.specs.plan import check_keep, check_resume
 from launcher.specs.secrets import names_a_secret
 from launcher.staging.config import DataConfig, ModelConfig
@@ -190,6 +191,8 @@ class LaunchConfig:
     """What to train: one of the recipes."""
     script: str = ""
     """With `recipe=script`: the Python file to run, unchanged."""
+    module: str = ""
+    """With `recipe=script`, instead of `script`: the module to run, as after `python -m`."""
     args: tuple[str, ...] = ()
     """Arguments of the program, as a list: 'args=[--x,1]'."""
     code: CodeChoice = CodeChoice.frozen
@@ -242,9 +245,23 @@ class LaunchConfig:
         _check_count("slots", self.slots)
         check_resume(self.resume)
         self._check_shards()
+        self._check_module()
         if self.run_id:
             check_run_id(self.run_id)
         _check_env(self.env)
+
+    def _check_module(self) -> None:
+        if not self.module:
+            return
+        check_name(self.module)
+        other = f"script={self.script}" if self.script else ""
+        if self.recipe.program and not other:
+            other = f"recipe.program={self.recipe.program}"
+        if other:
+            raise ConfigError(
+                f"`module={self.module}` and `{other}` exclude each other",
+                hint="give a file with script=, or a module with module=",
+            )
 
     @property
     def fixed_shards(self) -> int | None:

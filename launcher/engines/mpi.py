@@ -126,11 +126,10 @@ def _shared(request: BackendRequest) -> dict[str, str]:
 
 def _mpirun(request: BackendRequest, hosts: tuple[str, ...], env: dict[str, str]) -> Command:
     launcher = ("mpirun", "-np", str(request.cluster.world_size), *hosts)
-    guard = (request.python, "-m", "launcher.runtime.guard", "--")
-    program = (request.program.path, *request.program.args)
+    guard = (request.python, "-m", "launcher.runtime.guard", "--", *request.program.argv)
     return Command(
         node_rank=request.cluster.head.node_rank,
-        argv=(request.python, "-m", "launcher.runtime.mpirun", "--", *launcher, *guard, *program),
+        argv=(request.python, "-m", "launcher.runtime.mpirun", "--", *launcher, *guard),
         env=env,
         cwd=request.cwd,
     )

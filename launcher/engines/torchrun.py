@@ -44,6 +44,5 @@ def _argv(
         "--run-id",
         request.run_id,
         "--",
-        request.program.path,
-        *request.program.args,
+        *request.program.argv,
     )

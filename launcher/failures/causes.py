@@ -203,8 +203,16 @@ _EXCEPTIONS: tuple[_Row, ...] = (
     ),
     _row(
         FailureKind.MODULE_MISSING,
+        "is part of a package, but was started as a file",
+        "start it as a module, as after `python -m`: module=pkg.train, not script=pkg/train.py",
+        kinds=r"ImportError",
+        text=r"attempted relative import|__main__\.__spec__ is None",
+    ),
+    _row(
+        FailureKind.MODULE_MISSING,
         "cannot import a module",
-        "install it on every node, in the Python environment that runs the ranks",
+        "if it is part of your project, use module=pkg.train, which finds what `python -m` finds, "
+        "or set PYTHONPATH; else install it on every node, in the environment of the ranks",
         kinds=r"ModuleNotFoundError|ImportError",
     ),
     _row(
@@ -284,6 +292,9 @@ _EXCEPTIONS: tuple[_Row, ...] = (
     ),
 )
 
+_FLUSH_FAILED = 120
+"""Exit code of a Python interpreter that cannot flush its streams at the end."""
+
 _PLAIN = Cause(
     kind=FailureKind.EXCEPTION,
     sentence="failed",
@@ -358,6 +369,13 @@ def of_exit_code(code: int) -> Cause:
             kind=FailureKind.CONFIG,
             sentence="exited with code 2, as programs do for invalid arguments",
             next_step="the last lines of its log say which argument; args= sets them",
+        )
+    if code == _FLUSH_FAILED:
+        return Cause(
+            kind=FailureKind.EXIT_CODE,
+            sentence="ended, but Python could not flush stdout or stderr (exit code 120)",
+            next_step="if the program replaces sys.stdout or sys.stderr, its object needs a "
+            "`flush` that works; else check the disk of the log",
         )
     return Cause(
         kind=FailureKind.EXIT_CODE,

@@ -18,6 +18,7 @@ from launcher.config import CodeChoice, LaunchConfig, compare, dump
 from launcher.errors import ConfigError, PreflightError, SavedForRequeue
 from launcher.files import replace as replace_file
 from launcher.nodes import INTERFACE_VARIABLES, SOURCES, ChosenNodes, NodeNeeds, find
+from launcher.programs import FoundModule, find_module, import_path
 from launcher.runs import environment
 from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import CheckpointPolicy, Cluster, Job, Plan, Program, RunLayout, StagedItem
@@ -34,6 +35,8 @@ class Launch:
     layout: RunLayout
     job: Job | None
     """The batch job that contains this process."""
+    program: Program
+    """The program in its own place."""
     code: code_snapshot.RunCode | None
     """None runs the program in place."""
     commands: CommandLine
@@ -49,11 +52,13 @@ class Launch:
         layout = RunLayout.of(root, config.run_id)
         if job:
             config = replace(config, resume=slurm.resume_of(layout, job, config.resume))
+        found = _found(config)
         return cls(
             config=config,
             layout=layout,
             job=job,
-            code=_code(config, layout, root),
+            program=_program(config, found),
+            code=_code(config, found, layout, root),
             commands=commands,
         )
 
@@ -98,6 +103,13 @@ class Launch:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return slurm.requeue(self.job, self.layout)
 
+    @property
+    def copied_program(self) -> Program:
+        """The program that the ranks run: the one in the code snapshot, if it has one."""
+        if self.code is None or not self.code.snapshot.program:
+            return self.program
+        return replace(self.program, path=str(self.code.program))
+
     def with_nodes(self, attempt: int) -> Launch:
         """Find the nodes of the next attempt, and test whether they can write in the storage."""
         at_least = None if attempt == 1 else self.config.cluster.min_nodes
@@ -136,15 +148,14 @@ class Launch:
         return plan
 
     def _request(self, attempt: int, cluster: Cluster) -> planning.PlanRequest:
-        config, code = self.config, self.code
-        program = _program(config)
+        config, code, program = self.config, self.code, self.copied_program
         return planning.PlanRequest(
             run_id=config.run_id,
             attempt=attempt,
             storage_root=config.storage.root,
             cluster=cluster,
             backend=config.backend.name,
-            program=replace(program, path=str(code.program)) if code else program,
+            program=program,
             python=config.cluster.interpreter,
             cwd=str(code.packages if code else Path.cwd()),
             checkpoint=CheckpointPolicy(
@@ -156,13 +167,13 @@ class Launch:
             port=config.cluster.port or None,
             grace_s=config.supervise.grace_s,
             logical_shards=config.fixed_shards,
-            env=self._env(),
+            env=self._env(program),
             exported=dict(os.environ),
             code=code.snapshot if code else None,
             notes=(*(code.notes if code else ()), *self._longer()),
         )
 
-    def _env(self) -> dict[str, str]:
+    def _env(self, program: Program) -> dict[str, str]:
         """Return the variables that the configuration sets for the ranks.
 
         Its relative search paths mean the folder of the run's first start, from wherever the run is
@@ -173,7 +184,8 @@ class Launch:
         env = {**env, **search_paths.absolute(env, first, expand_home=True)}
         if code is None:
             return env
-        return code.variables(env, search_paths.absolute(os.environ, here).get("PYTHONPATH", ""))
+        inherited = search_paths.absolute(os.environ, here).get("PYTHONPATH", "")
+        return code.variables(env, inherited, is_module=bool(program.module))
 
     def _longer(self) -> tuple[str, ...]:
         """Return the note on a run that continues beyond its earlier end."""
@@ -237,11 +249,13 @@ def own_job(config: LaunchConfig) -> Job | None:
     return Job.from_environ(os.environ) if SOURCES[config.cluster.name].batch else None
 
 
-def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.RunCode | None:
+def _code(
+    config: LaunchConfig, found: Path | FoundModule | None, layout: RunLayout, root: Path
+) -> code_snapshot.RunCode | None:
     if config.code is CodeChoice.shared:
         return None
     return code_snapshot.RunCode.of(
-        Path(_program(config).path),
+        found,
         layout=layout,
         storage_root=root,
         cwd=Path.cwd(),
@@ -249,15 +263,25 @@ def _code(config: LaunchConfig, layout: RunLayout, root: Path) -> code_snapshot.
     )
 
 
-def _program(config: LaunchConfig) -> Program:
-    path = config.script or config.recipe.program
-    if not path:
+def _found(config: LaunchConfig) -> Path | FoundModule | None:
+    """Return where the program is; None for a missing module, which preflight reports."""
+    if config.module:
+        path = import_path(Path.cwd(), config.env)
+        try:
+            return find_module(config.module, path, python=config.cluster.interpreter)
+        except PreflightError:
+            return None
+    path_of_file = config.script or config.recipe.program
+    if not path_of_file:
         raise ConfigError(
             f"recipe={config.recipe.name} needs a program",
             hint="give `script=PATH`, or set `recipe.program` in the recipe's file",
         )
+    return Path(path_of_file).expanduser().absolute()
+
+
+def _program(config: LaunchConfig, found: Path | FoundModule | None) -> Program:
+    file = found.file if isinstance(found, FoundModule) else found
     return Program(
-        path=str(Path(path).expanduser().absolute()),
-        args=config.args,
-        recipe=config.recipe.name,
+        path=str(file or ""), module=config.module, args=config.args, recipe=config.recipe.name
     )

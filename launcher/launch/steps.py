@@ -135,6 +135,12 @@ def submit(
     if done:
         return done
     engines.require(config.backend.name, config.cluster.interpreter)
+    preflight.require_program(
+        launch.copied_program,
+        original=launch.program.path,
+        env=config.env,
+        python=config.cluster.interpreter,
+    )
     launch = launch.freeze()
     stage(config, progress)
     with slurm.all_or_nothing(launch.layout):

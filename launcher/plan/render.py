@@ -21,7 +21,7 @@ def _summary(plan: Plan) -> str:
     rows = {
         "run": f"{plan.run_id} (attempt {plan.attempt})",
         "recipe": plan.recipe,
-        "program": shlex.join((plan.program.path, *plan.program.args)),
+        "program": shlex.join(plan.program.argv),
         "code": _code(plan),
         "ranks": f"{plan.cluster.world_size} on {_nodes(plan)}, {plan.device}",
         "backend": f"{plan.backend} through {plan.transport}",
@@ -34,7 +34,7 @@ def _summary(plan: Plan) -> str:
 
 def _code(plan: Plan) -> str:
     code = plan.code
-    if code is None:
+    if code is None or not code.program:
         return ""
     commit = f", commit {code.commit[:12]}" if code.commit else ""
     changed = " with changes" if code.dirty else ""

@@ -1,6 +1,14 @@
 """Cheap checks before anything starts. All problems are reported together."""
 
-from launcher.preflight.checks import CHECKS, check
+from launcher.preflight.checks import CHECKS, check, problems_of_program, require_program
 from launcher.preflight.run import Check, Problem, Subject
 
-__all__ = ["CHECKS", "Check", "Problem", "Subject", "check"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Problem",
+    "Subject",
+    "check",
+    "problems_of_program",
+    "require_program",
+]

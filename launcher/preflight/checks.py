@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from launcher import nodes
-from launcher.errors import PreflightError, nearest
+from launcher.errors import PreflightError
 from launcher.nodes import SOURCES, NodeNeeds
 from launcher.plan import oversubscribed, ranks_on_cores
 from launcher.preflight.run import Check, CheckResult, Problem, Subject, run_all
+from launcher.programs import find_module, import_path, require_script
 from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.runs.lock import refusal, rival
 from launcher.runs.status import committed_step
-from launcher.specs import Cluster, Plan, RunLayout
+from launcher.specs import Cluster, Plan, Program, RunLayout
 
 _TIMEOUT_S = 10.0
 _MOST_PER_CORE = 64
@@ -32,32 +33,35 @@ def supervisor(subject: Subject) -> Iterator[Problem]:
 
 
 def program(subject: Subject) -> Iterator[Problem]:
-    """The program of the ranks must be a file that can be read."""
-    path = _program_path(subject.plan)
-    if path.is_dir():
-        yield Problem(what=f"the program {path} is a folder", hint="give a file in it: script=")
-    elif not path.is_file():
-        yield Problem(what=f"the program {path} does not exist", hint=_nearest_program(path))
-    elif not os.access(path, os.R_OK):
-        yield Problem(what=f"the program {path} cannot be read", hint=f"chmod +r {path}")
+    """The program of the ranks must be one that Python can run."""
+    return problems_of_program(subject.plan)
 
 
-def _program_path(plan: Plan) -> Path:
-    """Before its first start, a run has no code snapshot yet."""
-    path = Path(plan.program.path)
-    return path if path.exists() else Path(plan.source)
+def problems_of_program(plan: Plan) -> Iterator[Problem]:
+    """Yield why Python cannot run the program of a plan."""
+    env = plan.commands[0].env if plan.commands else {}
+    try:
+        # Before its first start, a run has no code snapshot yet.
+        require_program(plan.program, original=plan.source, env=env, python=plan.python)
+    except PreflightError as error:
+        yield Problem(what=error.message, hint=error.hint)
 
 
-def _nearest_program(path: Path) -> str:
-    folder = path.parent
-    if not folder.is_dir():
-        return f"the folder {folder} does not exist either; check the path"
-    files = [each.name for each in folder.glob("*.py")]
-    near = nearest(path.name, files)
-    if near:
-        return f"did you mean `{folder / near}`?"
-    listed = ", ".join(sorted(files)[:8])
-    return f"Python files in {folder}: {listed}" if listed else f"{folder} has no Python files"
+def require_program(
+    program: Program, *, original: str, env: Mapping[str, str], python: str
+) -> None:
+    """Refuse a program that does not exist, here or at `original`, or that Python cannot run.
+
+    Raises:
+        PreflightError: the hint says what to type instead.
+    """
+    paths = [Path(each) for each in (program.path, original) if each]
+    existing = next((each for each in paths if each.exists()), None)
+    path = import_path(Path.cwd(), env)
+    if not program.module:
+        require_script(existing or paths[-1], path)
+    elif existing is None:
+        find_module(program.module, path, python=python)
 
 
 def cores(subject: Subject) -> Iterator[Problem]:

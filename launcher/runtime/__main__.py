@@ -1,4 +1,4 @@
-"""``python -m launcher.runtime -- program.py args``: a program in the shim.
+"""``python -m launcher.runtime -- program.py args``: a program, or `-m module`, in the shim.
 
 For launchers that start one process per rank (mpirun, srun, horovodrun), and for a program started
 alone. Our own agents call the shim directly.
@@ -15,8 +15,9 @@ from launcher.runtime import shim
 def main(argv: list[str]) -> int:
     """Run the program named after `--`; return its exit code."""
     words = argv[1:] if argv[:1] == ["--"] else argv
-    if not words:
-        sys.stderr.write("usage: python -m launcher.runtime -- program.py [args ...]\n")
+    if not words or words == ["-m"]:
+        sys.stderr.write("usage: python -m launcher.runtime -- PROGRAM.py [args ...]\n")
+        sys.stderr.write("       python -m launcher.runtime -- -m MODULE [args ...]\n")
         return 2
     try:
         code = shim.run(words[0], words[1:])
@@ -28,4 +29,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))  # `sys.exit` may be one of the program

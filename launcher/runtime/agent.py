@@ -187,4 +187,4 @@ def _be_agent(
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))  # `sys.exit` may be one of the program

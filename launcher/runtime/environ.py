@@ -97,6 +97,8 @@ class LaunchEnviron:
     """Working folder of the program; None keeps the current one."""
     frozen_cwd: Path | None = None
     """What replaces `cwd` on a node that does not have it: its copy in the code snapshot."""
+    import_folder: Path | None = None
+    """First on the import path of a module: the copy of `cwd`; None uses the folder itself."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> LaunchEnviron:
@@ -113,6 +115,7 @@ class LaunchEnviron:
             parent_pid=_number(environ, "LAUNCHER_PARENT_PID", 0) or None,
             cwd=_path(environ, "LAUNCHER_CWD"),
             frozen_cwd=_path(environ, "LAUNCHER_FROZEN_CWD"),
+            import_folder=_path(environ, "LAUNCHER_IMPORT_FOLDER"),
         )
 
     def parent_is_gone(self) -> bool:

@@ -103,4 +103,4 @@ def _all_have_ended(world_size: int, launch: LaunchEnviron) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))  # `sys.exit` may be one of the program

@@ -22,19 +22,20 @@ _BEFORE_ANY_PROGRAM = ("__main__", "encodings")
 """Modules that the interpreter has imported before it looks into the program's folder."""
 
 
-def give_way(folder: str, environ: MutableMapping[str, str]) -> None:
+def give_way(folder: str | None, environ: MutableMapping[str, str]) -> None:
     """Put `folder` first on `sys.path`, and let the program's modules win over those imported.
 
     Modules that we hold keep working; only their names are free again. `environ` gets the path of
-    the program's own children.
+    the program's own children. Without a `folder` (a deleted one), only the path of others counts.
     """
-    if not sys.flags.safe_path:
-        sys.path.insert(0, folder)
+    first = None if sys.flags.safe_path else folder
+    if first is not None:
+        sys.path.insert(0, first)
     _release_own_name(environ.pop("LAUNCHER_PACKAGES", ""), environ)
-    if sys.flags.safe_path:
+    if first is None:
         return
-    for name in _imported().intersection(_names_in(folder)):
-        spec = PathFinder.find_spec(name, [folder])
+    for name in _imported().intersection(_names_in(first)):
+        spec = PathFinder.find_spec(name, [first])
         # A folder without `__init__.py` loses to any module of that name.
         if spec is not None and spec.loader is not None and not _is_loaded(spec):
             _forget(name)

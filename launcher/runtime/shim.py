@@ -1,8 +1,8 @@
 """Runs a program of the user inside a rank, unchanged and in the same process.
 
-The program sees what it sees under `python program.py args`: `__main__`, `sys.argv`, the script's
-folder first on `sys.path`, exit codes, tracebacks. The shim adds the log file, the status file and
-the stop signals of `launcher.runtime.process`.
+The program sees what it sees under `python program.py args` or `python -m module args`: `__main__`,
+`sys.argv`, `sys.path`, exit codes, tracebacks. The shim adds the log file, the status file and the
+stop signals of `launcher.runtime.process`.
 """
 
 from __future__ import annotations
@@ -10,23 +10,22 @@ from __future__ import annotations
 import atexit
 import io
 import os
-import signal
+import runpy
 import sys
-import threading
 import time
 import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import TracebackType
 
-from launcher.runtime import imports
+from launcher.runtime import imports, interpreter_exit
 from launcher.runtime.environ import LaunchEnviron
 from launcher.runtime.process import RankProcess, begin
 from launcher.specs import RankException, RankState
 
-__all__ = ["describe", "exit_code_of", "exit_without_finalize", "run"]
+__all__ = ["describe", "exit_without_finalize", "run"]
 
 _MPI = frozenset({"mpi4py.MPI", "horovod.torch"})
 """Modules that start MPI, or may."""
@@ -36,13 +35,21 @@ _TRACEBACK_LIMIT = 40_000
 
 
 def run(program: str, args: Sequence[str]) -> int:
-    """Run `program` as this rank and return the exit code that the process should end with."""
+    """Run a program as this rank and return the exit code that the process should end with.
+
+    As after `python`, it is a file, or `-m` with a module as the first of `args`.
+    """
     process = begin(os.environ, redirect_output=True)
     _change_folder(process.launch)
     process.status.update(state=RankState.RUNNING)
-    _look_like_a_script(program, args)
-    code = _execute(program, process)
-    _wait_for_threads()
+    if program == "-m":
+        _look_like_a_module(process.launch, args)
+        code = _guarded(lambda: _run_module(args[0]), process)
+    else:
+        _look_like_a_script(program, args)
+        code = _guarded(lambda: _run_as_main(program), process)
+    while_waiting = _guarded(interpreter_exit.wait_for_threads, process)
+    code = code or while_waiting
     _record_end(process, code)
     return code
 
@@ -56,9 +63,7 @@ def exit_without_finalize(code: int) -> None:
     if code == 0 or not _MPI.intersection(sys.modules):
         return
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code & 0xFF)
+    os._exit(code & 0xFF if interpreter_exit.flush_streams() else interpreter_exit.FLUSH_FAILED)
 
 
 def _change_folder(launch: LaunchEnviron) -> None:
@@ -84,22 +89,43 @@ def _look_like_a_script(program: str, args: Sequence[str]) -> None:
     imports.give_way(str(Path(program).resolve().parent), os.environ)
 
 
-def _execute(program: str, process: RankProcess) -> int:
+def _look_like_a_module(launch: LaunchEnviron, args: Sequence[str]) -> None:
+    sys.argv = ["-m", *args[1:]]
+    imports.give_way(_current_folder(launch), os.environ)
+
+
+def _current_folder(launch: LaunchEnviron) -> str | None:
+    """Return the folder from which a module is imported, or its copy in the code snapshot."""
+    if launch.import_folder is not None:
+        return str(launch.import_folder)
     try:
-        _run_as_main(program)
-    except SystemExit as error:
-        return _on_system_exit(error, process)
-    except BaseException as error:
-        trace = _without_our_frames(error.__traceback__)
+        return os.getcwd()  # noqa: PTH109 - a text, as the interpreter has it
+    except OSError:  # deleted
+        return None
+
+
+def _guarded(call: Callable[[], None], process: RankProcess) -> int:
+    """Call a part of the program; return its exit code, and report how it failed."""
+    error = _error_of(call)
+    if error is None:
+        return 0
+    if not _is_stop(error, process):
         # Recorded before anything else: printing may block, a peer may abort us, and the time of
         # the record decides which rank failed first.
-        process.status.update(
-            state=RankState.FAILED, exception=describe(error), exit_code=_code_of(error)
-        )
-        # Through the hook, so that one of the program (rich tracebacks, trackers) is used.
-        sys.excepthook(type(error), error.with_traceback(trace), trace)
-        return _code_of(error)
-    return 0
+        _record_failure(process, error)
+    if isinstance(error, SystemExit):
+        return interpreter_exit.report_exit(error)
+    # Through the hook, so that one of the program (rich tracebacks, trackers) is used.
+    return interpreter_exit.report(error, _without_our_frames(error.__traceback__))
+
+
+def _error_of(call: Callable[[], None]) -> BaseException | None:
+    """Return what `call` raised. The caller is outside of `except`, as the interpreter is."""
+    try:
+        call()
+    except BaseException as error:
+        return error
+    return None
 
 
 def _run_as_main(program: str) -> None:
@@ -110,49 +136,52 @@ def _run_as_main(program: str) -> None:
     """
     with io.open_code(program) as file:
         code = compile(file.read(), program, "exec", dont_inherit=True)
-    module = types.ModuleType("__main__")
+    module = _new_main()
     module.__file__ = program
     module.__loader__ = SourceFileLoader("__main__", program)
     module.__dict__["__cached__"] = None
-    sys.modules["__main__"] = module
     exec(code, module.__dict__)  # noqa: S102 - it is the user's program
 
 
-def _code_of(error: BaseException) -> int:
-    return 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+def _run_module(name: str) -> None:
+    """Execute a module as `python -m` does."""
+    module = _new_main()
+    try:
+        _, spec, code = runpy._get_module_details(name, runpy._Error)  # type: ignore[attr-defined]
+    except runpy._Error as error:  # type: ignore[attr-defined]
+        raise SystemExit(f"{sys.executable}: {error}") from None
+    sys.argv[0] = spec.origin
+    module.__file__ = spec.origin
+    module.__loader__ = spec.loader
+    module.__package__ = spec.parent
+    module.__spec__ = spec
+    module.__dict__["__cached__"] = spec.cached
+    exec(code, module.__dict__)  # noqa: S102 - it is the user's program
 
 
-def _on_system_exit(error: SystemExit, process: RankProcess) -> int:
-    code = exit_code_of(error)
-    if error.code is not None and not isinstance(error.code, int):
-        print(error.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
-    if code == 0 or _was_stopped(process, code):
-        return code
-    process.status.update(state=RankState.FAILED, exception=describe(error), exit_code=code)
-    return code
+def _new_main() -> types.ModuleType:
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    return module
 
 
-def exit_code_of(error: SystemExit) -> int:
-    """Return the exit code that the interpreter derives from a `SystemExit`."""
-    if error.code is None:
-        return 0
-    return error.code & 0xFF if isinstance(error.code, int) else 1
+def _record_failure(process: RankProcess, error: BaseException) -> None:
+    code = interpreter_exit.exit_code_of(error)
+    if code != 0:
+        process.status.update(state=RankState.FAILED, exception=describe(error), exit_code=code)
+
+
+def _is_stop(error: BaseException, process: RankProcess) -> bool:
+    code = interpreter_exit.exit_code_of(error)
+    return isinstance(error, SystemExit) and _was_stopped(process, code)
 
 
 def _was_stopped(process: RankProcess, code: int) -> bool:
     return process.stop.signal is not None and code == 128 + process.stop.signal
 
 
-def _wait_for_threads() -> None:
-    """Wait for the program's non-daemon threads, as the interpreter does."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-
-
 def _record_end(process: RankProcess, code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Record the end. The interpreter then flushes the streams, which may fail or block."""
     if not process.status.ended:
         process.status.change(
             state=RankState.DONE if code == 0 else RankState.FAILED,
@@ -194,5 +223,5 @@ def _printable(text: str) -> str:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except BaseException:  # whatever it raises, it is not the failure of the program
         return f"<unprintable {type(error).__name__}>"

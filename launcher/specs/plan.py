@@ -63,7 +63,7 @@ class Plan:
     def source(self) -> str:
         """Path of the program as the user knows it; the ranks may run a copy."""
         code = self.code
-        return f"{code.project}/{code.program}" if code else self.program.path
+        return f"{code.project}/{code.program}" if code and code.program else self.program.path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +109,20 @@ def check_keep(keep: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What every rank runs: a recipe of ours or a script of the user."""
+    """What every rank runs: a recipe of ours, or a script or module of the user."""
 
     path: str
-    """Absolute path of a Python file."""
+    """Absolute path of a Python file. Empty for a module whose file is not known here."""
+    module: str = ""
+    """Name of the module to run, as after `python -m`; empty runs the file at `path`."""
     args: tuple[str, ...] = ()
     recipe: str = "script"
     """Name of its recipe."""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The words that follow `python` on a command line."""
+        return (*(("-m", self.module) if self.module else (self.path,)), *self.args)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +191,8 @@ class CodeSnapshot:
     place: str
     """Folder of the copy, relative to the storage root, which may later be mounted elsewhere."""
     program: str
-    """The program, relative to the copy."""
+    """The program, relative to the copy. Empty for a module of the environment; then the copy is
+    empty, too."""
     imports: tuple[str, ...] = ()
     """Folders of the copy on the import path, relative to the copy."""
     project: str

@@ -19,23 +19,32 @@ def run(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Training]:
         yield made
 
 
-def test_nodes_without_the_launcher_and_the_project_run_them(run: Training) -> None:
+@pytest.mark.parametrize(
+    ("program", "imports"),
+    [("script=train.py", "import helper"), ("module=pkg.train", "from pkg import helper")],
+    ids=["script", "module"],
+)
+def test_nodes_without_the_launcher_and_the_project_run_them(
+    run: Training, program: str, imports: str
+) -> None:
     for host in ("host1", "host2"):
         run.lab.fill_disk(host, str(REPOSITORY), 1_000_000)  # an empty disk hides the checkout
         assert run.lab.run(host, ["ls", str(REPOSITORY)]).stdout == ""
-    run.lab.run("head", ["mkdir", "-p", "/local/project"])
-    (run.lab.local("head") / "project" / "helper.py").write_text("NAME = 'mine'\n")
-    script = "import os, helper\nprint('ran', helper.NAME, os.getcwd())\n"
-    (run.lab.local("head") / "project" / "train.py").write_text(script)
+    run.lab.run("head", ["mkdir", "-p", "/local/project/src/pkg"])
+    project = run.lab.local("head") / "project"
+    folder = project / "src" / "pkg" if program.startswith("module") else project
+    (folder / "helper.py").write_text("NAME = 'mine'\n")
+    script = f"import os\n{imports}\nprint('ran', helper.NAME, os.getcwd())\n"
+    (folder / "train.py").write_text(script)
     process = run.lab.start(
         "head",
         [
-            *("python", "-m", "launcher", "recipe=script", "script=train.py", TWO),
+            *("python", "-m", "launcher", "recipe=script", program, TWO),
             *(f"run_id={run.run_id}", "cluster=hostfile", "device=cpu", "slots=1"),
             *(f"storage.root={run.there}/outputs", "preflight.min_free_gb=0"),
         ],
         cwd="/local/project",
-        env={"PYTHONPATH": str(REPOSITORY)},
+        env={"PYTHONPATH": f"{REPOSITORY}:/local/project/src"},
     )
     run.started.append(process)
     assert process.wait(WITHIN_S) == 0, process.output.read_text()

@@ -113,3 +113,21 @@ def test_a_project_that_is_too_large_is_refused_before_anything(person: Any, pro
     assert "too large to be copied" in done.stderr
     assert "code=shared" in done.stderr
     assert not person.run_folder("r").exists()
+
+
+def test_a_module_of_a_src_layout_runs_and_resumes_from_its_copy(person: Any) -> None:
+    """`python -m pkg.train` with relative imports, resumed after an edit."""
+    package = person.cwd / "src" / "pkg"
+    package.mkdir(parents=True)
+    (package / "helper.py").write_text("NAME = 'old'\n")
+    train = (
+        "from . import helper\nopen('seen.txt', 'a').write(f'{helper.NAME}\\n')\nopen('enough')\n"
+    )
+    (package / "train.py").write_text(train)
+    failed = person.types("recipe=script", "module=pkg.train", "run_id=r", "env.PYTHONPATH=src")
+    assert failed.returncode == 5, failed.stdout + failed.stderr
+    (package / "helper.py").write_text("NAME = 'new'\n")
+    (person.cwd / "enough").touch()
+    resumed = person.types("resume", "r")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert seen(person) == ["old", "old"]

@@ -42,7 +42,7 @@ PROMISED_TO_RECIPES = {
 
 KEYS = [
     *("recipe.name", "recipe.program", "recipe.description"),
-    *("script", "args", "code", "nodes", "slots", "device"),
+    *("script", "module", "args", "code", "nodes", "slots", "device"),
     *("backend.name", "cluster.name", "cluster.port", "cluster.python"),
     *(f"cluster.{name}" for name in ("hostfile", "hosts", "include", "exclude", "head", "spares")),
     *("cluster.min_nodes", "cluster.wait"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from launcher.runs import events
 from launcher.runs.events import Event
 from launcher.runs.metrics import Pace
 from launcher.runs.status import RunFacts, run_status
-from launcher.specs import Plan, RankRecord, StagedItem, StageItem
+from launcher.specs import Plan, Program, RankRecord, StagedItem, StageItem
 from launcher.specs.secrets import redact
 
 
@@ -144,11 +145,16 @@ def _summary(plan: Plan) -> list[tuple[str, str]]:
     role = f"head and {units.count(workers, 'worker')}" if workers else "one node"
     rows = [
         ("run", f"{plan.run_id}, attempt {plan.attempt}"),
-        ("recipe", f"{plan.recipe}: {shlex.join((plan.source, *plan.program.args))}"),
+        ("recipe", f"{plan.recipe}: {shlex.join(_typed(plan).argv)}"),
         ("ranks", f"{plan.cluster.world_size} on {role}, {plan.device}, {plan.backend}"),
     ]
     rows += [(item.name, _source(item)) for item in plan.stage]
     return [*rows, ("checkpoints", checkpoint_rule(plan))]
+
+
+def _typed(plan: Plan) -> Program:
+    """Return the program where the user knows it; the ranks may run a copy."""
+    return dataclasses.replace(plan.program, path=plan.source)
 
 
 def _source(item: StageItem) -> str:

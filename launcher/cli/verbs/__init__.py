@@ -37,6 +37,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             "[run] KEY=VALUE ...",
             "recipe=bert_finetune nodes=4",
             "recipe=script script=train.py 'args=[--epochs,3]' nodes=2",
+            "recipe=script module=pkg.train nodes=2",
             "-m recipe=bert_finetune train.lr=1e-4,2e-4 train.seed='range(1,4)'",
             "cluster=slurm recipe=bert_finetune nodes=4 cluster.wait=true",
         ),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
-from launcher import config, launch
+from launcher import config, launch, preflight
 from launcher.cli import messages
 from launcher.cli.arguments import Invocation
 from launcher.cli.context import command_line, config_dirs
@@ -34,8 +33,8 @@ def plan(invocation: Invocation) -> int:
         if number and not as_json:
             print()
         print(to_json(_masked(planned), indent=2) if as_json else render(planned))
-        if not any(Path(each).is_file() for each in (planned.program.path, planned.source)):
-            messages.say(f"warning: the program {planned.source} does not exist")
+        for problem in preflight.problems_of_program(planned):
+            messages.say(f"warning: {problem.what}\n{problem.hint}")
     return 0
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from launcher.code_snapshot import RunCode
 from launcher.code_snapshot.project import launcher_package
 from launcher.errors import StagingError
+from launcher.programs import FoundModule
 from launcher.specs import RunLayout
 
 pytestmark = pytest.mark.process
@@ -152,3 +154,90 @@ def test_only_a_users_program_may_have_our_name(program: Path, root: Path) -> No
     assert code.variables({}, "")["LAUNCHER_PACKAGES"] == str(code.packages)
     recipe = launcher_package().folder / "recipes" / "bert_finetune" / "train.py"
     assert "LAUNCHER_PACKAGES" not in code_of(recipe, root).variables({}, "")
+
+
+# --- modules
+def module_of(file: Path | None, root: Path | None) -> FoundModule:
+    return FoundModule(name="pkg.train", file=file, root=root)
+
+
+def code_of_module(found: FoundModule, root: Path, cwd: Path) -> RunCode:
+    layout = RunLayout.of(root, "r1")
+    code = RunCode.of(found, layout=layout, storage_root=root, cwd=cwd, anew=False)
+    assert code is not None
+    code = code.freeze()
+    code.record()
+    return code
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A folder that contains a package, without git."""
+    folder = tmp_path / "here"
+    for name in ("pkg/train.py", "src/pkg/train.py", "beside.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x = 1\n")
+    return folder
+
+
+def test_the_project_of_a_module_is_the_folder_that_python_m_imports_from(
+    package: Path, root: Path
+) -> None:
+    code = code_of_module(module_of(package / "pkg" / "train.py", package), root, package)
+    assert code.snapshot.program == "pkg/train.py"
+    assert (code.folder / "beside.py").exists()
+    found = code.variables({}, "", is_module=True)
+    assert found["LAUNCHER_IMPORT_FOLDER"] == str(code.folder)
+    assert "LAUNCHER_IMPORT_FOLDER" not in code.variables({}, "")
+
+
+def test_a_src_folder_is_imported_from_its_copy_after_the_current_folder(
+    package: Path, root: Path
+) -> None:
+    src = package / "src"
+    code = code_of_module(module_of(src / "pkg" / "train.py", src), root, package)
+    assert (code.snapshot.program, code.snapshot.imports) == ("src/pkg/train.py", ("src",))
+    found = code.variables({}, str(src), is_module=True)
+    assert found["PYTHONPATH"].split(":")[1:] == [str(code.folder / "src")]
+    assert found["LAUNCHER_IMPORT_FOLDER"] == str(code.folder)
+
+
+def test_a_module_from_elsewhere_leaves_the_current_folder_as_it_is(
+    package: Path, root: Path, tmp_path: Path
+) -> None:
+    code = code_of_module(module_of(package / "pkg" / "train.py", package), root, tmp_path / "x")
+    assert code.snapshot.project == str(package)
+    found = code.variables({}, "", is_module=True)
+    assert "LAUNCHER_IMPORT_FOLDER" not in found
+    assert found["PYTHONPATH"].split(":")[1:] == [str(code.folder)]
+
+
+def test_the_code_of_an_installed_module_is_not_copied(package: Path, root: Path) -> None:
+    for found in (module_of(None, None), module_of(Path("/v/site-packages/pkg/train.py"), None)):
+        code = code_of_module(found, root, package)
+        assert code.snapshot.program == ""
+        assert list(code.folder.rglob("*")) == []
+        assert "LAUNCHER_IMPORT_FOLDER" not in code.variables({}, "", is_module=True)
+        (note,) = code.notes
+        assert "installed in the environment" in note
+
+
+def test_a_module_in_a_checkout_is_copied_with_all_of_it(checkout: Any, root: Path) -> None:
+    file = checkout.write("exp/pkg/train.py", "x = 1\n")
+    checkout.write("other/data.py")
+    checkout.commit()
+    here = checkout.folder / "exp"
+    code = code_of_module(module_of(file, here), root, here)
+    assert code.snapshot.program == "exp/pkg/train.py"
+    assert (code.folder / "other" / "data.py").exists()
+    found = code.variables({}, "", is_module=True)
+    assert found["LAUNCHER_IMPORT_FOLDER"] == str(code.folder / "exp")
+
+
+def test_edits_beside_a_module_are_noted(package: Path, root: Path) -> None:
+    found = module_of(package / "pkg" / "train.py", package)
+    code_of_module(found, root, package)
+    assert code_of_module(found, root, package).notes == ()
+    (package / "beside.py").write_text("x = 2\n")
+    (note,) = code_of_module(found, root, package).notes
+    assert note.startswith("1 file differs from the code snapshot that this run uses: beside.py")

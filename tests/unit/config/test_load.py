@@ -227,6 +227,62 @@ def test_a_saved_configuration_that_is_broken_is_an_error(here: Path) -> None:
             config.load_saved(here / name, cwd=here)
 
 
+def test_a_module_has_no_path_before_it_is_looked_up(here: Path) -> None:
+    loaded = load(here, "recipe=script", "module=pkg.train")
+    assert (loaded.module, loaded.script, loaded.recipe.program) == ("pkg.train", "", "")
+
+
+def test_a_recipe_may_name_a_module(here: Path) -> None:
+    folder = here / "conf" / "recipe"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("# @package _global_\nmodule: pkg.train\n")
+    assert load(here, "recipe=mine").module == "pkg.train"
+
+
+@pytest.mark.parametrize(
+    "words", [(*SCRIPT, "module=pkg.train"), ("recipe=bert_finetune", "module=pkg.train")]
+)
+def test_a_script_and_a_module_exclude_each_other(here: Path, words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"`module=pkg.train` and .* exclude each other"):
+        load(here, *words)
+
+
+def test_without_script_and_module_the_message_shows_both(here: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(here, "recipe=script")
+    assert "script=train.py" in caught.value.hint
+    assert "module=pkg.train" in caught.value.hint
+    with pytest.raises(ConfigError) as caught:
+        load(here, "module=pkg.train")
+    assert "recipe=script module=pkg.train" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "differs"),
+    [
+        ("script=train.py", "script=other.py", "recipe.program"),
+        ("script=train.py", "module=train", "module"),
+        ("module=train", "script=train.py", "module"),
+        ("module=train", "module=other", "module"),
+        ("script=train.py", "script=./train.py", ""),
+        ("module=train", "module=train", ""),
+    ],
+)
+def test_a_run_does_not_resume_with_another_program(
+    here: Path, then: str, now: str, differs: str
+) -> None:
+    """Its code snapshot has only the old one, which would run without a word."""
+    file = here / "config.yaml"
+    file.write_text(config.dump(load(here, "recipe=script", then)))
+    again = config.load_saved(file, (now,), cwd=here)
+    if not differs:
+        config.compare.require_same_run(file, again)
+        return
+    with pytest.raises(ConfigError, match="started with other values") as caught:
+        config.compare.require_same_run(file, again)
+    assert f"{differs}: " in caught.value.context
+
+
 def test_a_program_that_is_not_there_is_left_to_preflight(here: Path) -> None:
     loaded = load(here, "recipe=script", "script=trian.py")
     assert loaded.recipe.program == str(here / "trian.py")

@@ -128,3 +128,21 @@ def test_an_installed_backend_needs_no_file_of_ours(tmp_path: Path) -> None:
     (tmp_path / "train.py").touch()
     overrides = ("recipe=script", "script=train.py", "backend=flux")
     assert config.load(overrides, cwd=tmp_path).backend.name == "flux"
+
+
+@pytest.mark.parametrize("backend", ["torchrun", "mpi", "horovod", "horovod_mpi"])
+def test_every_backend_runs_a_module_as_after_python(backend: str) -> None:
+    nodes = (Node(node_rank=0, name="n0", address="127.0.0.1", slots=1),)
+    (command,) = commands(
+        backend,
+        BackendRequest(
+            run_id="r",
+            cluster=Cluster(source="local", nodes=nodes),
+            program=Program(path="/code/pkg/train.py", module="pkg.train", args=("-m", "--x")),
+            rendezvous=Rendezvous(address="127.0.0.1", port=1),
+            python="/py",
+            cwd="/",
+            env={0: {}},
+        ),
+    )
+    assert command.argv[-5:] == ("--", "-m", "pkg.train", "-m", "--x")

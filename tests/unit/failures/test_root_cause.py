@@ -218,6 +218,16 @@ CORPUS = [
         others=1,
     ),
     Case(
+        "a file of a package that was started as a script",
+        lambda f: f.raised(
+            0, "ImportError", "attempted relative import with no known parent package"
+        ),
+        Kind.MODULE_MISSING,
+        0,
+        "is part of a package, but was started as a file",
+        "module=pkg.train, not script=pkg/train.py",
+    ),
+    Case(
         "a missing file",
         lambda f: f.raised(3, "FileNotFoundError", "[Errno 2] No such file: 'x.json'"),
         Kind.FILE_MISSING,
@@ -340,6 +350,14 @@ CORPUS = [
         Kind.EXIT_CODE,
         1,
         "exited with code 3",
+    ),
+    Case(
+        "an interpreter that could not flush its streams",
+        lambda f: f.rank(1, state=RankState.FAILED, exit_code=120),
+        Kind.EXIT_CODE,
+        1,
+        "could not flush stdout or stderr",
+        "its object needs a `flush` that works",
     ),
     Case(
         "no GPU where one was promised",

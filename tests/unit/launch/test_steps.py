@@ -12,7 +12,7 @@ import pytest
 
 from launcher import config, launch, supervise
 from launcher.config import LaunchConfig
-from launcher.errors import SavedForRequeue
+from launcher.errors import PreflightError, SavedForRequeue
 from launcher.runs import events
 from launcher.specs import RunLayout
 from launcher.staging.progress import NoProgress
@@ -101,6 +101,27 @@ def test_only_outside_of_a_job_one_is_submitted(
     assert not launch.submits(load())
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert not launch.submits(load("cluster=slurm"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("script=trian.py",), "trian.py does not exist"),
+        (("script=", "module=absent.train"), "no module named `absent`"),
+    ],
+)
+def test_a_job_whose_program_is_missing_is_not_submitted(
+    load: Callable[..., LaunchConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    chosen = load("cluster=slurm", "run_id=r", *words)
+    with pytest.raises(PreflightError, match=message):
+        launch.submit(chosen, progress=NoProgress())
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_a_later_job_is_warned_by_how_long_saves_took(

@@ -50,6 +50,12 @@ def test_a_plan_round_trips_through_json() -> None:
     assert from_json(Plan, to_json(plan)) == plan
 
 
+def test_a_module_is_printed_as_after_python() -> None:
+    plan = build(request(program=Program(path="/p/pkg/x.py", module="pkg.x", args=("--lr", "1"))))
+    assert "program:     -m pkg.x --lr 1\n" in render(plan)
+    assert from_json(Plan, to_json(plan)) == plan
+
+
 def test_one_agent_is_started_per_node_and_told_where_to_meet() -> None:
     plan = build(request(nodes=3))
     assert [command.argv[command.argv.index("--node-rank") + 1] for command in plan.commands] == [

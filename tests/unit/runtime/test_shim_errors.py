@@ -1,10 +1,8 @@
-"""Exceptions and exit codes as the status file records them."""
+"""Exceptions as the status file records them."""
 
 from __future__ import annotations
 
-import pytest
-
-from launcher.runtime.shim import describe, exit_code_of
+from launcher.runtime.shim import describe
 
 
 class Unprintable(Exception):
@@ -27,13 +25,6 @@ def test_an_exception_that_cannot_be_printed_is_still_recorded() -> None:
 
 def test_a_huge_message_is_cut() -> None:
     assert len(describe(ValueError("x" * 1_000_000)).traceback) <= 40_000
-
-
-@pytest.mark.parametrize(
-    ("code", "expected"), [(None, 0), (0, 0), (3, 3), ("text", 1), (-1, 255), (256, 0)]
-)
-def test_exit_codes_are_the_interpreters(code: object, expected: int) -> None:
-    assert exit_code_of(SystemExit(code)) == expected
 
 
 def test_a_message_with_a_file_name_that_is_not_utf8_can_be_written() -> None:
