@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from launcher.cli import messages
+from launcher.cli import messages, printing
 from launcher.cli.arguments import parse, typed_program
 from launcher.cli.verbs import VERBS, VerbFunction, load
 from launcher.errors import ConfigError, LauncherError
@@ -90,7 +90,7 @@ def _require_folder() -> None:
 def _version() -> int:
     from launcher import __version__
 
-    print(f"launcher {__version__}")
+    printing.out(f"launcher {__version__}")
     return 0
 
 
@@ -99,5 +99,5 @@ def _help(argv: Sequence[str], program: Sequence[str]) -> int:
 
     invocation = parse(argv, VERBS, program)
     named = any(word in VERBS for word in argv)
-    print(of_verb(invocation.verb, invocation) if named else overview(invocation))
+    printing.out(of_verb(invocation.verb, invocation) if named else overview(invocation))
     return 0

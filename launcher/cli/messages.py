@@ -11,6 +11,7 @@ import textwrap
 import traceback
 from collections.abc import Sequence
 
+from launcher.cli.printing import printable, raw
 from launcher.errors import LauncherError, PreflightError
 
 _BOLD_RED, _YELLOW, _DIM, _RESET = "\033[1;31m", "\033[33m", "\033[2m", "\033[0m"
@@ -18,11 +19,11 @@ _BOLD_RED, _YELLOW, _DIM, _RESET = "\033[1;31m", "\033[33m", "\033[2m", "\033[0m
 
 def show(error: LauncherError) -> None:
     """Print message, context and hint of an error."""
-    say(f"{_mark(_BOLD_RED, 'error:')} {error.message}")
+    say(error.message, mark=("error: ", _BOLD_RED))
     if error.context:
         say(textwrap.indent(error.context, "  "))
     if error.hint:
-        say(f"{_mark(_DIM, 'hint:')}  {error.hint}")
+        say(error.hint, mark=("hint:  ", _DIM))
 
 
 def of_machine(error: Exception) -> LauncherError | None:
@@ -52,17 +53,18 @@ def show_bug(error: Exception, argv: Sequence[str]) -> None:
     ) as file:
         file.write(f"launcher {shlex.join(argv)}\n\n")
         file.write("".join(traceback.format_exception(error)))
+    first = str(error).splitlines()[0] if str(error) else "no message"
     say(
-        f"{_mark(_BOLD_RED, 'error:')} this is a bug in the launcher: "
-        f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        f"this is a bug in the launcher: {type(error).__name__}: {first}",
+        mark=("error: ", _BOLD_RED),
     )
-    say(f"{_mark(_DIM, 'hint:')}  please report it with the traceback in {file.name}")
+    say(f"please report it with the traceback in {file.name}", mark=("hint:  ", _DIM))
 
 
-def say(text: str) -> None:
-    """Print a line to stderr. A closed stderr is ignored."""
+def say(text: str, *, mark: tuple[str, str] = ("", "")) -> None:
+    """Print a line to stderr after a mark: its text and its color. A closed stderr is ignored."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        raw(f"{_colored(*mark)}{printable(text)}", flush=True, to=sys.stderr)
     except (BrokenPipeError, ValueError):
         return
 
@@ -79,9 +81,9 @@ class _Lines(logging.Handler):
     """Uses the current `sys.stderr` for each line, because a live display replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"{_mark(_YELLOW, record.levelname.lower() + ':')} {record.getMessage()}")
+        say(record.getMessage(), mark=(f"{record.levelname.lower()}: ", _YELLOW))
 
 
-def _mark(style: str, text: str) -> str:
-    colored = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    return f"{style}{text}{_RESET}" if colored else text
+def _colored(text: str, color: str) -> str:
+    colored = bool(text) and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return f"{color}{text}{_RESET}" if colored else text

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
 from launcher import units
 from launcher.cli.display.status import progress, ranks_of, state_of
 from launcher.cli.display.surface import StagingProgress
+from launcher.cli.printing import printable
 from launcher.runs import NodeStatus, RunStatus
 
 _STYLES = {"dim": "dim", "bold": "bold", "good": "bold green", "bad": "bold red", "note": "yellow"}
@@ -31,8 +33,12 @@ class LiveSurface:
         self._live: Live | None = None
 
     def say(self, text: str, style: str = "") -> None:
-        # Text, not markup: the output of programs may contain brackets.
-        self._console.print(Text(text, style=_STYLES.get(style, "")), soft_wrap=True)
+        # Text, not markup: a message may contain brackets.
+        self._console.print(Text(printable(text), style=_STYLES.get(style, "")), soft_wrap=True)
+
+    def echo(self, text: str) -> None:
+        # Segments are written as they are, and fast: a program may print megabytes.
+        self._console.print(Segments([Segment(text), Segment.line()]), soft_wrap=True)
 
     def staging(self, items: Sequence[StagingProgress]) -> None:
         self._draw(_bars(list(items), self._console.width))
@@ -69,7 +75,7 @@ def _bars(items: list[StagingProgress], width: int) -> RenderableType:
         )
         rate = item.per_second
         table.add_row(
-            f"  {item.name}",
+            Text(f"  {printable(item.name)}"),
             bar,
             _amount(item),
             units.bandwidth(rate) if rate and item.unit == "B" else "",
@@ -110,7 +116,7 @@ def _nodes(status: RunStatus) -> Table:
 def _cells(node: NodeStatus) -> list[Text | str]:
     state = state_of(node)
     return [
-        f"  {node.node}",
+        Text(f"  {printable(node.node)}"),
         Text(node.role, style="dim"),
         ranks_of(node),
         Text(state, style=_STATES.get(state, "")),

@@ -57,6 +57,10 @@ class Surface(Protocol):
         """Show a line, above what is drawn. `style` is `dim`, `bold`, `good`, `bad` or `note`."""
         ...
 
+    def echo(self, text: str) -> None:
+        """Show output of the user's program as it is: one or more lines, maybe very many."""
+        ...
+
     def staging(self, items: Sequence[StagingProgress]) -> None:
         """Draw the items that are being staged."""
         ...

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from launcher import config, launch
-from launcher.cli import messages
+from launcher.cli import messages, printing
 from launcher.cli.arguments import Invocation
 from launcher.cli.context import command_line, config_dirs, no_words
 from launcher.cli.display import RunDisplay, open_surface
@@ -33,8 +33,11 @@ def plan(invocation: Invocation) -> int:
             same = dataclasses.replace(loaded, run_id=planned.run_id)
             compare.require_same_run(layout.config, same, commands)
         if number and not as_json:
-            print()
-        print(to_json(_masked(planned), indent=2) if as_json else render(planned))
+            printing.out()
+        if as_json:
+            printing.raw(to_json(_masked(planned), indent=2))
+        else:
+            printing.out(render(planned))
         if not any(Path(each).is_file() for each in (planned.program.path, planned.source)):
             messages.say(f"warning: the program {planned.source} does not exist")
     return 0
@@ -69,9 +72,9 @@ def _all_overrides(invocation: Invocation) -> list[tuple[str, ...]]:
 
 def _print_submission(submission: Submission, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"argv": submission.argv, "script": submission.script}, indent=2))
+        printing.raw(json.dumps({"argv": submission.argv, "script": submission.script}, indent=2))
     else:
-        print(submission)
+        printing.out(str(submission))
 
 
 def _masked(planned: Plan) -> Plan:

@@ -71,6 +71,27 @@ def test_the_observer_sees_events_records_and_the_output_of_rank_0(scene: Scene)
     assert events.read(scene.layout.attempt(1).events) == recorder.events
 
 
+def test_the_output_of_the_end_is_shown_whole_in_every_attempt(scene: Scene) -> None:
+    assert scene.run("prints:300000:killed,prints:300000:done").attempts == 2
+    logs = [scene.layout.attempt(number).rank_log(0, 0) for number in (1, 2)]
+    written = [line for log in logs for line in log.read_text().split("\n") if line]
+    assert scene.recorder.lines == written
+    assert sum(line.startswith("line ") for line in written) == 600_000
+    assert any(line.startswith("grandchild") for line in written)
+
+
+def test_output_that_is_too_much_to_show_is_reported_with_its_file(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launcher.supervise.watch._MOST_BEHIND", 100_000)
+    scene.run("prints:300000:done")
+    log = scene.layout.attempt(1).rank_log(0, 0)
+    notes = [line for line in scene.recorder.lines if "omitted here" in line]
+    assert notes
+    assert all(str(log) in note for note in notes)
+    assert scene.recorder.lines[-1] == log.read_text().removesuffix("\n").split("\n")[-1]
+
+
 def test_an_observer_that_breaks_does_not_end_the_run(scene: Scene) -> None:
     def broken(_: object) -> None:
         raise BrokenPipeError("the terminal is gone")
