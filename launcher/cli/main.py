@@ -12,7 +12,8 @@ from typing import NoReturn
 from launcher.cli import messages, printing
 from launcher.cli.arguments import parse, typed_program
 from launcher.cli.verbs import VERBS, VerbFunction, load
-from launcher.errors import ConfigError, LauncherError
+from launcher.errors import ConfigError, Interrupted, LauncherError, SavedForRequeue
+from launcher.interrupts import ignore_repeated, interruptible
 
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it for other programs
 
@@ -20,7 +21,9 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it for other programs
 def entry_point() -> NoReturn:
     """Run the command that the user typed, and exit with its code."""
     _fix_streams()
-    sys.exit(main(sys.argv[1:], program=typed_program(sys.argv, sys.orig_argv)))
+    code = main(sys.argv[1:], program=typed_program(sys.argv, sys.orig_argv))
+    ignore_repeated()
+    sys.exit(code)
 
 
 def _fix_streams() -> None:
@@ -41,26 +44,31 @@ def main(
 ) -> int:
     """Run one command and return its exit code; never raises. `verb` returns a verb by name."""
     try:
-        code = _run(argv, program, verb)
-        sys.stdout.flush()
-    except LauncherError as error:
-        messages.show(error)
-        return error.exit_code
-    except KeyboardInterrupt:
+        with interruptible():
+            code = _run(argv, program, verb)
+            sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        return _explain(error, argv)
+    return code
+
+
+def _explain(error: BaseException, argv: Sequence[str]) -> int:
+    """Print what happened, and return the exit code."""
+    if isinstance(error, KeyboardInterrupt | Interrupted | SavedForRequeue):
+        ignore_repeated()
+    if isinstance(error, KeyboardInterrupt):
         messages.say("interrupted")
-        return 130
-    except BrokenPipeError:
+        return Interrupted.exit_code
+    if isinstance(error, BrokenPipeError):
         # Otherwise Python reports the error again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        printing.discard(sys.stdout)
         return BROKEN_PIPE
-    except Exception as error:
-        known = messages.of_machine(error)
-        if known is not None:
-            messages.show(known)
-            return known.exit_code
+    known = error if isinstance(error, LauncherError) else messages.of_machine(error)
+    if known is None:
         messages.show_bug(error, argv)
         return 1
-    return code
+    messages.show(known)
+    return known.exit_code
 
 
 def _run(argv: Sequence[str], program: Sequence[str], verb: Callable[[str], VerbFunction]) -> int:

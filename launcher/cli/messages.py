@@ -10,8 +10,10 @@ import tempfile
 import textwrap
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
-from launcher.cli.printing import printable, raw
+from launcher.cli import printing
+from launcher.disk import DiskProblem, DiskProblemKind
 from launcher.errors import LauncherError, PreflightError
 
 _BOLD_RED, _YELLOW, _DIM, _RESET = "\033[1;31m", "\033[33m", "\033[2m", "\033[0m"
@@ -26,27 +28,23 @@ def show(error: LauncherError) -> None:
         say(error.hint, mark=("hint:  ", _DIM))
 
 
-def of_machine(error: Exception) -> LauncherError | None:
-    """Return the error to show if a disk cannot be written, None for all other exceptions."""
-    from launcher.storage.disk import DiskProblemKind, classify
-
+def of_machine(error: BaseException) -> LauncherError | None:
+    """Return the error to show for a file that cannot be used, None for all other exceptions."""
     if not isinstance(error, OSError):
         return None
-    kind = classify(error)
-    if kind not in (
-        DiskProblemKind.DISK_FULL,
-        DiskProblemKind.READ_ONLY,
-        DiskProblemKind.PERMISSION,
-    ):
-        return None
-    where = f"`{error.filename}`" if error.filename else "a file, or to the output of this command"
-    return PreflightError(
-        f"cannot write to {where}: {kind}",
-        hint="free space or use another folder (`storage.root=...`), then repeat the command",
-    )
+    named = isinstance(error.filename, str | bytes) and error.filename
+    problem = DiskProblem.of(error, Path(os.fsdecode(named or "")))
+    if not named:
+        if problem.kind in (DiskProblemKind.OTHER, DiskProblemKind.NOT_FOUND):
+            return None
+        what = f"cannot write to a file, or to the output of this command: {problem.reason}"
+        return PreflightError(what, hint=f"{problem.hint}, then repeat the command")
+    if problem.kind is DiskProblemKind.NOT_FOUND and not problem.path.is_absolute():
+        return None  # a program that is not installed
+    return PreflightError(problem.message, hint=f"{problem.hint}, then repeat the command")
 
 
-def show_bug(error: Exception, argv: Sequence[str]) -> None:
+def show_bug(error: BaseException, argv: Sequence[str]) -> None:
     """Write the traceback of an unexpected error to a file, and print where."""
     with tempfile.NamedTemporaryFile(
         "w", prefix="launcher-bug-", suffix=".txt", delete=False, encoding="utf-8"
@@ -64,9 +62,9 @@ def show_bug(error: Exception, argv: Sequence[str]) -> None:
 def say(text: str, *, mark: tuple[str, str] = ("", "")) -> None:
     """Print a line to stderr after a mark: its text and its color. A closed stderr is ignored."""
     try:
-        raw(f"{_colored(*mark)}{printable(text)}", flush=True, to=sys.stderr)
-    except (BrokenPipeError, ValueError):
-        return
+        printing.raw(f"{_colored(*mark)}{printing.printable(text)}", flush=True, to=sys.stderr)
+    except (OSError, ValueError):
+        printing.discard(sys.stderr)
 
 
 def log_warnings() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from launcher import code_snapshot, slurm, staging, supervise
+from launcher import code_snapshot, preflight, slurm, staging, supervise
 from launcher import plan as planning
 from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
@@ -56,6 +56,15 @@ class Launch:
             code=_code(config, layout, root),
             commands=commands,
         )
+
+    def require_program(self) -> None:
+        """Refuse a program that does not exist here, if the run takes a copy of it.
+
+        Raises:
+            PreflightError: it is not a file that can be read.
+        """
+        if self.code is None and self.config.code is not CodeChoice.shared:
+            preflight.require_program(Path(_program(self.config).path))
 
     def freeze(self) -> Launch:
         """Take the code snapshot, before anything slow happens during which the user may edit."""

@@ -12,8 +12,6 @@ from launcher.errors import PreflightError, nearest
 from launcher.nodes import SOURCES, NodeNeeds
 from launcher.plan import oversubscribed, ranks_on_cores
 from launcher.preflight.run import Check, CheckResult, Problem, Subject, run_all
-from launcher.runs.command_line import ANYWHERE, CommandLine
-from launcher.runs.lock import refusal, rival
 from launcher.runs.status import committed_step
 from launcher.specs import Cluster, Plan, RunLayout
 
@@ -23,17 +21,22 @@ _MOST_PER_CORE = 64
 not reach its first step."""
 
 
-def supervisor(subject: Subject) -> Iterator[Problem]:
-    """Two supervisors of one run would lock each other out of its checkpoints."""
-    other = rival(subject.layout)
-    if other is not None:
-        what, hint = refusal(other, subject.layout, subject.commands)
-        yield Problem(what=what, hint=f"{hint}, or use another run_id=")
-
-
 def program(subject: Subject) -> Iterator[Problem]:
     """The program of the ranks must be a file that can be read."""
-    path = _program_path(subject.plan)
+    yield from _problems_of(_program_path(subject.plan))
+
+
+def require_program(path: Path) -> None:
+    """Check a program alone, before any node is known.
+
+    Raises:
+        PreflightError: it is not a file that can be read.
+    """
+    for problem in _problems_of(path):
+        raise PreflightError(problem.what, hint=problem.hint)
+
+
+def _problems_of(path: Path) -> Iterator[Problem]:
     if path.is_dir():
         yield Problem(what=f"the program {path} is a folder", hint="give a file in it: script=")
     elif not path.is_file():
@@ -129,7 +132,6 @@ def this_machine(subject: Subject) -> Iterator[Problem]:
 
 
 CHECKS: tuple[Check, ...] = (
-    Check(name="supervisor", find=supervisor),
     Check(name="program", find=program),
     Check(name="cores", find=cores),
     Check(name="checkpoints", find=checkpoints),
@@ -138,13 +140,11 @@ CHECKS: tuple[Check, ...] = (
 """Every check, in the order in which problems are listed."""
 
 
-def check(
-    plan: Plan, *, layout: RunLayout, needs: NodeNeeds, commands: CommandLine = ANYWHERE
-) -> list[CheckResult]:
+def check(plan: Plan, *, layout: RunLayout, needs: NodeNeeds) -> list[CheckResult]:
     """Run every check in parallel and return the results, all without problems.
 
     Raises:
         PreflightError: at least one check found a problem; the context lists all problems.
     """
-    subject = Subject(plan=plan, layout=layout, needs=needs, commands=commands)
+    subject = Subject(plan=plan, layout=layout, needs=needs)
     return run_all(CHECKS, subject, timeout_s=_TIMEOUT_S)

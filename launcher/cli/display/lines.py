@@ -30,10 +30,10 @@ class LineSurface:
 
     def say(self, text: str, style: str = "") -> None:
         del style
-        self._write(printing.printable(text))
+        self._show(printing.printable(text))
 
     def echo(self, text: str) -> None:
-        self._write(text)
+        self._show(text)
 
     def staging(self, items: Sequence[StagingProgress]) -> None:
         if items and self._is_time():
@@ -56,7 +56,11 @@ class LineSurface:
     def _once(self, line: str) -> None:
         if line != self._last:
             self._last = line
-            self._write(printing.printable(line))
+            self._show(printing.printable(line))
+
+    def _show(self, text: str) -> None:
+        with printing.lasting():
+            self._write(text)
 
 
 def _item(item: StagingProgress) -> str:

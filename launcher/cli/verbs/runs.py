@@ -87,11 +87,13 @@ def stop(invocation: Invocation) -> int:
             printing.out(f"{layout.run_id} is not running: it is {jobs.refine(now).state}")
         return 0
     runs.request_stop(layout)
-    printing.out(_requested(f"{layout.run_id} ({now.supervisor})"))
+    printing.out(_requested(f"{layout.run_id} ({now.supervisor})", now.state))
     try:
         _cancel(layout, [job for job in batch.look(layout, commands).active if job.waiting])
     except PreflightError as error:  # the run itself needs only its folder
         messages.say(f"warning: cannot look for waiting jobs of this run: {error.message}")
+    if now.state is RunState.STAGING and not now.attempt:
+        return 0  # nothing of the run will remain
     printing.out(f"watch:   {commands.of_run(layout, 'status', options=['--follow'])}")
     printing.out(f"resume:  {commands.of_run(layout, 'resume')}")
     return 0
@@ -131,8 +133,11 @@ def _require_logs(layout: RunLayout, invocation: Invocation) -> None:
     raise ConfigError(f"{layout.run_id} has no such log", hint=f"it has logs of ranks {ranks}")
 
 
-def _requested(run: str) -> str:
-    return f"requested a stop of {run}: it saves a checkpoint and exits"
+def _requested(run: str, state: RunState) -> str:
+    does = "has not started training, and exits"
+    if state is not RunState.STAGING:
+        does = "saves a checkpoint and exits"
+    return f"requested a stop of {run}: it {does}"
 
 
 def _cancel(layout: RunLayout, jobs: Sequence[JobInfo]) -> None:
@@ -144,7 +149,7 @@ def _cancel(layout: RunLayout, jobs: Sequence[JobInfo]) -> None:
         task = RunLayout(layout.path.with_name(f"{layout.run_id}-{job.task}")) if job.task else None
         if task and not job.waiting and runs.is_alive(runs.read_supervisor(task)):
             runs.request_stop(task)
-            printing.out(_requested(task.run_id))
+            printing.out(_requested(task.run_id, runs.read_status(task).state))
         else:
             slurm.cancel(job.job_id)
             printing.out(f"cancelled {job}")

@@ -92,6 +92,36 @@ def test_output_that_is_too_much_to_show_is_reported_with_its_file(
     assert scene.recorder.lines[-1] == log.read_text().removesuffix("\n").split("\n")[-1]
 
 
+@pytest.mark.parametrize(
+    ("number", "state", "code"),
+    [
+        (signal.SIGINT, Verdict.STOPPED, 130),
+        (signal.SIGHUP, Verdict.STOPPED, 130),
+        (signal.SIGTERM, Verdict.SAVED, 75),
+        (signal.SIGUSR1, Verdict.SAVED, 75),
+        (None, Verdict.STOPPED, 130),
+    ],
+)
+def test_a_request_while_the_next_attempt_is_planned_ends_the_run(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, number: int | None, state: Verdict, code: int
+) -> None:
+    plan_for: Callable[[int], Plan] = scene.plan_for
+
+    def planned(attempt: int) -> Plan:
+        if attempt == 2 and number is None:
+            runs.request_stop(scene.layout)
+        elif attempt == 2 and number:
+            os.kill(os.getpid(), number)
+            signal.pause()  # as if a node did not answer
+        return plan_for(attempt)
+
+    monkeypatch.setattr(scene, "plan_for", planned)
+    outcome = scene.run("killed", "peer")
+    assert (outcome.state, outcome.exit_code, outcome.attempts) == (state, code, 1)
+    assert str(runs.read_status(scene.layout).state) == state
+    assert not scene.layout.attempt(2).path.exists()
+
+
 def test_an_observer_that_breaks_does_not_end_the_run(scene: Scene) -> None:
     def broken(_: object) -> None:
         raise BrokenPipeError("the terminal is gone")
