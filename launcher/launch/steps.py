@@ -10,7 +10,7 @@ from pathlib import Path
 from launcher import engines, nodes, preflight, slurm, staging, supervise
 from launcher.checkpoint import next_generation
 from launcher.config import LaunchConfig
-from launcher.errors import SavedForRequeue
+from launcher.errors import Interrupted, SavedForRequeue
 from launcher.interrupts import interruptible
 from launcher.launch.prepared import Launch, node_needs, own_job
 from launcher.runs.command_line import ANYWHERE, CommandLine
@@ -147,6 +147,7 @@ def submit(
             if launch.code:  # edits while the job waits change nothing
                 launch.code.record()
             submitted = slurm.submit(launch.submission())
-        if preparation.stop_request:  # it came while Slurm was asked
+        if request := preparation.stop_request:  # it came while Slurm was asked
             slurm.cancel(submitted.record.job_id)
+            raise Interrupted(f"{request.by} stopped the run", hint="the job is cancelled")
         return submitted

@@ -27,9 +27,12 @@ def layout(tmp_path: Path) -> RunLayout:
 
 
 def fail(layout: RunLayout, *, write: Callable[[], object] = lambda: None) -> None:
-    with pytest.raises(LauncherError, match="missing"), prepare(layout):
+    def body() -> None:
         write()
         raise LauncherError("something is missing", hint="-")
+
+    with pytest.raises(LauncherError, match="missing"), prepare(layout):
+        body()
 
 
 def test_a_run_is_known_from_its_first_moment_until_its_supervisor_takes_over(
