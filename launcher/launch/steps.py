@@ -1,4 +1,18 @@
-"""The table of contents: the steps from a config to a finished run, in order, and nothing else."""
+"""The table of contents: the steps from a config to a finished run, in order, and nothing else.
+
+What can be refused cheaply is refused before anything is copied, staged or built::
+
+    run     same values as before? done?     compare, result.json
+            engine installed?                engines.require
+            held by no other, folder?        supervise.prepare: from here on `stop` finds the run
+            nodes known, healthy, enough?    launch.with_nodes
+            program, checkpoints, cores?     preflight.check
+            ---------------------------
+            code snapshot, staging           launch.freeze, staging.stage
+            attempts                         supervise.run
+
+    submit  as above without nodes, plus: would Slurm accept the job? (slurm.require_accepted)
+"""
 
 from __future__ import annotations
 

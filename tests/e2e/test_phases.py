@@ -81,13 +81,15 @@ PHASES: dict[str, Callable[[Path], tuple[str, ...]]] = {
 SIGNALS = {signal.SIGINT: 130, signal.SIGHUP: 130, signal.SIGTERM: 75, signal.SIGUSR1: 75}
 
 
-def start(person: Any, phase: str, request: pytest.FixtureRequest) -> subprocess.Popen[str]:
+def start(
+    person: Any, phase: str, request: pytest.FixtureRequest, terminal: int | None = None
+) -> subprocess.Popen[str]:
     """Start a run, and return when it is in the phase."""
     person.env["PHASE_OF"] = str(person.cwd)
     words = PHASES[phase](person.cwd)
     if phase == "config":  # opened for writing too, so that a reader waits
         request.addfinalizer(partial(os.close, os.open(person.cwd / "config.yaml", os.O_RDWR)))
-    started: subprocess.Popen[str] = person.starts(*words)
+    started: subprocess.Popen[str] = person.starts(*words, terminal=terminal)
     mark = person.cwd / "reached"
 
     def reached() -> bool:
@@ -138,3 +140,31 @@ def test_stop_ends_every_phase_and_status_knows_the_run(
     assert not left_running(person)
     if phase in ("search", "staging"):
         assert not person.run_folder("r").exists()
+
+
+@pytest.mark.parametrize("phase", ["staging", "training"])
+def test_a_terminal_that_is_closed_ends_the_run_with_130(
+    person: Any, phase: str, request: pytest.FixtureRequest
+) -> None:
+    """Its streams fail from then on, also while the end of the run is shown."""
+    ours, theirs = os.openpty()
+    try:
+        started = start(person, phase, request, terminal=theirs)
+    finally:
+        os.close(theirs)
+    os.close(ours)
+    started.send_signal(signal.SIGHUP)
+    assert started.wait(timeout=60) == 130
+    assert not left_running(person)
+
+
+def test_a_pipe_that_is_closed_ends_no_run(person: Any) -> None:
+    words = _script(
+        person.cwd, "import time\nfor n in range(30): print(n, flush=True); time.sleep(0.1)"
+    )
+    started = person.starts(*words)
+    started.stdout.readline()
+    started.stdout.close()
+    assert started.wait(timeout=60) == 0
+    assert person.result("r")["state"] == "done"
+    person.started.remove(started)

@@ -71,6 +71,7 @@ def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
     try:
         with interruptible():
             os.kill(os.getpid(), signal.SIGHUP)
+            assert not interrupted.is_set()
     finally:
         signal.signal(signal.SIGHUP, before)
 

@@ -171,8 +171,8 @@ def test_an_earlier_job_may_start_while_the_next_one_is_submitted(layout: RunLay
 def test_its_own_heartbeat_is_not_another_supervisor(layout: RunLayout) -> None:
     layout.path.mkdir(parents=True)
     beat(layout, attempt=1)
-    with prepare(layout):
-        pass
+    with prepare(layout) as preparation:
+        assert not preparation.hand_over().shared
 
 
 def test_a_folder_that_cannot_be_created_is_a_sentence(tmp_path: Path) -> None:
