@@ -20,7 +20,7 @@ JINJA2 = "Only the report imports Jinja2"
 PURE = "Planning is pure"
 SOURCES = "Sources of nodes reach no node"
 RUNTIME = "Runtime imports only specs, errors and the table of backends"
-CHECKPOINT = "Checkpoint imports only specs, errors and units"
+CHECKPOINT = "Checkpoint imports only specs, errors, disk and units"
 RECIPES = "Recipes import only runtime, checkpoint and errors"
 NO_RECIPE = "The launcher never imports a recipe"
 

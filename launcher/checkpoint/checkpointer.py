@@ -216,10 +216,7 @@ class Checkpointer:
             except LauncherError as error:
                 own = error
             except OSError as error:
-                own = CheckpointError(
-                    f"the checkpoint folder cannot be used: {error}",
-                    hint="check storage.root= and its permissions",
-                )
+                own = space.unusable(error, self._layout.path)
         session: _Session | LauncherError = self._group.all_gather_object(own)[0]
         if isinstance(session, LauncherError):
             raise session

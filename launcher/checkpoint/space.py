@@ -7,9 +7,9 @@ from pathlib import Path
 
 from launcher import units
 from launcher.checkpoint.files import Files
+from launcher.disk import DiskProblem, is_disk_full
 from launcher.errors import CheckpointError
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _RECORDS_BYTES = 2**20  # more than the manifests and the commit need
 HINT = (
     "free space there, keep fewer checkpoints (checkpoint.keep=2) or use another storage.root=; "
@@ -40,19 +40,23 @@ def explain(
     error: OSError, files: Files, folder: Path, *, needed: int, step: int
 ) -> CheckpointError:
     """Return the error to show for an error of the file system."""
-    if error.errno not in _FULL:
-        return CheckpointError(
-            f"the checkpoint of step {step} cannot be written",
-            context=f"{folder}: {error}",
-            hint="look at the storage named above; earlier checkpoints are untouched",
-        )
     if error.errno == errno.ENOSPC:
         return full(folder, step=step, needed=needed, free=files.free_bytes(folder.parent))
-    what = "the quota is used up" if error.errno == errno.EDQUOT else "a limit on file sizes is hit"
+    problem = DiskProblem.of(error, folder)
     return CheckpointError(
-        f"disk full: the checkpoint of step {step} needs {units.size(needed)}, but {what}",
-        context=str(folder),
-        hint=HINT,
+        f"the checkpoint of step {step} cannot be written: {problem.reason}",
+        context=f"{folder}: {error}",
+        hint=HINT if is_disk_full(error) else f"{problem.hint}; earlier checkpoints are untouched",
+    )
+
+
+def unusable(error: OSError, folder: Path) -> CheckpointError:
+    """Return the error to show if the checkpoint folder cannot be created or opened."""
+    problem = DiskProblem.of(error, folder)
+    return CheckpointError(
+        f"the checkpoint folder cannot be used: {problem.reason}",
+        context=f"{folder}: {error}",
+        hint=HINT if is_disk_full(error) else problem.hint,
     )
 
 

@@ -18,6 +18,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.completion_plugin import CompletionPlugin
 
 from launcher import config, runs
+from launcher.cli import printing
 from launcher.cli.arguments import flags_of
 from launcher.cli.verbs import VERBS
 from launcher.config.hydra_errors import FOREIGN
@@ -51,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
             plugin.uninstall()
         else:
             answers = answer(os.environ.get("COMP_LINE", ""), plugin)
-            print(("\n" if shell == "fish" else " ").join(answers))
+            printing.raw(("\n" if shell == "fish" else " ").join(answers))
     return 0
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from launcher import search_paths
-from launcher.cli import messages
+from launcher.cli import messages, printing
 from launcher.cli.arguments import UTF8_OPTION, parse, typed_program
 from launcher.cli.verbs import VERBS, VerbFunction, load
 from launcher.engines.outer import without_outer
-from launcher.errors import ConfigError, LauncherError
+from launcher.errors import ConfigError, Interrupted, LauncherError, SavedForRequeue
+from launcher.interrupts import ignore_repeated, interruptible
 
 _PRINTABLE = "launcher_printable"
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it for other programs
@@ -27,7 +28,9 @@ def entry_point() -> NoReturn:
     _use_utf8()
     _fix_streams()
     _fix_environment()
-    sys.exit(main(sys.argv[1:], program=typed_program(sys.argv, sys.orig_argv)))
+    code = main(sys.argv[1:], program=typed_program(sys.argv, sys.orig_argv))
+    ignore_repeated()
+    sys.exit(code)
 
 
 def _use_utf8() -> None:
@@ -81,26 +84,31 @@ def main(
 ) -> int:
     """Run one command and return its exit code; never raises. `verb` returns a verb by name."""
     try:
-        code = _run(argv, program, verb)
-        sys.stdout.flush()
-    except LauncherError as error:
-        messages.show(error)
-        return error.exit_code
-    except KeyboardInterrupt:
+        with interruptible():
+            code = _run(argv, program, verb)
+            sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        return _explain(error, argv)
+    return code
+
+
+def _explain(error: BaseException, argv: Sequence[str]) -> int:
+    """Print what happened, and return the exit code."""
+    if isinstance(error, KeyboardInterrupt | Interrupted | SavedForRequeue):
+        ignore_repeated()
+    if isinstance(error, KeyboardInterrupt):
         messages.say("interrupted")
-        return 130
-    except BrokenPipeError:
+        return Interrupted.exit_code
+    if isinstance(error, BrokenPipeError):
         # Otherwise Python reports the error again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        printing.discard(sys.stdout)
         return BROKEN_PIPE
-    except Exception as error:
-        known = messages.of_machine(error)
-        if known is not None:
-            messages.show(known)
-            return known.exit_code
+    known = error if isinstance(error, LauncherError) else messages.of_machine(error)
+    if known is None:
         messages.show_bug(error, argv)
         return 1
-    return code
+    messages.show(known)
+    return known.exit_code
 
 
 def _run(argv: Sequence[str], program: Sequence[str], verb: Callable[[str], VerbFunction]) -> int:
@@ -130,7 +138,7 @@ def _require_folder() -> None:
 def _version() -> int:
     from launcher import __version__
 
-    print(f"launcher {__version__}")
+    printing.out(f"launcher {__version__}")
     return 0
 
 
@@ -139,5 +147,5 @@ def _help(argv: Sequence[str], program: Sequence[str]) -> int:
 
     invocation = parse(argv, VERBS, program)
     named = any(word in VERBS for word in argv)
-    print(of_verb(invocation.verb, invocation) if named else overview(invocation))
+    printing.out(of_verb(invocation.verb, invocation) if named else overview(invocation))
     return 0

@@ -10,7 +10,10 @@ import tempfile
 import textwrap
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
+from launcher.cli import printing
+from launcher.disk import DiskProblem, DiskProblemKind
 from launcher.errors import LauncherError, PreflightError
 
 _BOLD_RED, _YELLOW, _DIM, _RESET = "\033[1;31m", "\033[33m", "\033[2m", "\033[0m"
@@ -18,34 +21,30 @@ _BOLD_RED, _YELLOW, _DIM, _RESET = "\033[1;31m", "\033[33m", "\033[2m", "\033[0m
 
 def show(error: LauncherError) -> None:
     """Print message, context and hint of an error."""
-    say(f"{_mark(_BOLD_RED, 'error:')} {error.message}")
+    say(error.message, mark=("error: ", _BOLD_RED))
     if error.context:
         say(textwrap.indent(error.context, "  "))
     if error.hint:
-        say(f"{_mark(_DIM, 'hint:')}  {error.hint}")
+        say(error.hint, mark=("hint:  ", _DIM))
 
 
-def of_machine(error: Exception) -> LauncherError | None:
-    """Return the error to show if a disk cannot be written, None for all other exceptions."""
-    from launcher.storage.disk import DiskProblemKind, classify
-
+def of_machine(error: BaseException) -> LauncherError | None:
+    """Return the error to show for a file that cannot be used, None for all other exceptions."""
     if not isinstance(error, OSError):
         return None
-    kind = classify(error)
-    if kind not in (
-        DiskProblemKind.DISK_FULL,
-        DiskProblemKind.READ_ONLY,
-        DiskProblemKind.PERMISSION,
-    ):
-        return None
-    where = f"`{error.filename}`" if error.filename else "a file, or to the output of this command"
-    return PreflightError(
-        f"cannot write to {where}: {kind}",
-        hint="free space or use another folder (`storage.root=...`), then repeat the command",
-    )
+    named = isinstance(error.filename, str | bytes) and error.filename
+    problem = DiskProblem.of(error, Path(os.fsdecode(named or "")))
+    if not named:
+        if problem.kind in (DiskProblemKind.OTHER, DiskProblemKind.NOT_FOUND):
+            return None
+        what = f"cannot write to a file, or to the output of this command: {problem.reason}"
+        return PreflightError(what, hint=f"{problem.hint}, then repeat the command")
+    if problem.kind is DiskProblemKind.NOT_FOUND and not problem.path.is_absolute():
+        return None  # a program that is not installed
+    return PreflightError(problem.message, hint=f"{problem.hint}, then repeat the command")
 
 
-def show_bug(error: Exception, argv: Sequence[str]) -> None:
+def show_bug(error: BaseException, argv: Sequence[str]) -> None:
     """Write the traceback of an unexpected error to a file, and print where."""
     with tempfile.NamedTemporaryFile(
         "w",
@@ -57,19 +56,20 @@ def show_bug(error: Exception, argv: Sequence[str]) -> None:
     ) as file:
         file.write(f"launcher {shlex.join(argv)}\n\n")
         file.write("".join(traceback.format_exception(error)))
+    first = str(error).splitlines()[0] if str(error) else "no message"
     say(
-        f"{_mark(_BOLD_RED, 'error:')} this is a bug in the launcher: "
-        f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        f"this is a bug in the launcher: {type(error).__name__}: {first}",
+        mark=("error: ", _BOLD_RED),
     )
-    say(f"{_mark(_DIM, 'hint:')}  please report it with the traceback in {file.name}")
+    say(f"please report it with the traceback in {file.name}", mark=("hint:  ", _DIM))
 
 
-def say(text: str) -> None:
-    """Print a line to stderr. A closed stderr is ignored."""
+def say(text: str, *, mark: tuple[str, str] = ("", "")) -> None:
+    """Print a line to stderr after a mark: its text and its color. A closed stderr is ignored."""
     try:
-        print(text, file=sys.stderr, flush=True)
-    except (BrokenPipeError, ValueError):
-        return
+        printing.raw(f"{_colored(*mark)}{printing.printable(text)}", flush=True, to=sys.stderr)
+    except (OSError, ValueError):
+        printing.discard(sys.stderr)
 
 
 def log_warnings() -> None:
@@ -84,9 +84,9 @@ class _Lines(logging.Handler):
     """Uses the current `sys.stderr` for each line, because a live display replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"{_mark(_YELLOW, record.levelname.lower() + ':')} {record.getMessage()}")
+        say(record.getMessage(), mark=(f"{record.levelname.lower()}: ", _YELLOW))
 
 
-def _mark(style: str, text: str) -> str:
-    colored = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    return f"{style}{text}{_RESET}" if colored else text
+def _colored(text: str, color: str) -> str:
+    colored = bool(text) and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return f"{color}{text}{_RESET}" if colored else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from launcher import config, launch, units
-from launcher.cli import batch, messages
+from launcher.cli import batch, messages, printing
 from launcher.cli.arguments import Invocation
 from launcher.cli.context import command_line, config_dirs, repeat
 from launcher.cli.verbs.run import run_here
@@ -31,7 +31,7 @@ def main(invocation: Invocation) -> int:
         config.load(overrides, config_dirs=config_dirs(invocation))
     rows: list[tuple[int, str, str]] = []
     for number, (overrides, what) in enumerate(zip(every, differing, strict=True), start=1):
-        print(f"--- run {number} of {len(every)}: {what}", flush=True)
+        printing.out(f"--- run {number} of {len(every)}: {what}", flush=True)
         rows.append(_one(invocation, overrides, number))
         if rows[-1][0] in _STOPS:
             break
@@ -76,5 +76,5 @@ def _print_table(differing: list[str], rows: list[tuple[int, str, str]]) -> None
         tables.add(table, what, code, run_id, shown)
     for what in differing[len(rows) :]:
         tables.add(table, what, "-", "-", "not started")
-    print()
+    printing.out()
     tables.show(table)

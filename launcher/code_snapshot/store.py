@@ -22,10 +22,10 @@ from launcher.code_snapshot import tree
 from launcher.code_snapshot.filters import FOLDER, MANIFEST
 from launcher.code_snapshot.project import Project
 from launcher.code_snapshot.tree import Item, Listed, Tree
+from launcher.disk import DiskProblem
 from launcher.errors import StagingError
 from launcher.files import replace, sync_folder
 from launcher.specs import from_json, short, to_json
-from launcher.storage.disk import DiskProblem, classify
 
 _ABANDONED_S = 24 * 3600.0
 
@@ -77,7 +77,7 @@ def publish(source: ProjectTree, storage_root: Path) -> Tree:
     try:
         return _publish(source, storage_root / FOLDER)
     except OSError as error:
-        problem = DiskProblem(kind=classify(error), path=folder.parent, detail=str(error))
+        problem = DiskProblem.of(error, folder.parent)
         raise StagingError(
             "cannot copy the code of the run", context=problem.message, hint=problem.hint
         ) from error

@@ -296,7 +296,12 @@ def _check_count(key: str, count: int | str) -> None:
 
 
 def check_run_id(run_id: str) -> None:
-    """Refuse a run id that cannot be the name of one folder."""
+    """Refuse a run id that cannot be the name of one folder, or that means another run."""
+    if run_id == "latest":
+        raise ConfigError(
+            "`run_id=latest` is not a valid name: `latest` means the newest run",
+            hint="choose another name, or continue the newest run: `python -m launcher resume`",
+        )
     if not RUN_ID.fullmatch(run_id):
         cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", run_id).strip("-.")[:128] or "my-run"
         raise ConfigError(

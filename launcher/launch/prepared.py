@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from launcher import code_snapshot, search_paths, slurm, staging, supervise
+from launcher import code_snapshot, preflight, search_paths, slurm, staging, supervise
 from launcher import plan as planning
 from launcher.checkpoint import next_generation
 from launcher.config import CodeChoice, LaunchConfig, compare, dump
@@ -61,6 +61,20 @@ class Launch:
             code=_code(config, found, layout, root),
             commands=commands,
         )
+
+    def require_program(self) -> None:
+        """Refuse a program that Python cannot run, unless the run uses it where it lies.
+
+        Raises:
+            PreflightError: the hint says what to type instead.
+        """
+        if self.config.code is not CodeChoice.shared:
+            preflight.require_program(
+                self.copied_program,
+                original=self.program.path,
+                env=self.config.env,
+                python=self.config.cluster.interpreter,
+            )
 
     def freeze(self) -> Launch:
         """Take the code snapshot, before anything slow happens during which the user may edit."""

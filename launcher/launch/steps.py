@@ -1,4 +1,18 @@
-"""The table of contents: the steps from a config to a finished run, in order, and nothing else."""
+"""The table of contents: the steps from a config to a finished run, in order, and nothing else.
+
+What can be refused cheaply is refused before anything is copied, staged or built::
+
+    run     same values as before? done?     compare, result.json
+            engine installed?                engines.require
+            held by no other, folder?        supervise.prepare: from here on `stop` finds the run
+            nodes known, healthy, enough?    launch.with_nodes
+            program, checkpoints, cores?     preflight.check
+            ---------------------------
+            code snapshot, staging           launch.freeze, staging.stage
+            attempts                         supervise.run
+
+    submit  as above without nodes, plus: would Slurm accept the job? (slurm.require_accepted)
+"""
 
 from __future__ import annotations
 
@@ -10,7 +24,8 @@ from pathlib import Path
 from launcher import engines, nodes, preflight, slurm, staging, supervise
 from launcher.checkpoint import next_generation
 from launcher.config import LaunchConfig
-from launcher.errors import SavedForRequeue
+from launcher.errors import Interrupted, SavedForRequeue
+from launcher.interrupts import interruptible
 from launcher.launch.prepared import Launch, node_needs, own_job
 from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import Plan, StagedItem
@@ -23,10 +38,8 @@ def plan(config: LaunchConfig, commands: CommandLine = ANYWHERE) -> Plan:
 
 def stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedItem]:
     """Stage models and data, and nothing else."""
-    root = Path(config.storage.root)
-    items = staging.items(config.model, config.data)
-    with supervise.preemptible():
-        return staging.stage(items, root=root, progress=progress)
+    with interruptible():
+        return _stage(config, progress)
 
 
 def doctor(config: LaunchConfig, *, tell: Callable[[str], None]) -> nodes.Diagnosis:
@@ -53,7 +66,7 @@ def run(
     nodes.require_real(config.cluster.name)
     launch = Launch.of(config, commands)
     try:
-        with supervise.preemptible():
+        with interruptible():
             outcome = launch.finished() or _run(launch, observer, progress, on_plan)
     except SavedForRequeue as error:
         asked = launch.start_again()
@@ -73,30 +86,33 @@ def _run(
 ) -> supervise.RunResult:
     config = launch.config
     engines.require(config.backend.name, config.cluster.interpreter)
-    began = time.monotonic()
-    attempt = next_generation(launch.layout.checkpoints)
-    launch = launch.with_nodes(attempt)
-    first = launch.next_plan()
-    on_plan(first)
-    preflight.check(
-        first,
-        layout=launch.layout,
-        needs=node_needs(config, attempt, write=True),
-        commands=launch.commands,
-    )
-    checked = time.monotonic()
-    launch = launch.freeze()
-    staged = stage(config, progress)
-    spent = {"preflight": checked - began, "stage": time.monotonic() - checked}
-    launch.write_run_folder(staged)
-    return supervise.run(
-        launch.plan_for,
-        layout=launch.layout,
-        config=config.supervise,
-        observer=observer,
-        spent=spent,
-        commands=launch.commands,
-    )
+    with supervise.prepare(launch.layout, launch.commands) as preparation:
+        began = time.monotonic()
+        attempt = next_generation(launch.layout.checkpoints)
+        launch = launch.with_nodes(attempt)
+        first = launch.next_plan()
+        on_plan(first)
+        needs = node_needs(config, attempt, write=True)
+        preflight.check(first, layout=launch.layout, needs=needs)
+        checked = time.monotonic()
+        launch = launch.freeze()
+        staged = _stage(config, progress)
+        spent = {"preflight": checked - began, "stage": time.monotonic() - checked}
+        launch.write_run_folder(staged)
+        return supervise.run(
+            launch.plan_for,
+            layout=launch.layout,
+            config=config.supervise,
+            observer=observer,
+            spent=spent,
+            ownership=preparation.hand_over(),
+            commands=launch.commands,
+        )
+
+
+def _stage(config: LaunchConfig, progress: staging.Progress) -> dict[str, StagedItem]:
+    items = staging.items(config.model, config.data)
+    return staging.stage(items, root=Path(config.storage.root), progress=progress)
 
 
 def submits(config: LaunchConfig) -> bool:
@@ -135,15 +151,17 @@ def submit(
     if done:
         return done
     engines.require(config.backend.name, config.cluster.interpreter)
-    preflight.require_program(
-        launch.copied_program,
-        original=launch.program.path,
-        env=config.env,
-        python=config.cluster.interpreter,
-    )
-    launch = launch.freeze()
-    stage(config, progress)
-    with slurm.all_or_nothing(launch.layout):
-        if launch.code:  # edits while the job waits change nothing
-            launch.code.record()
-        return slurm.submit(launch.submission())
+    launch.require_program()
+    slurm.require_accepted(launch.submission())
+    with supervise.prepare(launch.layout, commands, submits=True) as preparation:
+        launch = launch.freeze()
+        _stage(config, progress)
+        preparation.hand_over()
+        with slurm.all_or_nothing(launch.layout):
+            if launch.code:  # edits while the job waits change nothing
+                launch.code.record()
+            submitted = slurm.submit(launch.submission())
+        if request := preparation.stop_request:  # it came while Slurm was asked
+            slurm.cancel(submitted.record.job_id)
+            raise Interrupted(f"{request.by} stopped the run", hint="the job is cancelled")
+        return submitted

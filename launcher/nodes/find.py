@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from launcher import transports
+from launcher.disk import DiskProblem
 from launcher.errors import PreflightError
 from launcher.nodes import addresses
 from launcher.nodes.addresses import Addresses, Mesh
@@ -22,7 +23,6 @@ from launcher.nodes.health import OwnLauncher, judge
 from launcher.nodes.source import SOURCES, candidates
 from launcher.nodes.table import Cell, HealthRow, HealthTable, Mark
 from launcher.specs import Cluster, Node
-from launcher.storage.disk import DiskProblem, classify
 from launcher.transports import Transport
 from launcher.transports.remote import node_probe
 
@@ -175,7 +175,7 @@ def _ask(
     try:
         return ask(transport, nodes, needs)
     except OSError as error:
-        problem = DiskProblem(kind=classify(error), path=needs.root, detail=str(error))
+        problem = DiskProblem.of(error, needs.root)
         raise PreflightError(problem.message, hint=problem.hint) from error
 
 

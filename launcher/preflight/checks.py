@@ -13,8 +13,6 @@ from launcher.nodes import SOURCES, NodeNeeds
 from launcher.plan import oversubscribed, ranks_on_cores
 from launcher.preflight.run import Check, CheckResult, Problem, Subject, run_all
 from launcher.programs import find_module, import_path, require_script
-from launcher.runs.command_line import ANYWHERE, CommandLine
-from launcher.runs.lock import refusal, rival
 from launcher.runs.status import committed_step
 from launcher.specs import Cluster, Plan, Program, RunLayout
 
@@ -22,14 +20,6 @@ _TIMEOUT_S = 10.0
 _MOST_PER_CORE = 64
 """Up to this many ranks for each core are slow, which is the user's choice. With more, a run does
 not reach its first step."""
-
-
-def supervisor(subject: Subject) -> Iterator[Problem]:
-    """Two supervisors of one run would lock each other out of its checkpoints."""
-    other = rival(subject.layout)
-    if other is not None:
-        what, hint = refusal(other, subject.layout, subject.commands)
-        yield Problem(what=what, hint=f"{hint}, or use another run_id=")
 
 
 def program(subject: Subject) -> Iterator[Problem]:
@@ -133,7 +123,6 @@ def this_machine(subject: Subject) -> Iterator[Problem]:
 
 
 CHECKS: tuple[Check, ...] = (
-    Check(name="supervisor", find=supervisor),
     Check(name="program", find=program),
     Check(name="cores", find=cores),
     Check(name="checkpoints", find=checkpoints),
@@ -142,13 +131,11 @@ CHECKS: tuple[Check, ...] = (
 """Every check, in the order in which problems are listed."""
 
 
-def check(
-    plan: Plan, *, layout: RunLayout, needs: NodeNeeds, commands: CommandLine = ANYWHERE
-) -> list[CheckResult]:
+def check(plan: Plan, *, layout: RunLayout, needs: NodeNeeds) -> list[CheckResult]:
     """Run every check in parallel and return the results, all without problems.
 
     Raises:
         PreflightError: at least one check found a problem; the context lists all problems.
     """
-    subject = Subject(plan=plan, layout=layout, needs=needs, commands=commands)
+    subject = Subject(plan=plan, layout=layout, needs=needs)
     return run_all(CHECKS, subject, timeout_s=_TIMEOUT_S)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from launcher.errors import PreflightError
 from launcher.nodes import NodeNeeds
-from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import Plan, RunLayout
 
 
@@ -21,7 +20,6 @@ class Subject:
     plan: Plan
     layout: RunLayout
     needs: NodeNeeds
-    commands: CommandLine = ANYWHERE
 
 
 @dataclass(frozen=True, kw_only=True)

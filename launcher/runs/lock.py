@@ -37,6 +37,8 @@ class SupervisorRecord:
     """The boot of the host, which also distinguishes hosts with the same name."""
     job: Job | None = None
     """The batch job that it runs in."""
+    submits: bool = False
+    """It only stages and submits a batch job, and does not compete with a supervisor."""
 
     @property
     def name(self) -> str:
@@ -55,9 +57,9 @@ class StopRequest:
     """The cluster takes the nodes back, so the run should be started again. Never in a file."""
 
 
-def beat(layout: RunLayout, *, attempt: int) -> None:
-    """Write that this process is alive and supervises the run."""
-    replace(layout.supervisor, to_json(_own(attempt)))
+def beat(layout: RunLayout, *, attempt: int, submits: bool = False) -> None:
+    """Write that this process is alive and supervises the run; `attempt` is 0 before the first."""
+    replace(layout.supervisor, to_json(_own(attempt, submits=submits)))
 
 
 def leave(layout: RunLayout) -> None:
@@ -91,7 +93,7 @@ def rival(layout: RunLayout) -> SupervisorRecord | None:
     ended it, and it cannot write checkpoints once a newer attempt exists.
     """
     record = read_supervisor(layout)
-    if record is None or _is_own(record) or not is_alive(record):
+    if record is None or record.submits or _is_own(record) or not is_alive(record):
         return None
     job = Job.from_environ(os.environ)
     return None if job is not None and job.follows(record.job) else record
@@ -141,7 +143,7 @@ def clear_stop(layout: RunLayout) -> None:
     layout.stop.unlink(missing_ok=True)
 
 
-def _own(attempt: int) -> SupervisorRecord:
+def _own(attempt: int, *, submits: bool = False) -> SupervisorRecord:
     return SupervisorRecord(
         pid=os.getpid(),
         host=socket.gethostname(),
@@ -150,6 +152,7 @@ def _own(attempt: int) -> SupervisorRecord:
         attempt=attempt,
         boot_id=processes.boot_id(),
         job=Job.from_environ(os.environ),
+        submits=submits,
     )
 
 

@@ -50,8 +50,9 @@ def find(root: Path, run_id: str) -> RunLayout:
     if not run_id or run_id == "latest":
         return latest(root)
     for folder in (root / "runs" / run_id, Path(run_id).absolute()):
-        if (folder / "config.yaml").exists() or (folder / "attempts").is_dir():
-            return RunLayout(folder)
+        layout = RunLayout(folder)
+        if any(path.exists() for path in (layout.config, layout.attempts, layout.supervisor)):
+            return layout
     names = [layout.run_id for layout in list_runs(root)]
     raise UnknownNameError("run", run_id, names[-10:], context=f"looked in {root / 'runs'}")
 

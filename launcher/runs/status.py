@@ -42,7 +42,7 @@ class RunState(StrEnum):
     QUEUED = "queued"
     """A batch job for this run waits; only the batch system knows this."""
     STAGING = "staging"
-    """The folder exists, but no attempt has started."""
+    """It is checked and staged: its next attempt has not started."""
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
@@ -125,6 +125,8 @@ class RunFacts:
     pace: Pace
     supervisor: str = ""
     supervisor_alive: bool = True
+    preparing: bool = False
+    """Its supervisor lives, and has started no attempt yet."""
     result: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -171,6 +173,7 @@ def read_status(layout: RunLayout, *, now: float | None = None) -> RunStatus:
     now = time.time() if now is None else now
     attempt = newest_attempt(layout)
     supervisor = read_supervisor(layout)
+    alive = is_alive(supervisor, now=now)
     result = read_object(layout.result).get("result")
     facts = RunFacts(
         run_id=layout.run_id,
@@ -180,7 +183,8 @@ def read_status(layout: RunLayout, *, now: float | None = None) -> RunStatus:
         history=_history(layout),
         pace=Pace(points=step_times(layout, attempt), now=now),
         supervisor=supervisor.name if supervisor else "",
-        supervisor_alive=is_alive(supervisor, now=now),
+        supervisor_alive=alive,
+        preparing=alive and supervisor is not None and not supervisor.attempt,
         result=result if isinstance(result, dict) else {},
     )
     return run_status(facts, now=now)
@@ -206,6 +210,8 @@ def _history(layout: RunLayout) -> dict[int, list[Event]]:
 
 
 def _state(facts: RunFacts, newest: Sequence[Event]) -> RunState:
+    if facts.preparing:
+        return RunState.STAGING
     ended = next((event for event in reversed(newest) if isinstance(event, RunEnded)), None)
     if ended is not None:
         return RunState(ended.state)

@@ -13,6 +13,7 @@ from launcher.slurm.submit import (
     all_or_nothing,
     early_warning,
     prepare,
+    require_accepted,
     submit,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "prepare",
     "read",
     "requeue",
+    "require_accepted",
     "resume_of",
     "run_id_of",
     "submit",

@@ -119,9 +119,13 @@ def cancel(job_id: str) -> None:
 
 
 def call(
-    argv: Sequence[str], *, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    text: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of Slurm's commands and wait for its end.
+    """Run one of Slurm's commands, which reads `text`, and wait for its end.
 
     Raises:
         PreflightError: it is not installed here, or hangs.
@@ -132,7 +136,7 @@ def call(
             argv,
             cwd=cwd,
             env=env,
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             encoding="utf-8",
             errors="replace",

@@ -119,6 +119,31 @@ def prepare(
     )
 
 
+def require_accepted(submission: Submission, environ: Mapping[str, str] = os.environ) -> None:
+    """Ask Slurm whether it would accept the job, before anything is staged. Writes nothing.
+
+    Raises:
+        PreflightError: Slurm is not installed here, does not answer, or refuses the job.
+    """
+    done = call(
+        ("sbatch", "--test-only", *submission.argv[1:-1]),
+        environ=without_overrides(environ, submission.options),
+        text=submission.script,
+    )
+    message = words(done)
+    if done.returncode != 0 and not any(each in message.lower() for each in _NOT_CERTAIN):
+        raise _refused(message)
+
+
+_NOT_CERTAIN = ("requested node configuration is not available", "socket timed out")
+"""Answers to a test that do not mean that Slurm refuses the job. If nodes are down or drained, for
+example, a job waits for them, but the test fails."""
+
+
+def _refused(message: str) -> PreflightError:
+    return PreflightError("Slurm refuses the job", context=message, hint=hint_for(message))
+
+
 @contextlib.contextmanager
 def all_or_nothing(layout: RunLayout) -> Iterator[None]:
     """Delete the new run folder if the body fails."""
@@ -162,8 +187,7 @@ def _sbatch(submission: Submission, environ: Mapping[str, str]) -> JobRecord:
     done = call(submission.argv, environ=without_overrides(environ, submission.options))
     job_id, _, cluster = done.stdout.strip().partition(";")
     if done.returncode != 0 or not job_id.isdecimal():
-        message = words(done)
-        raise PreflightError("Slurm refuses the job", context=message, hint=hint_for(message))
+        raise _refused(words(done))
     log = str(submission.log).replace("%j", job_id)
     return JobRecord(
         cluster=cluster,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from launcher import units
+from launcher.disk import free_bytes, is_disk_full
 from launcher.errors import LauncherError, StagingError, nearest
 from launcher.specs import StageItem
 from launcher.specs.secrets import redact
-from launcher.storage import StorageError, free_bytes, is_disk_full, is_local
+from launcher.storage import StorageError, is_local
 from launcher.storage.filesystems import UnknownScheme
 
 __all__ = ["disk_full", "missing_local", "require_room", "staging_error"]

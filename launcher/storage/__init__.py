@@ -1,11 +1,5 @@
 """Reading and writing files: on mounted file systems, and through fsspec everywhere else."""
 
-from launcher.storage.disk import (
-    DiskProblem,
-    DiskProblemKind,
-    free_bytes,
-    is_disk_full,
-)
 from launcher.storage.filesystems import (
     Listing,
     StorageError,
@@ -22,8 +16,6 @@ from launcher.storage.manifest import SnapshotManifest, read_manifest
 from launcher.storage.transfer import Download, Stopped, TransferPolicy, download
 
 __all__ = [
-    "DiskProblem",
-    "DiskProblemKind",
     "Download",
     "Listing",
     "SnapshotManifest",
@@ -33,9 +25,7 @@ __all__ = [
     "download",
     "expand_home",
     "filesystem",
-    "free_bytes",
     "has_filesystem",
-    "is_disk_full",
     "is_local",
     "list_source",
     "local_path",

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.disk import is_disk_full
 from launcher.files import sync_file
 from launcher.specs.secrets import redact
-from launcher.storage.disk import is_disk_full
 from launcher.storage.filesystems import StorageError
 from launcher.storage.range_log import Range, RangeLog, gaps
 

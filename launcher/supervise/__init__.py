@@ -13,29 +13,31 @@ from launcher.supervise.config import SuperviseConfig
 
 if TYPE_CHECKING:
     from launcher.supervise.event_log import NoObserver, Observer
+    from launcher.supervise.preparation import Preparation, prepare
     from launcher.supervise.result import RunResult, finished
-    from launcher.supervise.stop_requests import preemptible
     from launcher.supervise.supervisor import run
     from launcher.supervise.verdict import Verdict
 
 __all__ = [
     "NoObserver",
     "Observer",
+    "Preparation",
     "RunResult",
     "SuperviseConfig",
     "Verdict",
     "finished",
-    "preemptible",
+    "prepare",
     "run",
 ]
 
 _HOMES = {
     "NoObserver": "launcher.supervise.event_log",
     "Observer": "launcher.supervise.event_log",
+    "Preparation": "launcher.supervise.preparation",
     "RunResult": "launcher.supervise.result",
     "Verdict": "launcher.supervise.verdict",
     "finished": "launcher.supervise.result",
-    "preemptible": "launcher.supervise.stop_requests",
+    "prepare": "launcher.supervise.preparation",
     "run": "launcher.supervise.supervisor",
 }
 

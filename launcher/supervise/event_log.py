@@ -28,8 +28,8 @@ class Observer(Protocol):
     def ranks(self, records: Sequence[RankRecord]) -> None:
         """Take the newest record of every rank that wrote one, by rank; about twice a second."""
 
-    def output(self, line: str) -> None:
-        """Take a line that rank 0 printed, without its newline."""
+    def output(self, text: str) -> None:
+        """Take what rank 0 printed: one or more whole lines, without the last newline."""
 
 
 class NoObserver:
@@ -41,7 +41,7 @@ class NoObserver:
 
     def ranks(self, records: Sequence[RankRecord]) -> None: ...
 
-    def output(self, line: str) -> None: ...
+    def output(self, text: str) -> None: ...
 
 
 class EventLog:
@@ -69,8 +69,8 @@ class EventLog:
     def ranks(self, records: Sequence[RankRecord]) -> None:
         self._guard("observer", lambda: self._observer.ranks(records))
 
-    def output(self, line: str) -> None:
-        self._guard("observer", lambda: self._observer.output(line))
+    def output(self, text: str) -> None:
+        self._guard("observer", lambda: self._observer.output(text))
 
     def _guard(self, name: str, action: Callable[[], None]) -> None:
         if name in self._broken:

@@ -80,9 +80,17 @@ class Ownership:
     """
 
     def __init__(
-        self, layout: RunLayout, claims: Generations, commands: CommandLine = ANYWHERE
+        self,
+        layout: RunLayout,
+        claims: Generations,
+        commands: CommandLine = ANYWHERE,
+        *,
+        submits: bool = False,
     ) -> None:
-        """Raise `PreflightError` if another supervisor works on the run."""
+        """Raise `PreflightError` if another supervisor works on the run.
+
+        Unless this process only submits a job that continues the run: then it is `shared`.
+        """
         self._layout = layout
         self._claims = claims
         self._status = commands.of_run(layout, "status")
@@ -91,15 +99,19 @@ class Ownership:
         # they look for a rival and claim it after their first heartbeat: only one of them gets it,
         # and supervisors that start later see the heartbeat.
         self.first_attempt = claims.following()
-        _refuse_rival(layout, commands)
+        self._submits = submits
+        self.shared = submits and lock.rival(layout) is not None
+        if not submits:
+            _refuse_rival(layout, commands)
         self._attempt = 0
         self._superseded = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="launcher-heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        lock.beat(self._layout, attempt=0)
-        self._thread.start()
+        if not self.shared:
+            lock.beat(self._layout, attempt=0, submits=self._submits)
+            self._thread.start()
         return self
 
     def __exit__(
@@ -109,8 +121,9 @@ class Ownership:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._thread.join()
-        lock.leave(self._layout)
+        if not self.shared:
+            self._thread.join()
+            lock.leave(self._layout)
 
     @property
     def superseded(self) -> bool:
@@ -173,11 +186,13 @@ class Ownership:
                 if attempt and self._claims.newest() > attempt and attempt == self._attempt:
                     self._superseded = True
                     return
-                lock.beat(self._layout, attempt=attempt)
+                if self._submits and lock.rival(self._layout):
+                    return  # an earlier job has started meanwhile
+                lock.beat(self._layout, attempt=attempt, submits=self._submits)
 
 
 def _refuse_rival(layout: RunLayout, commands: CommandLine) -> None:
     rival = lock.rival(layout)
     if rival is not None:
         message, hint = lock.refusal(rival, layout, commands)
-        raise PreflightError(message, hint=hint)
+        raise PreflightError(message, hint=f"{hint}, or use another run_id=")

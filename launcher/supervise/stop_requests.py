@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, Self
 
-from launcher.errors import Interrupted, SavedForRequeue
+from launcher.interrupts import PREEMPTIONS
 from launcher.runs import StopRequest, read_stop
 from launcher.specs import RunLayout
 
-SIGNALS: Mapping[int, tuple[str, str, bool]] = MappingProxyType(
+SIGNALS: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
-        signal.SIGINT: ("the terminal", "Ctrl-C", False),
-        signal.SIGHUP: ("the terminal", "the terminal was closed (SIGHUP)", False),
-        signal.SIGTERM: ("the system", "SIGTERM: the system takes the nodes back", True),
-        signal.SIGUSR1: ("the system", "SIGUSR1: the time limit is near", True),
+        signal.SIGINT: ("the terminal", "Ctrl-C"),
+        signal.SIGHUP: ("the terminal", "the terminal was closed (SIGHUP)"),
+        signal.SIGTERM: ("the system", "SIGTERM: the system takes the nodes back"),
+        signal.SIGUSR1: ("the system", "SIGUSR1: the time limit is near"),
     }
 )
-"""Signal -> who sends it, what it means, whether it is a preemption."""
+"""Signal -> who sends it, and what it means."""
 
 
 class StopRequests:
@@ -38,6 +37,7 @@ class StopRequests:
         self._received: list[tuple[int, float]] = []
         self._before: dict[int, Any] = {}
         self._in_folder: StopRequest | None = None
+        self._interrupting = False
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
@@ -61,8 +61,8 @@ class StopRequests:
         if self._in_folder is not None or not self._received:
             return self._in_folder
         number, at = self._received[0]
-        by, reason, preempted = SIGNALS[number]
-        return StopRequest(at=at, by=by, reason=reason, preempted=preempted)
+        by, reason = SIGNALS[number]
+        return StopRequest(at=at, by=by, reason=reason, preempted=number in PREEMPTIONS)
 
     @property
     def forced(self) -> bool:
@@ -71,6 +71,18 @@ class StopRequests:
         again = numbers if self._in_folder is not None else numbers[1:]
         return signal.SIGINT in again or numbers.count(signal.SIGTERM) > 1
 
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Let a signal end what the context does; it is collected as always."""
+        self._interrupting = True
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self._received:
+                raise
+        finally:
+            self._interrupting = False
+
     def check_folder(self) -> None:
         """Look for a request in the run folder; costs a file read."""
         if self.first is None:
@@ -78,35 +90,6 @@ class StopRequests:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._received.append((number, time.time()))
-
-
-@contextmanager
-def preemptible() -> Iterator[None]:
-    """Turn a preemption before training, when there is nothing to save, into `SavedForRequeue`.
-
-    It raises `KeyboardInterrupt` inside the context, which staging and the checks already handle.
-    Outside the main thread, where Python allows no signal handlers, it does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    preemptions = (number for number, (_, _, preempted) in SIGNALS.items() if preempted)
-    before = {number: signal.signal(number, interrupt) for number in preemptions}
-    try:
-        yield
-    except (KeyboardInterrupt, Interrupted):
-        if not received:
-            raise
-        raise SavedForRequeue(
-            f"received {signal.Signals(received[0]).name} before training started",
-            hint="start the same command again: what is already staged is kept",
-        ) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if self._interrupting:
+            self._interrupting = False  # a second signal must not interrupt the way out
+            raise KeyboardInterrupt

@@ -43,14 +43,16 @@ def run(  # noqa: PLR0913 - the public face: every argument but three has a defa
     observer: Observer | None = None,
     spent: Mapping[str, float] | None = None,
     generations: Generations | None = None,
+    ownership: Ownership | None = None,
     commands: CommandLine = ANYWHERE,
 ) -> RunResult:
     """Start attempts until the run is done, stopped, or not worth another attempt.
 
     `plan_for(attempt)` builds the plan of one attempt. It is called once per attempt, so that each
     gets a new rendezvous. `spent` are the seconds used before (`stage`, `preflight`), for the
-    report. Call it from the main thread: it handles SIGINT, SIGTERM, SIGUSR1 and SIGHUP.
-    `commands` writes the commands that messages suggest.
+    report. `ownership` is the hold on a run that was prepared. Call it from the main thread: it
+    handles SIGINT, SIGTERM, SIGUSR1 and SIGHUP. `commands` writes the commands that messages
+    suggest.
     It returns for every end that a run can have, and raises only if the run cannot start.
 
     Raises:
@@ -58,10 +60,13 @@ def run(  # noqa: PLR0913 - the public face: every argument but three has a defa
         NotRequeueable: another supervisor has taken the run over; no process of ours is left.
     """
     generations = generations or CheckpointGenerations(layout)
-    ownership = Ownership(layout, generations, commands)
     layout.attempts.mkdir(parents=True, exist_ok=True)
-    clear_stop(layout)
-    with ownership, StopRequests(layout) as stop_requests:
+    with contextlib.ExitStack() as stack:
+        if ownership is None:
+            ownership = Ownership(layout, generations, commands)
+            clear_stop(layout)
+            stack.enter_context(ownership)
+        stop_requests = stack.enter_context(StopRequests(layout))
         supervisor = _Supervisor(
             layout=layout,
             config=config,
@@ -119,12 +124,20 @@ class _Supervisor:
                 state = _state(verdict, request, resumable=decision.restart)
                 return close(state, _EXIT_CODES.get(state, decision.exit_code))
             result.close_attempt(self._layout)
+            following = None
             try:
-                plan, spent = plan_for(plan.attempt + 1), {}
+                with self._stop_requests.interrupting():
+                    following = plan_for(plan.attempt + 1)
             except SavedForRequeue as error:
                 return close(Verdict.SAVED, error.exit_code, f"{error}")
             except PreflightError as error:
                 return close(Verdict.FAILED, TrainingError.exit_code, f"{error}")
+            self._stop_requests.check_folder()
+            request = self._stop_requests.first
+            if following is None or request is not None:
+                state = _state(verdict, request, resumable=True)
+                return close(state, _EXIT_CODES[state], "stopped while it was restarted")
+            plan, spent = following, {}
             self._ownership.claim_next(plan)
 
     def _start_attempt(self, plan: Plan, spent: dict[str, float]) -> None:

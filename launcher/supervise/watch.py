@@ -25,6 +25,8 @@ _FOLDER_S = 1.0
 """Between two looks for a stop request in the run folder, or for a newer attempt."""
 _DUMP_S = 1.5
 """What ranks get to write their stacks."""
+_MOST_BEHIND = 32 << 20
+"""Bytes of output that are not shown yet. A program that prints even faster is shown in parts."""
 
 
 class AttemptWatch:
@@ -51,7 +53,10 @@ class AttemptWatch:
         self._warned_of_hang = False
         self._lost_a_node = False
         self._stopping = Stopping(grace_s=config.grace_s, event_log=event_log, commands=commands)
-        self._output = Tail(layout.attempt(plan.attempt).rank_log(_node_of_rank_0(plan), 0))
+        self._output = Tail(
+            layout.attempt(plan.attempt).rank_log(_node_of_rank_0(plan), 0),
+            most_behind=_MOST_BEHIND,
+        )
         self._next: dict[str, float] = {}
 
     def run(self) -> AttemptResult:
@@ -68,7 +73,8 @@ class AttemptWatch:
         finally:
             self._commands.end()
         self._read_ranks()
-        self._tail(final=True)
+        for lines in self._output.to_end():
+            self._event_log.output("\n".join(lines))
         return AttemptResult(
             records=tuple(self._ranks.records),
             exit_codes=dict(self._commands.exit_codes),
@@ -86,7 +92,8 @@ class AttemptWatch:
         if self._due("ranks", _RANKS_S):
             self._read_ranks()
             self._look_for_hangs()
-        self._tail()
+        if lines := self._output.lines():
+            self._event_log.output("\n".join(lines))
         self._stopping.step(self._stop_requests)
         return self._commands.have_ended
 
@@ -122,10 +129,6 @@ class AttemptWatch:
     def _read_ranks(self) -> None:
         if self._ranks.read(stopping=self._stopping.stage is not Stage.RUNNING):
             self._stopping.note_failure()
-
-    def _tail(self, *, final: bool = False) -> None:
-        for line in self._output.lines(final=final):
-            self._event_log.output(line)
 
     # --- hangs
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import PreflightError
+from launcher.interrupts import interrupted
 from launcher.specs import Command
 from launcher.transports.remote import bootstrap
 from launcher.transports.transport import Answer, Process, Reach
 
 _MOST_TOGETHER = 8
+_LOOK_EVERY_S = 0.2
 _PYTHON_HINT = "set another interpreter: cluster.python=/path/to/python"
 
 
@@ -59,15 +61,9 @@ class LocalTransport:
     ) -> Answer:
         began, program = time.monotonic(), source.encode()
         try:
-            done = subprocess.run(
-                (self._python, "-c", bootstrap(program)),
-                input=program + json.dumps(request).encode(),
-                cwd="/",  # with `-c`, modules are imported from the current folder first
-                capture_output=True,
-                timeout=timeout_s,
-                check=True,
-            )
-            value = json.loads(done.stdout)
+            argv = (self._python, "-c", bootstrap(program))
+            output = _output(argv, program + json.dumps(request).encode(), timeout_s=timeout_s)
+            value = json.loads(output)
         except subprocess.TimeoutExpired:
             return Answer(node_rank=node_rank, problem=f"no answer within {timeout_s:g} s")
         except subprocess.CalledProcessError as error:
@@ -82,6 +78,34 @@ class LocalTransport:
 
     def close(self) -> None:
         """Do nothing: there are no connections."""
+
+
+def _output(argv: Sequence[str], text: bytes, *, timeout_s: float) -> bytes:
+    """Return what a program that reads `text` prints. Nothing of it is left when this returns."""
+    child = subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd="/",  # with `-c`, modules are imported from the current folder first
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + timeout_s
+    given: bytes | None = text
+    with child:
+        while True:
+            try:
+                output, errors = child.communicate(given, timeout=_LOOK_EVERY_S)
+                break
+            except subprocess.TimeoutExpired:
+                given = None  # it is sent only once
+                if time.monotonic() < deadline and not interrupted.is_set():
+                    continue
+                os.killpg(child.pid, signal.SIGKILL)
+                raise
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, argv, output, errors)
+    return output
 
 
 def _start(command: Command, log: Path) -> LocalProcess:

@@ -44,13 +44,14 @@ class Person:
             check=False,
         )
 
-    def starts(self, *words: str) -> subprocess.Popen[str]:
+    def starts(self, *words: str, terminal: int | None = None) -> subprocess.Popen[str]:
         """Run it in the background, in a session of its own as a terminal would."""
         process = subprocess.Popen(
             [sys.executable, "-m", "launcher", *words],
             cwd=self.cwd,
             env=self.env,
-            stdout=subprocess.PIPE,
+            stdin=terminal,
+            stdout=subprocess.PIPE if terminal is None else terminal,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from launcher import units
+from launcher.cli import printing
 from launcher.cli.display.status import progress, state_of
 from launcher.cli.display.surface import StagingProgress
 from launcher.runs import RunStatus
@@ -16,7 +17,7 @@ class LineSurface:
 
     def __init__(
         self,
-        write: Callable[[str], None] = lambda line: print(line, flush=True),
+        write: Callable[[str], None] = lambda text: printing.raw(text, flush=True),
         *,
         every_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
@@ -29,7 +30,10 @@ class LineSurface:
 
     def say(self, text: str, style: str = "") -> None:
         del style
-        self._write(text)
+        self._show(printing.printable(text))
+
+    def echo(self, text: str) -> None:
+        self._show(text)
 
     def staging(self, items: Sequence[StagingProgress]) -> None:
         if items and self._is_time():
@@ -52,7 +56,11 @@ class LineSurface:
     def _once(self, line: str) -> None:
         if line != self._last:
             self._last = line
-            self._write(line)
+            self._show(printing.printable(line))
+
+    def _show(self, text: str) -> None:
+        with printing.lasting():
+            self._write(text)
 
 
 def _item(item: StagingProgress) -> str:

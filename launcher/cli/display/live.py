@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
 from launcher import units
+from launcher.cli import printing
 from launcher.cli.display.status import progress, ranks_of, state_of
 from launcher.cli.display.surface import StagingProgress
 from launcher.runs import NodeStatus, RunStatus
@@ -31,8 +33,12 @@ class LiveSurface:
         self._live: Live | None = None
 
     def say(self, text: str, style: str = "") -> None:
-        # Text, not markup: the output of programs may contain brackets.
-        self._console.print(Text(text, style=_STYLES.get(style, "")), soft_wrap=True)
+        # Text, not markup: a message may contain brackets.
+        self._print(Text(printing.printable(text), style=_STYLES.get(style, "")))
+
+    def echo(self, text: str) -> None:
+        # Segments are written as they are, and fast: a program may print megabytes.
+        self._print(Segments([Segment(text), Segment.line()]))
 
     def staging(self, items: Sequence[StagingProgress]) -> None:
         self._draw(_bars(list(items), self._console.width))
@@ -41,16 +47,24 @@ class LiveSurface:
         self._draw(_run(status, self._console.width))
 
     def close(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        live, self._live = self._live, None
+        if live is not None:
+            with printing.lasting():
+                live.stop()
+
+    def _print(self, content: RenderableType) -> None:
+        with printing.lasting():
+            self._console.print(content, soft_wrap=True)
 
     def _draw(self, content: RenderableType) -> None:
-        if self._live is None:
-            self._live = Live(content, console=self._console, refresh_per_second=4, transient=True)
-            self._live.start(refresh=True)
-        else:
-            self._live.update(content)
+        with printing.lasting():
+            if self._live is None:
+                self._live = Live(
+                    content, console=self._console, refresh_per_second=4, transient=True
+                )
+                self._live.start(refresh=True)
+            else:
+                self._live.update(content)
 
 
 def _bars(items: list[StagingProgress], width: int) -> RenderableType:
@@ -69,7 +83,7 @@ def _bars(items: list[StagingProgress], width: int) -> RenderableType:
         )
         rate = item.per_second
         table.add_row(
-            f"  {item.name}",
+            Text(f"  {printing.printable(item.name)}"),
             bar,
             _amount(item),
             units.bandwidth(rate) if rate and item.unit == "B" else "",
@@ -110,7 +124,7 @@ def _nodes(status: RunStatus) -> Table:
 def _cells(node: NodeStatus) -> list[Text | str]:
     state = state_of(node)
     return [
-        f"  {node.node}",
+        Text(f"  {printing.printable(node.node)}"),
         Text(node.role, style="dim"),
         ranks_of(node),
         Text(state, style=_STATES.get(state, "")),

@@ -100,9 +100,9 @@ class RunDisplay:
         if self._plan is not None:
             self._draw(self._plan, records)
 
-    def output(self, line: str) -> None:
+    def output(self, text: str) -> None:
         if self._echo:
-            self._surface.say(line)
+            self._surface.echo(text)
 
     def event(self, event: Event) -> None:
         if self._plan is not None:

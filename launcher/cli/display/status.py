@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from launcher import units
+from launcher.cli import printing
 from launcher.runs import NodeStatus, RunState, RunStatus
 from launcher.runs.records import PROGRAM
 from launcher.specs import RankState
@@ -28,7 +29,7 @@ class Ticker:
         if self.out.isatty():
             # Move to the start of the last block, and clear from there.
             up = f"\033[{self._on_screen}F\033[J" if self._on_screen else ""
-            self._print(up + block)
+            self._print(block, before=up)
             self._on_screen = block.count("\n") + 1
         elif line != self._last:
             self._print(line)
@@ -39,8 +40,8 @@ class Ticker:
         self._on_screen = 0
         self._print(text)
 
-    def _print(self, text: str) -> None:
-        print(text, file=self.out, flush=True)
+    def _print(self, text: str, *, before: str = "") -> None:
+        printing.raw(before + printing.printable(text), to=self.out, flush=True)
 
 
 def text(

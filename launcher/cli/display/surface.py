@@ -50,11 +50,16 @@ class StagingProgress:
 class Surface(Protocol):
     """Shows a run, and decides itself how often it draws: it may be called at any rate.
 
-    Each status is complete: a surface that skips one loses nothing. Each line is shown once.
+    Each status is complete: a surface that skips one loses nothing. Each line is shown once. A
+    surface whose reader is gone (a closed pipe or terminal) shows nothing more: the run continues.
     """
 
     def say(self, text: str, style: str = "") -> None:
         """Show a line, above what is drawn. `style` is `dim`, `bold`, `good`, `bad` or `note`."""
+        ...
+
+    def echo(self, text: str) -> None:
+        """Show output of the user's program as it is: one or more lines, maybe very many."""
         ...
 
     def staging(self, items: Sequence[StagingProgress]) -> None:

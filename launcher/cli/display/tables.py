@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from launcher.cli import printing
+
 _WIDE = 100_000
 """Columns of a page that nothing has to be folded for."""
 
@@ -23,8 +25,15 @@ def table(*titles: str, right: Collection[str] = ()) -> Table:
 
 
 def add(to: Table, *cells: object) -> None:
-    """Add a row. Cells are shown as they are: brackets in them do not become markup."""
-    to.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells))
+    """Add a row. Brackets in its cells do not become markup, nor escape codes commands."""
+    to.add_row(
+        *(
+            Text(printing.printable(cell.plain), style=cell.style)
+            if isinstance(cell, Text)
+            else Text(printing.printable(str(cell)))
+            for cell in cells
+        )
+    )
 
 
 def plain(of: Table) -> str:
@@ -40,4 +49,4 @@ def show(what: Table) -> None:
     if sys.stdout.isatty():
         Console(highlight=False).print(what)
     else:
-        print(plain(what))
+        printing.out(plain(what))

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from launcher import checkpoint, units
+from launcher.cli import printing
 from launcher.cli.arguments import Invocation
 from launcher.cli.context import command_line, run_folder
 from launcher.errors import ConfigError, UnknownNameError
@@ -43,10 +44,10 @@ def _ls(layout: RunLayout, invocation: Invocation) -> int:
             }
             for each in commits
         ]
-        print(json.dumps(rows, indent=2))
+        printing.raw(json.dumps(rows, indent=2))
         return 0
     if not commits:
-        print(f"{layout.run_id} has no checkpoint yet")
+        printing.out(f"{layout.run_id} has no checkpoint yet")
         return 0
     titles = ("step", "attempt", "written", "ranks", "size", "")
     table = tables.table(*titles, right=("step", "attempt", "ranks", "size"))
@@ -68,10 +69,10 @@ def _verify(layout: RunLayout, invocation: Invocation) -> int:
     findings = checkpoint.verify(layout.checkpoints, step)
     if not findings:
         which = f"step {step}" if step is not None else units.count(len(commits), "checkpoint")
-        print(f"{which} verified, no corruption found")
+        printing.out(f"{which} verified, no corruption found")
         return 0
     for finding in findings:
-        print(finding)
+        printing.out(str(finding))
     return 5
 
 
@@ -84,7 +85,7 @@ def _export(layout: RunLayout, invocation: Invocation) -> int:
     destination = Path(expand_home(where, "--to")).absolute()
     step = invocation.number("step")
     checkpoint.export(layout.checkpoints, step, destination, template=_staged_model(layout))
-    print(f"exported to {destination}; load it with `from_pretrained`")
+    printing.out(f"exported to {destination}; load it with `from_pretrained`")
     return 0
 
 

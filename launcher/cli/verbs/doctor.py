@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from launcher import config, launch, units
-from launcher.cli import messages
+from launcher.cli import messages, printing
 from launcher.cli.arguments import Invocation
 from launcher.cli.context import config_dirs
 from launcher.errors import PreflightError
@@ -23,11 +23,11 @@ def doctor(invocation: Invocation) -> int:
     )
     found = launch.doctor(loaded, tell=messages.say)
     if invocation.has("json"):
-        print(json.dumps(found.to_json(), indent=2))
+        printing.raw(json.dumps(found.to_json(), indent=2))
     else:
         _print_nodes(found)
         _print_connections(found.connections)
-        print("\n".join(_report(found)))
+        printing.out("\n".join(_report(found)))
     return PreflightError.exit_code if found.bad_nodes else 0
 
 
@@ -42,7 +42,7 @@ def _print_nodes(found: Diagnosis) -> None:
         tables.add(drawn, row.node, *(Text(*_styled(row, name)) for name in table.columns))
     tables.show(drawn)
     for line in table.explanations():
-        print(line)
+        printing.out(line)
 
 
 def _styled(row: HealthRow, column: str) -> tuple[str, str]:
@@ -60,10 +60,10 @@ def _print_connections(found: Connections) -> None:
         sign = "! " if found.complaint(pair) else ""
         measured = (units.bandwidth(pair.bytes_per_s), units.latency(pair.latency_s))
         tables.add(drawn, sign + pair.name, *(("not measured", "") if pair.problem else measured))
-    print()
+    printing.out()
     tables.show(drawn)
     for pair, complaint in found.odd:
-        print(f"{pair.name}: {complaint}")
+        printing.out(f"{pair.name}: {complaint}")
 
 
 def _report(found: Diagnosis) -> Iterator[str]:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 from launcher import config, launch, preflight
-from launcher.cli import messages
+from launcher.cli import messages, printing
 from launcher.cli.arguments import Invocation
 from launcher.cli.context import command_line, config_dirs
 from launcher.cli.display import RunDisplay, open_surface
@@ -31,8 +31,11 @@ def plan(invocation: Invocation) -> int:
             same = dataclasses.replace(loaded, run_id=planned.run_id)
             compare.require_same_run(layout.config, same, commands)
         if number and not as_json:
-            print()
-        print(to_json(_masked(planned), indent=2) if as_json else render(planned))
+            printing.out()
+        if as_json:
+            printing.raw(to_json(_masked(planned), indent=2))
+        else:
+            printing.out(render(planned))
         for problem in preflight.problems_of_program(planned):
             messages.say(f"warning: {problem.what}\n{problem.hint}")
     return 0
@@ -66,9 +69,9 @@ def _all_overrides(invocation: Invocation) -> list[tuple[str, ...]]:
 
 def _print_submission(submission: Submission, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"argv": submission.argv, "script": submission.script}, indent=2))
+        printing.raw(json.dumps({"argv": submission.argv, "script": submission.script}, indent=2))
     else:
-        print(submission)
+        printing.out(str(submission))
 
 
 def _masked(planned: Plan) -> Plan:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from launcher import failures, runs, slurm
-from launcher.cli import batch, messages
+from launcher.cli import batch, messages, printing
 from launcher.cli.arguments import Invocation
 from launcher.cli.batch import Jobs
 from launcher.cli.context import command_line, run_folder
@@ -16,7 +16,6 @@ from launcher.cli.display.status import Ticker, in_one_line, text
 from launcher.errors import ConfigError, PreflightError
 from launcher.runs import LogFile, RunState, RunStatus
 from launcher.runs.command_line import CommandLine
-from launcher.runs.logs import last_lines
 from launcher.slurm import JobInfo
 from launcher.specs import RunLayout
 
@@ -33,10 +32,10 @@ def status(invocation: Invocation) -> int:
     now, jobs = _look(layout, commands)
     if invocation.has("json"):
         active = [dataclasses.asdict(job) for job in jobs.active]
-        print(json.dumps({**dataclasses.asdict(now), "jobs": active}, indent=2))
+        printing.raw(json.dumps({**dataclasses.asdict(now), "jobs": active}, indent=2))
         return 0
     if not invocation.has("follow"):
-        print(text(now, why=why, jobs=jobs.lines, advice=jobs.advice))
+        printing.out(text(now, why=why, jobs=jobs.lines, advice=jobs.advice))
         return 0
     ticker = Ticker()
     while True:
@@ -53,23 +52,27 @@ def logs(invocation: Invocation) -> int:
     layout, following = run_folder(invocation), invocation.has("follow")
     if not _log_files(layout, invocation) and not following:
         _require_logs(layout, invocation)
-    tail = invocation.number("tail")
-    if tail is not None and not following:
-        return _print_tails(_log_files(layout, invocation), tail)
+    chosen: list[LogFile] = []
+
+    def choose() -> list[LogFile]:
+        chosen[:] = _log_files(layout, invocation)
+        return chosen
+
     lines = runs.follow(
-        lambda: _log_files(layout, invocation),
+        choose,
         running=lambda: following and runs.read_status(layout).state in _ACTIVE,
+        tail=invocation.number("tail"),
     )
     for log, line in lines:
         # All logs of the attempt decide, so that the prefix does not appear halfway.
-        several = len(invocation.numbers("rank")) != 1 and len(_log_files(layout, invocation)) != 1
-        print(f"{log.prefix if several else ''}{line}", flush=following)
+        several = len(invocation.numbers("rank")) != 1 and len(chosen) != 1
+        printing.raw(f"{log.prefix if several else ''}{line}", flush=following)
     return 0
 
 
 def why(invocation: Invocation) -> int:
     """Print the failure report of a run."""
-    print(failures.why(run_folder(invocation), commands=command_line(invocation)))
+    printing.out(failures.why(run_folder(invocation), commands=command_line(invocation)))
     return 0
 
 
@@ -81,16 +84,18 @@ def stop(invocation: Invocation) -> int:
         jobs = batch.look(layout, commands)
         _cancel(layout, jobs.active)
         if not jobs.active:
-            print(f"{layout.run_id} is not running: it is {jobs.refine(now).state}")
+            printing.out(f"{layout.run_id} is not running: it is {jobs.refine(now).state}")
         return 0
     runs.request_stop(layout)
-    print(_requested(f"{layout.run_id} ({now.supervisor})"))
+    printing.out(_requested(f"{layout.run_id} ({now.supervisor})", now.state))
     try:
         _cancel(layout, [job for job in batch.look(layout, commands).active if job.waiting])
     except PreflightError as error:  # the run itself needs only its folder
         messages.say(f"warning: cannot look for waiting jobs of this run: {error.message}")
-    print(f"watch:   {commands.of_run(layout, 'status', options=['--follow'])}")
-    print(f"resume:  {commands.of_run(layout, 'resume')}")
+    if now.state is RunState.STAGING and not now.attempt:
+        return 0  # nothing of the run will remain
+    printing.out(f"watch:   {commands.of_run(layout, 'status', options=['--follow'])}")
+    printing.out(f"resume:  {commands.of_run(layout, 'resume')}")
     return 0
 
 
@@ -128,15 +133,11 @@ def _require_logs(layout: RunLayout, invocation: Invocation) -> None:
     raise ConfigError(f"{layout.run_id} has no such log", hint=f"it has logs of ranks {ranks}")
 
 
-def _print_tails(logs: Sequence[LogFile], count: int) -> int:
-    for log in logs:
-        for line in last_lines(log.path, count):
-            print(f"{log.prefix if len(logs) > 1 else ''}{line}")
-    return 0
-
-
-def _requested(run: str) -> str:
-    return f"requested a stop of {run}: it saves a checkpoint and exits"
+def _requested(run: str, state: RunState) -> str:
+    does = "has not started training, and exits"
+    if state is not RunState.STAGING:
+        does = "saves a checkpoint and exits"
+    return f"requested a stop of {run}: it {does}"
 
 
 def _cancel(layout: RunLayout, jobs: Sequence[JobInfo]) -> None:
@@ -148,7 +149,7 @@ def _cancel(layout: RunLayout, jobs: Sequence[JobInfo]) -> None:
         task = RunLayout(layout.path.with_name(f"{layout.run_id}-{job.task}")) if job.task else None
         if task and not job.waiting and runs.is_alive(runs.read_supervisor(task)):
             runs.request_stop(task)
-            print(_requested(task.run_id))
+            printing.out(_requested(task.run_id, runs.read_status(task).state))
         else:
             slurm.cancel(job.job_id)
-            print(f"cancelled {job}")
+            printing.out(f"cancelled {job}")

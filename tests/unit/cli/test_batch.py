@@ -145,7 +145,8 @@ def test_every_run_of_a_sweep_is_a_job_of_its_own(types: Any, slurm: Any, here: 
     called = slurm()["sbatch"]
     said = types("-m", *SCRIPT, "train.seed=1,2")
     assert said.code == 0, said.err
-    assert len(called.read_text().splitlines()) == 2
+    argvs = [json.loads(line)[0] for line in called.read_text().splitlines()]
+    assert ["--test-only" in argv for argv in argvs] == [True, False] * 2
     assert {path.name for path in (here / "outputs" / "runs").iterdir()} == {"r-1", "r-2"}
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher import config, launch, supervise
+from launcher import config, launch, slurm, supervise
 from launcher.config import LaunchConfig
-from launcher.errors import PreflightError, SavedForRequeue
-from launcher.runs import events
+from launcher.errors import Interrupted, LauncherError, PreflightError, SavedForRequeue
+from launcher.runs import events, request_stop
 from launcher.specs import RunLayout
 from launcher.staging.progress import NoProgress
 from tests.unit.slurm.conftest import command
@@ -158,3 +158,91 @@ def test_the_plan_of_a_run_made_longer_says_so(load: Callable[..., LaunchConfig]
     (note,) = launch.plan(load(*long)).notes
     assert "train.epochs from 1 to 3" in note
     assert launch.plan(short).notes == launch.plan(load(*long, "resume=never")).notes == ()
+
+
+class NothingIsStaged(NoProgress):
+    def started(self, item_name: str, uri: str, total_bytes: int | None) -> None:
+        pytest.fail(f"{item_name} is staged")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ("cluster.wait=false", "sbatch` is not installed"),
+        ("cluster.slurm.partition=gqu", "Slurm refuses the job"),
+        ("script=trian.py", "trian.py does not exist"),
+        ("backend=horovod", "horovod"),
+    ],
+)
+def test_what_slurm_or_this_machine_refuses_is_refused_before_anything_is_written(
+    load: Callable[..., LaunchConfig],
+    command: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    changed: str,
+    error: str,
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build.py").write_text("raise SystemExit('nothing is to be built here')\n")
+    called = tmp_path / "sbatch.called"
+    if "refuses" in error:
+        command("sbatch", err="allocation failure: Invalid partition name specified\n", code=1)
+    else:
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    data = ("data.name=d", f"data.source=build://{tmp_path}/build.py")
+    chosen = load("cluster=slurm", "run_id=r", *data, changed)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(LauncherError, match=error):
+        launch.submit(chosen, progress=NothingIsStaged())
+    assert sorted(set(tmp_path.rglob("*")) - {called}) == before
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "allocation failure: Requested node configuration is not available",
+        "allocation failure: Socket timed out on send/recv operation",
+    ],
+)
+def test_an_answer_that_is_not_certain_is_left_to_the_submission(
+    load: Callable[..., LaunchConfig],
+    command: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    answer: str,
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.chdir(tmp_path)
+    called = command("sbatch", err=f"{answer}\n", code=1)
+    with pytest.raises(LauncherError, match="Slurm refuses"):
+        launch.submit(load("cluster=slurm", "run_id=r"), progress=NoProgress())
+    asked = [json.loads(line)[0] for line in called.read_text().splitlines()]
+    assert ["--test-only" in argv for argv in asked] == [True, False]
+
+
+@pytest.mark.process
+def test_a_stop_while_slurm_is_asked_cancels_the_job(
+    load: Callable[..., LaunchConfig],
+    command: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.chdir(tmp_path)
+    command("sbatch", out="41\n")
+    cancelled = command("scancel")
+    chosen = load("cluster=slurm", "run_id=r")
+    layout = RunLayout.of(chosen.storage.root, "r")
+    submitting = slurm.submit
+
+    def submit_late(submission: slurm.Submission) -> slurm.Submitted:
+        request_stop(layout)
+        return submitting(submission)
+
+    monkeypatch.setattr(slurm, "submit", submit_late)
+    with pytest.raises(Interrupted, match="stopped the run"):
+        launch.submit(chosen, progress=NoProgress())
+    assert [json.loads(line)[0] for line in cancelled.read_text().splitlines()] == [["41"]]

@@ -79,8 +79,8 @@ class Recorder:
         self.snapshots.append(list(records))
         self.on_ranks(records)
 
-    def output(self, line: str) -> None:
-        self.lines.append(line)
+    def output(self, text: str) -> None:
+        self.lines += text.split("\n")
 
     def of(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]

@@ -194,6 +194,21 @@ def no_record(rank: Rank) -> int:
     return 0
 
 
+def prints(rank: Rank, lines: str, then: str) -> int:
+    """Much output right before the end, without a newline; a grandchild prints even later."""
+    chatty = "import itertools\nfor n in itertools.count(): print('grandchild', n, flush=True)"
+    rank.step()
+    sys.stdout.write("".join(f"line {n}\n" for n in range(int(lines))) + "result")
+    sys.stdout.flush()
+    if then == "killed":
+        rank.tell(state=RankState.FAILED, signal=9)
+        return 137
+    rank.tell(state=RankState.DONE, exit_code=0)
+    subprocess.Popen([sys.executable, "-c", chatty], start_new_session=True)
+    time.sleep(0.3)
+    return 0
+
+
 def behave(rank: Rank, text: str) -> int:
     name, *arguments = text.split(":")
     return int(globals()[name](rank, *arguments))

@@ -71,6 +71,57 @@ def test_the_observer_sees_events_records_and_the_output_of_rank_0(scene: Scene)
     assert events.read(scene.layout.attempt(1).events) == recorder.events
 
 
+def test_the_output_of_the_end_is_shown_whole_in_every_attempt(scene: Scene) -> None:
+    assert scene.run("prints:300000:killed,prints:300000:done").attempts == 2
+    logs = [scene.layout.attempt(number).rank_log(0, 0) for number in (1, 2)]
+    written = [line for log in logs for line in log.read_text().split("\n") if line]
+    assert scene.recorder.lines == written
+    assert sum(line.startswith("line ") for line in written) == 600_000
+    assert any(line.startswith("grandchild") for line in written)
+
+
+def test_output_that_is_too_much_to_show_is_reported_with_its_file(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launcher.supervise.watch._MOST_BEHIND", 100_000)
+    scene.run("prints:300000:done")
+    log = scene.layout.attempt(1).rank_log(0, 0)
+    notes = [line for line in scene.recorder.lines if "omitted here" in line]
+    assert notes
+    assert all(str(log) in note for note in notes)
+    assert scene.recorder.lines[-1] == log.read_text().removesuffix("\n").split("\n")[-1]
+
+
+@pytest.mark.parametrize(
+    ("number", "state", "code"),
+    [
+        (signal.SIGINT, Verdict.STOPPED, 130),
+        (signal.SIGHUP, Verdict.STOPPED, 130),
+        (signal.SIGTERM, Verdict.SAVED, 75),
+        (signal.SIGUSR1, Verdict.SAVED, 75),
+        (None, Verdict.STOPPED, 130),
+    ],
+)
+def test_a_request_while_the_next_attempt_is_planned_ends_the_run(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, number: int | None, state: Verdict, code: int
+) -> None:
+    plan_for: Callable[[int], Plan] = scene.plan_for
+
+    def planned(attempt: int) -> Plan:
+        if attempt == 2 and number is None:
+            runs.request_stop(scene.layout)
+        elif attempt == 2 and number:
+            os.kill(os.getpid(), number)
+            signal.pause()  # as if a node did not answer
+        return plan_for(attempt)
+
+    monkeypatch.setattr(scene, "plan_for", planned)
+    outcome = scene.run("killed", "peer")
+    assert (outcome.state, outcome.exit_code, outcome.attempts) == (state, code, 1)
+    assert str(runs.read_status(scene.layout).state) == state
+    assert not scene.layout.attempt(2).path.exists()
+
+
 def test_an_observer_that_breaks_does_not_end_the_run(scene: Scene) -> None:
     def broken(_: object) -> None:
         raise BrokenPipeError("the terminal is gone")

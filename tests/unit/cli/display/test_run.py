@@ -26,6 +26,9 @@ class FakeSurface:
         assert style in ("", "dim", "bold", "good", "bad", "note")
         self.said.append(text)
 
+    def echo(self, text: str) -> None:
+        self.said.append(text)
+
     def staging(self, items: Sequence[StagingProgress]) -> None:
         self.items += [(each.name, each.done, each.total, each.unit) for each in items]
 
