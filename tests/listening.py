@@ -1,22 +1,53 @@
-"""The sockets on which processes listen, read from /proc."""
+"""The sockets on which processes of a run listen, and what docs/ports.md says about them."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["Listening", "listening"]
+__all__ = ["documented", "listening", "observed"]
 
 _STATE_LISTEN = "0A"
-Listening = tuple[str, int]
-"""Address and port."""
+_PAGE = Path(__file__).parents[1] / "docs" / "ports.md"
+_MPI = {"mpirun": "mpirun", "orterun": "mpirun", "prterun": "mpirun"} | {
+    "orted": "MPI daemon",
+    "prted": "MPI daemon",
+}
+
+Row = tuple[str, str]
+"""A process, and where it listens, in the words of the table."""
 
 
-def listening(pids: Iterable[int]) -> dict[Listening, set[int]]:
-    """Return where `pids` listen for TCP, in their own network, and which of them do."""
-    found: dict[Listening, set[int]] = {}
+def documented(backend: str, *, several_nodes: bool) -> set[Row]:
+    """Return the rows of docs/ports.md for one backend."""
+    table = _PAGE.read_text(encoding="utf-8").partition("Before a run")[0]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    return {
+        (row[1], row[3])
+        for row in cells
+        if row
+        and f"`{backend}`" in row[0].split(", ")
+        and (several_nodes or "several nodes" not in row[0])
+    }
+
+
+def observed(run_folder: Path, pids: Iterable[int], addresses: Iterable[str]) -> set[Row]:
+    """Return which of the processes of attempt 1 listen where."""
+    attempt = run_folder / "attempts" / "0001"
+    ranks = {json.loads(path.read_text())["pid"] for path in (attempt / "ranks").glob("*.json")}
+    return {
+        (_kind(pid, ranks), _where(address, set(addresses)))
+        for (address, _), pids in listening(pids).items()
+        for pid in pids
+    }
+
+
+def listening(pids: Iterable[int]) -> dict[tuple[str, int], set[int]]:
+    """Return the addresses and ports at which `pids` listen for TCP, and which of them do."""
+    found: dict[tuple[str, int], set[int]] = {}
     for pid in pids:
         with contextlib.suppress(OSError):  # it may have just ended
             sockets = _of_network(pid)
@@ -26,7 +57,26 @@ def listening(pids: Iterable[int]) -> dict[Listening, set[int]]:
     return found
 
 
-def _of_network(pid: int) -> dict[str, Listening]:
+def _kind(pid: int, ranks: set[int]) -> str:
+    status = dict(
+        line.split(":\t", 1)
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if ":\t" in line
+    )
+    own = {pid, *map(int, status["NSpid"].split())}  # also as its own host counts
+    if own & ranks:
+        return "rank"
+    name = status["Name"].partition("_")[0]
+    return _MPI.get(name, "agent of the first node")
+
+
+def _where(address: str, nodes: set[str]) -> str:
+    if ipaddress.ip_address(address).is_unspecified:
+        return "all addresses"
+    return "address of its node" if address in nodes else address
+
+
+def _of_network(pid: int) -> dict[str, tuple[str, int]]:
     lines = [
         line.split()
         for name in ("tcp", "tcp6")
@@ -35,7 +85,7 @@ def _of_network(pid: int) -> dict[str, Listening]:
     return {words[9]: _parse(words[1]) for words in lines if words[3] == _STATE_LISTEN}
 
 
-def _parse(text: str) -> Listening:
+def _parse(text: str) -> tuple[str, int]:
     """Read an address as the kernel prints it: words of four bytes, each in reverse order."""
     address, _, port = text.partition(":")
     raw = bytes.fromhex(address)

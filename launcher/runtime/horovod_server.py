@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 class _Handler(RendezvousHandler):  # type: ignore[misc]
     """Refuses requests whose path does not begin with that of the server."""
 
+    path: str
+
     def parse_request(self) -> bool:
         if not super().parse_request():
             return False

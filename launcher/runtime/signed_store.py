@@ -32,7 +32,9 @@ class SignedStore(dist.Store):  # type: ignore[name-defined,misc]
     def get(self, key: str) -> bytes:
         return self._open(key, self._store.get(key))
 
-    def compare_set(self, key: str, expected_value: str, desired_value: str) -> bytes:
+    def compare_set(
+        self, key: str, expected_value: str | bytes, desired_value: str | bytes
+    ) -> bytes:
         # An empty text means: only if there is no value.
         expected = self._seal(key, expected_value) if expected_value else b""
         return self._open(
@@ -53,6 +55,10 @@ class SignedStore(dist.Store):  # type: ignore[name-defined,misc]
 
     def num_keys(self) -> int:
         return int(self._store.num_keys())
+
+    # The names under which the C++ part calls them.
+    deleteKey = delete_key  # noqa: N815
+    getNumKeys = num_keys  # noqa: N815
 
     def set_timeout(self, timeout: timedelta) -> None:
         self._store.set_timeout(timeout)
