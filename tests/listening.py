@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -35,9 +36,10 @@ def documented(backend: str, *, several_nodes: bool) -> set[Row]:
 
 
 def observed(run_folder: Path, pids: Iterable[int], addresses: Iterable[str]) -> set[Row]:
-    """Return which of the processes of attempt 1 listen where."""
-    attempt = run_folder / "attempts" / "0001"
-    ranks = {json.loads(path.read_text())["pid"] for path in (attempt / "ranks").glob("*.json")}
+    """Return which of the processes of attempt 1, all of this host, listen where."""
+    files = (run_folder / "attempts" / "0001" / "ranks").glob("*.json")
+    records = [json.loads(path.read_text()) for path in files]
+    ranks = {each["pid"] for each in records if each["host"] == socket.gethostname()}
     return {
         (_kind(pid, ranks), _where(address, set(addresses)))
         for (address, _), pids in listening(pids).items()
@@ -58,15 +60,9 @@ def listening(pids: Iterable[int]) -> dict[tuple[str, int], set[int]]:
 
 
 def _kind(pid: int, ranks: set[int]) -> str:
-    status = dict(
-        line.split(":\t", 1)
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-        if ":\t" in line
-    )
-    own = {pid, *map(int, status["NSpid"].split())}  # also as its own host counts
-    if own & ranks:
+    if pid in ranks:
         return "rank"
-    name = status["Name"].partition("_")[0]
+    name = Path(f"/proc/{pid}/comm").read_text().strip().partition("_")[0]
     return _MPI.get(name, "agent of the first node")
 
 

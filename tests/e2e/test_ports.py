@@ -40,9 +40,16 @@ OTHERS = ("mpi", "horovod", "horovod_mpi")
 EXTRAS = [pytest.param(name, marks=pytest.mark.extras) for name in OTHERS]
 
 
-def starts(person: Any, text: str, backend: str, *more: str) -> Any:
+def starts(person: Any, text: str, backend: str, run_id: str, *more: str) -> Any:
+    """Each test has its own run id, because the port of the rendezvous depends on it."""
     (person.cwd / "train.py").write_text(text)
-    words = ("recipe=script", "script=train.py", f"backend={backend}", "nodes=2", "run_id=r")
+    words = (
+        "recipe=script",
+        "script=train.py",
+        f"backend={backend}",
+        "nodes=2",
+        f"run_id={run_id}",
+    )
     return person.starts(*words, *more)
 
 
@@ -57,9 +64,10 @@ def stop(run: Any) -> None:
 def test_only_what_the_documentation_lists_listens(
     person: Any, helpers: Any, backend: str, more: tuple[str, ...]
 ) -> None:
-    run = starts(person, TRAINS, need(backend), *more)
-    helpers.wait_until_step(person, "r", 3)
-    found = observed(person.run_folder("r"), helpers.processes_of("r"), ["127.0.0.1"])
+    run_id = f"ports-{backend}-{len(more)}"
+    run = starts(person, TRAINS, need(backend), run_id, *more)
+    helpers.wait_until_step(person, run_id, 3)
+    found = observed(person.run_folder(run_id), helpers.processes_of(run_id), ["127.0.0.1"])
     rows = documented(backend, several_nodes=False)
     # The address of a node is the one at which mpirun serves its ranks.
     rows = {(process, where.replace("127.0.0.1", "address of its node")) for process, where in rows}
@@ -71,24 +79,26 @@ def test_only_what_the_documentation_lists_listens(
 
 
 def test_an_unchanged_torch_script_listens_only_on_loopback(person: Any, helpers: Any) -> None:
-    run = starts(person, UNCHANGED, "torchrun")
+    run = starts(person, UNCHANGED, "torchrun", "unchanged")
     helpers.wait_until(
         lambda: all((person.cwd / f"ready{rank}").exists() for rank in (0, 1)),
         what="the process group",
     )
-    found = observed(person.run_folder("r"), helpers.processes_of("r"), ["127.0.0.1"])
+    found = observed(
+        person.run_folder("unchanged"), helpers.processes_of("unchanged"), ["127.0.0.1"]
+    )
     assert found == documented("torchrun", several_nodes=False)
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate(timeout=240)
-    helpers.wait_until(lambda: not helpers.processes_of("r"), what="all ranks to end")
+    helpers.wait_until(lambda: not helpers.processes_of("unchanged"), what="all ranks to end")
 
 
 def test_the_secret_of_an_attempt_is_known_to_its_ranks_and_stored_nowhere(
     person: Any, helpers: Any
 ) -> None:
-    run = starts(person, TRAINS, "torchrun")
-    helpers.wait_until_step(person, "r", 3)
-    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in helpers.processes_of("r")]
+    run = starts(person, TRAINS, "torchrun", "secret")
+    helpers.wait_until_step(person, "secret", 3)
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in helpers.processes_of("secret")]
     stop(run)
     first, second = ((person.cwd / f"secret{node}").read_text() for node in (0, 1))
     assert first == second
@@ -97,7 +107,7 @@ def test_the_secret_of_an_attempt_is_known_to_its_ranks_and_stored_nowhere(
     stored = [path for path in (person.cwd / "outputs").rglob("*") if path.is_file()]
     assert len(stored) > 10
     assert [path for path in stored if first.encode() in path.read_bytes()] == []
-    again = person.starts("resume", "r", "resume=never")
-    helpers.wait_until_step(person, "r", 3, attempt=2)
+    again = person.starts("resume", "secret", "resume=never")
+    helpers.wait_until_step(person, "secret", 3, attempt=2)
     stop(again)
     assert (person.cwd / "secret0").read_text() != first
