@@ -199,6 +199,7 @@ if os.environ["GROUP_RANK"] == "1":
     ]
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6: sysctl net.ipv6")
 def test_an_unchanged_script_meets_at_an_address_of_ipv6(start: Start) -> None:
     text = JOIN + "import os; print(os.environ['MASTER_ADDR'], t.item())"
     agents = start(text, 1, 1, ADDRESS="[::1]")
