@@ -36,6 +36,8 @@ class FailureKind(StrEnum):
     FILE_MISSING = "file_missing"
     PORT_IN_USE = "port_in_use"
     RENDEZVOUS = "rendezvous"
+    UNTRUSTED = "untrusted"
+    """Another program wrote to the ports of the run."""
     NOT_FINITE = "not_finite"
     CHECKPOINT = "checkpoint"
     NO_CHECKPOINT = "no_checkpoint"
@@ -146,6 +148,13 @@ def lost_node(why: str) -> Cause:
 
 
 _EXCEPTIONS: tuple[_Row, ...] = (
+    _row(
+        FailureKind.UNTRUSTED,
+        "refused what another program sent",
+        "find that program with `ss -tnp` on the nodes; docs/ports.md lists the ports of a run. If "
+        "you start ranks yourself, give all of them the same LAUNCHER_RUN_SECRET",
+        text=r"it does not come from a rank of this attempt",
+    ),
     _row(
         FailureKind.CUDA_OUT_OF_MEMORY,
         "ran out of GPU memory",

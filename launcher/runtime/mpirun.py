@@ -49,6 +49,9 @@ def main(argv: Sequence[str]) -> int:
     except LauncherError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+    if not several_hosts:
+        # Ranks of one machine use shared memory. With `tcp` each would listen on all addresses.
+        os.environ.setdefault("OMPI_MCA_btl", "^tcp")
     launch = LaunchEnviron.from_environ(os.environ)
     code = MpiMonitor(start([launcher, *words[1:]]), launch, signals).wait()
     if several_hosts:  # the agents of the other nodes may still wait for a request

@@ -7,7 +7,6 @@ of all other nodes have signed off: it outlives every rank that may need it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import http.client
 import logging
 import os
@@ -21,15 +20,16 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-from launcher.errors import ConfigError, EngineMissingError, PreflightError
+from launcher.errors import ConfigError, EngineMissingError, TrainingError
 from launcher.runtime.environ import LaunchEnviron, RankEnviron, torchrun_variables
+from launcher.runtime.listen import listen
+from launcher.runtime.run_secret import RunSecret
 from launcher.specs import RunLayout
 
 __all__ = ["ALL_SIGNED_OFF_S", "RENDEZVOUS", "Endpoint", "RendezvousServer"]
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG = 4096
 _CONNECT_S = 1.0
 ALL_SIGNED_OFF_S = 300.0
 """How long to wait for the other agents once our own ranks are done; torchrun waits as long."""
@@ -61,27 +61,37 @@ class RendezvousServer(ABC):
     On every other node: `sign_off`.
     """
 
+    _family: int = socket.AF_UNSPEC
+    """That the clients of the server can use."""
+
     def __init__(self, endpoint: Endpoint, slots: Sequence[int], node: int, run_id: str) -> None:
         self._endpoint = endpoint
         self._slots = slots
         self._node = node
         self._run_id = run_id
+        self._secret = RunSecret.from_environ(os.environ)
+        self._socket: socket.socket | None = None
 
     @abstractmethod
     def rank_variables(self, place: RankEnviron) -> dict[str, str]:
         """Return the variables that give a rank of this node its place and the rendezvous."""
 
-    @abstractmethod
     def bind(self) -> None:
         """Take the port. Ranks of other nodes that are early can connect, and wait.
 
         Raises:
             PreflightError: the port is in use.
+            EngineMissingError: the library of the server is not installed.
         """
+        endpoint, several = self._endpoint, len(self._slots) > 1
+        self._socket = listen(
+            endpoint.address, endpoint.port, several_nodes=several, family=self._family
+        )
 
-    @abstractmethod
     def release(self) -> None:
         """Close the port in a forked rank, which would otherwise hold it after the agent died."""
+        if self._socket is not None:
+            self._socket.close()
 
     @abstractmethod
     def start(self) -> None:
@@ -92,28 +102,24 @@ class RendezvousServer(ABC):
         """Report that this node's ranks have ended; does nothing if the first agent is gone."""
 
     @abstractmethod
-    def _signed_off(self) -> int:
-        """Return how many agents have signed off."""
+    def _has_signed_off(self, node: int) -> bool:
+        """Return whether the agent of `node` has signed off."""
 
     def wait_for_agents(self, limit_s: float, give_up: Callable[[], bool]) -> None:
         """Wait until all other agents have signed off, `limit_s` is over or `give_up` is true."""
         deadline = time.monotonic() + limit_s
-        while self._signed_off() < len(self._slots) - 1:
-            if time.monotonic() > deadline or give_up():
-                logger.info("exiting before all other agents did")
-                return
-            time.sleep(0.02)
+        for node in range(1, len(self._slots)):
+            while not self._has_signed_off(node):
+                if time.monotonic() > deadline or give_up():
+                    logger.info("exiting before all other agents did")
+                    return
+                time.sleep(0.02)
 
 
 class TorchRendezvous(RendezvousServer):
     """A TCPStore of torch."""
 
-    _KEY = "launcher/agents_signed_off"
-
-    def __init__(self, endpoint: Endpoint, slots: Sequence[int], node: int, run_id: str) -> None:
-        super().__init__(endpoint, slots, node, run_id)
-        self._socket: socket.socket | None = None
-        self._store: Any = None
+    _store: Any = None
 
     def rank_variables(self, place: RankEnviron) -> dict[str, str]:
         defaults = {
@@ -137,27 +143,14 @@ class TorchRendezvous(RendezvousServer):
             **{name: value for name, value in chosen.items() if value},
         }
 
-    def bind(self) -> None:
-        # On all addresses, as torch does: the one that others reach may not be one of this machine.
-        v6 = socket.has_dualstack_ipv6()
-        with _busy_port_explained(self._endpoint.port):
-            self._socket = socket.create_server(
-                ("", self._endpoint.port),
-                family=socket.AF_INET6 if v6 else socket.AF_INET,
-                dualstack_ipv6=v6,
-                backlog=_BACKLOG,
-            )
-
-    def release(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-
     def start(self) -> None:
         import torch.distributed as dist  # noqa: PLC0415 - agents import torch after `bind`
 
+        from launcher.runtime.signed_store import SignedStore  # noqa: PLC0415
+
         assert self._socket is not None
         listener, self._socket = self._socket, None
-        self._store = dist.TCPStore(  # type: ignore[attr-defined]
+        store = dist.TCPStore(  # type: ignore[attr-defined]
             self._endpoint.address,
             self._endpoint.port,
             is_master=True,
@@ -165,9 +158,12 @@ class TorchRendezvous(RendezvousServer):
             multi_tenant=True,
             master_listen_fd=listener.detach(),
         )
+        self._store = SignedStore(store, self._secret)
 
     def sign_off(self) -> None:
         import torch.distributed as dist  # noqa: PLC0415
+
+        from launcher.runtime.signed_store import SignedStore  # noqa: PLC0415
 
         address, port = self._endpoint.address, self._endpoint.port
         with contextlib.suppress(OSError, dist.DistError), _stderr_discarded():
@@ -177,16 +173,26 @@ class TorchRendezvous(RendezvousServer):
             store = dist.TCPStore(  # type: ignore[attr-defined]
                 address, port, is_master=False, timeout=timeout
             )
-            store.add(self._KEY, 1)
+            SignedStore(store, self._secret).set(_signed_off(self._node), b"")
 
-    def _signed_off(self) -> int:
-        return int(self._store.add(self._KEY, 0))
+    def _has_signed_off(self, node: int) -> bool:
+        key = _signed_off(node)
+        if not self._store.check([key]):
+            return False
+        try:
+            self._store.get(key)
+        except TrainingError as error:  # the agent itself may still write it
+            logger.warning("%s", error)
+            self._store.delete_key(key)
+            return False
+        return True
 
 
 class HorovodRendezvous(RendezvousServer):
     """Horovod's own rendezvous server, for its Gloo controller."""
 
     _SCOPE = "launcher"
+    _family = socket.AF_INET
     _TIMEOUT_S = 300
     """For ranks that import slowly: Horovod's 30 s are too short for four ranks on two cores."""
 
@@ -197,6 +203,7 @@ class HorovodRendezvous(RendezvousServer):
     def rank_variables(self, place: RankEnviron) -> dict[str, str]:
         cross_rank, cross_size = self._cross(self._node, place.local_rank)
         inherited = os.environ
+        address, port = self._endpoint.address, self._endpoint.port
         names = {
             "HOROVOD_RANK": place.rank,
             "HOROVOD_SIZE": place.world_size,
@@ -205,8 +212,9 @@ class HorovodRendezvous(RendezvousServer):
             "HOROVOD_CROSS_RANK": cross_rank,
             "HOROVOD_CROSS_SIZE": cross_size,
             "HOROVOD_HOSTNAME": f"node{self._node}",
-            "HOROVOD_GLOO_RENDEZVOUS_ADDR": self._endpoint.address,
-            "HOROVOD_GLOO_RENDEZVOUS_PORT": self._endpoint.port,
+            # Horovod makes a URL of both: http://ADDR:PORT/global/0
+            "HOROVOD_GLOO_RENDEZVOUS_ADDR": f"{address}:{port}/{self._token}",
+            "HOROVOD_GLOO_RENDEZVOUS_PORT": port,
             # Set explicitly, because a Horovod built with MPI would use that.
             "HOROVOD_CONTROLLER": "gloo",
             "HOROVOD_CPU_OPERATIONS": "gloo",
@@ -221,23 +229,17 @@ class HorovodRendezvous(RendezvousServer):
     def bind(self) -> None:
         try:
             from horovod.runner.common.util.hosts import SlotInfo  # noqa: PLC0415 - optional
-            from horovod.runner.http.http_server import (  # noqa: PLC0415
-                RendezvousHandler,
-                RendezvousHTTPServer,
-            )
+
+            from launcher.runtime.horovod_server import HorovodServer  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise EngineMissingError(
                 f"backend=horovod needs `{error.name}`, which is not installed",
                 hint="python -m launcher.engines install horovod",
             ) from error
-        address = (self._endpoint.address, self._endpoint.port)
-        with _busy_port_explained(self._endpoint.port):
-            self._server = RendezvousHTTPServer(address, RendezvousHandler, 0)
-        self._server.daemon_threads = True
+        super().bind()
+        assert self._socket is not None
+        self._server = HorovodServer(self._socket, self._path)
         self._server.init([SlotInfo(**values) for values in self._slot_values()])
-
-    def release(self) -> None:
-        self._server.server_close()
 
     def start(self) -> None:
         threading.Thread(
@@ -248,12 +250,21 @@ class HorovodRendezvous(RendezvousServer):
         address, port = self._endpoint.address, self._endpoint.port
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection = http.client.HTTPConnection(address, port, timeout=_CONNECT_S)
-            connection.request("PUT", f"/{self._SCOPE}/{self._node}", body=b"done")
+            connection.request("PUT", f"{self._path}/{self._SCOPE}/{self._node}", body=b"done")
             connection.getresponse().read()
             connection.close()
 
-    def _signed_off(self) -> int:
-        return len(self._server.cache.get(self._SCOPE, {}))
+    def _has_signed_off(self, node: int) -> bool:
+        return str(node) in self._server.cache.get(self._SCOPE, {})
+
+    @property
+    def _token(self) -> str:
+        return self._secret.token("the rendezvous of Horovod")
+
+    @property
+    def _path(self) -> str:
+        """With what the path of every request begins, by the variables of the ranks."""
+        return f"/{self._token}:{self._endpoint.port}"
 
     def _cross(self, node: int, local_rank: int) -> tuple[int, int]:
         """Return rank and size among the nodes that have such a local rank."""
@@ -281,17 +292,8 @@ RENDEZVOUS: Mapping[str, type[RendezvousServer]] = MappingProxyType(
 """Value of the agent's flag `--engine` -> its rendezvous."""
 
 
-@contextlib.contextmanager
-def _busy_port_explained(port: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise PreflightError(
-            f"port {port} is in use on this node",
-            hint=f"`ss -ltnp 'sport = :{port}'` shows the process that has it; use another port",
-        ) from error
+def _signed_off(node: int) -> str:
+    return f"launcher/signed_off/{node}"
 
 
 @contextlib.contextmanager

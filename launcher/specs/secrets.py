@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+RUN_SECRET = "LAUNCHER_RUN_SECRET"  # noqa: S105 - a name
+"""Variable with the secret of an attempt: its ranks trust only messages that are sealed with it."""
+
 _SECRET_WORDS = frozenset(
     ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "CREDENTIALS", "KEY", "APIKEY")
 )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.runs import events
 from launcher.specs import Plan, RankRecord, RunLayout
+from launcher.specs.secrets import RUN_SECRET
 from launcher.supervise import run_processes
 from launcher.supervise.event_log import EventLog
 from launcher.transports import Process, Transport
 
 _WAIT_S = 5.0
 """For the end of a killed process; only one that hangs in the kernel takes longer."""
+_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,10 @@ class Commands:
         run_processes.end_leftovers(self._transport, self.plan, self._layout)
         folder = self._layout.attempt(self.plan.attempt)
         logs = {each.node_rank: folder.node_log(each.node_rank) for each in self.plan.commands}
-        self._processes = self._transport.start(self.plan.commands, logs=logs)
+        # Added here, because the plan is stored. An earlier attempt had another secret.
+        secret = {RUN_SECRET: secrets.token_hex(_SECRET_BYTES)}
+        commands = [replace(each, env={**each.env, **secret}) for each in self.plan.commands]
+        self._processes = self._transport.start(commands, logs=logs)
         for node_rank, process in self._processes.items():
             node = self._names[node_rank]
             self._event_log.add(

@@ -18,6 +18,7 @@ FROM_OUTSIDE = frozenset(
         FailureKind.CUDA_ERROR,
         FailureKind.PORT_IN_USE,
         FailureKind.RENDEZVOUS,
+        FailureKind.UNTRUSTED,
         FailureKind.CONNECTION,
         FailureKind.HANG,
         FailureKind.AGENT_LOST,

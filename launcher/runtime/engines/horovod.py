@@ -22,22 +22,21 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import horovod.torch as hvd
 import torch
 from horovod.common.exceptions import HorovodInternalError
 
 from launcher.errors import TrainingError
-from launcher.runtime.engines.engine import OneShardPerRank, without_wrappers
+from launcher.runtime.engines.engine import without_wrappers
+from launcher.runtime.engines.sealed_objects import SealedObjects
 
 if TYPE_CHECKING:
     from launcher.runtime.engines.engine import Engine, ReduceOp, Vote
     from launcher.runtime.environ import LaunchEnviron, RankEnviron
 
 __all__ = ["HorovodEngine", "connect"]
-
-T = TypeVar("T")
 
 _REDUCIBLE = (torch.float16, torch.float32, torch.float64, torch.int32, torch.int64)
 _OPS = {"sum": hvd.Sum, "mean": hvd.Sum, "max": hvd.Max}
@@ -54,7 +53,7 @@ def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> 
     owns = not hvd.is_initialized()
     if owns:
         hvd.init()
-    return HorovodEngine(owns=owns)
+    return HorovodEngine(owns=owns).after_handshake()
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,13 @@ class _Ballot:
     handle: Any
 
 
-class HorovodEngine(OneShardPerRank):
+class HorovodEngine(SealedObjects):
     """Connects the ranks with Horovod; the optimizer averages the gradients."""
 
     name = "horovod"
 
     def __init__(self, *, owns: bool) -> None:
+        super().__init__()
         self._owns = owns
         self._open = True
         self._named: list[tuple[str, torch.nn.Parameter]] = []
@@ -146,13 +146,17 @@ class HorovodEngine(OneShardPerRank):
 
     # --- objects
 
-    def broadcast_object(self, obj: T, root: int = 0) -> T:
-        found: T = hvd.broadcast_object(obj, root_rank=root, name="launcher.object")
-        return found
+    def _broadcast_bytes(self, own: bytes, root: int) -> bytes:
+        size = hvd.broadcast(torch.tensor([len(own)]), root, name="launcher.object.size")
+        sent = _as_tensor(own) if own else torch.empty(int(size), dtype=torch.uint8)
+        found = hvd.broadcast(sent, root, name="launcher.object")
+        return bytes(found.numpy())
 
-    def all_gather_object(self, obj: T) -> list[T]:
-        found: list[T] = hvd.allgather_object(obj, name="launcher.objects")
-        return found
+    def _gather_bytes(self, own: bytes) -> list[bytes]:
+        sizes = hvd.allgather(torch.tensor([len(own)]), name="launcher.objects.sizes").tolist()
+        joined = bytes(hvd.allgather(_as_tensor(own), name="launcher.objects").numpy())
+        ends = list(itertools.accumulate(sizes))
+        return [joined[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
     def barrier(self, timeout_s: float) -> None:
         handle = self._cast("barrier", flag=True)
@@ -212,3 +216,7 @@ def _reducible(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.dtype in _REDUCIBLE:
         return tensor
     return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
+
+
+def _as_tensor(data: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)

@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import socket
 import time
+from array import array
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from mpi4py import MPI
 
 from launcher.errors import ConfigError, TrainingError
-from launcher.runtime.engines.torch import TorchEngine
+from launcher.runtime.engines.torch import TorchEngine, init_process_group
+from launcher.runtime.listen import listen
 
 if TYPE_CHECKING:
     import torch
@@ -24,9 +28,6 @@ if TYPE_CHECKING:
     from launcher.runtime.environ import LaunchEnviron, RankEnviron
 
 __all__ = ["MpiEngine", "connect"]
-
-
-T = TypeVar("T")
 
 _STORE_TIMEOUT_S = 300.0
 _FIRST_NAP_S, _LONGEST_NAP_S = 20e-6, 2e-3
@@ -46,15 +47,9 @@ def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> 
     control = world.Dup()
     owns = not dist.is_initialized()
     if owns:
-        nccl = device.type == "cuda" and not launch.gpu_shared
-        dist.init_process_group(
-            "nccl" if nccl else "gloo",
-            store=_store(control),
-            rank=place.rank,
-            world_size=place.world_size,
-            device_id=device if nccl else None,
-        )
-    return MpiEngine(control, device=device, owns_group=owns)
+        several = place.local_world_size < place.world_size
+        init_process_group(_store(control, several_nodes=several), place, launch, device)
+    return MpiEngine(control, device=device, owns_group=owns).after_handshake()
 
 
 class MpiEngine(TorchEngine):
@@ -66,15 +61,18 @@ class MpiEngine(TorchEngine):
         super().__init__(device=device, owns_group=owns_group)
         self._control = control
 
-    def broadcast_object(self, obj: T, root: int = 0) -> T:
+    def _broadcast_bytes(self, own: bytes, root: int) -> bytes:
         self._synchronize()
-        found: T = self._control.bcast(obj, root=root)
-        return found
+        return _broadcast(self._control, own, root)
 
-    def all_gather_object(self, obj: T) -> list[T]:
+    def _gather_bytes(self, own: bytes) -> list[bytes]:
         self._synchronize()
-        found: list[T] = self._control.allgather(obj)
-        return found
+        sizes = array("q", bytes(8 * self.world_size))
+        self._control.Allgather([array("q", [len(own)]), MPI.INT64_T], [sizes, MPI.INT64_T])
+        found = bytearray(sum(sizes))
+        self._control.Allgatherv([own, MPI.BYTE], [found, list(sizes), MPI.BYTE])
+        ends = list(itertools.accumulate(sizes))
+        return [bytes(found[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
 
     def barrier(self, timeout_s: float) -> None:
         if not _wait(self._control.Ibarrier(), timeout_s):
@@ -101,12 +99,21 @@ def _wait(request: MPI.Request, timeout_s: float) -> bool:
     return True
 
 
-def _store(control: MPI.Comm) -> Any:
+def _broadcast(control: MPI.Comm, own: bytes, root: int) -> bytes:
+    """Return the bytes of `root`. The methods of mpi4py in lower case would unpickle them."""
+    size = array("q", [len(own)])
+    control.Bcast([size, MPI.INT64_T], root)
+    sent = bytearray(own) if control.rank == root else bytearray(size[0])
+    control.Bcast([sent, MPI.BYTE], root)
+    return bytes(sent)
+
+
+def _store(control: MPI.Comm, *, several_nodes: bool) -> Any:
     """Return torch's store. Rank 0 binds its port before it sends it, so that there is no race."""
     timeout = timedelta(seconds=_STORE_TIMEOUT_S)
     if control.rank == 0:
         address = os.environ.get("MASTER_ADDR") or socket.gethostname()
-        with socket.create_server(("", 0)) as listener:
+        with listen(address, 0, several_nodes=several_nodes) as listener:
             port = listener.getsockname()[1]
             store = dist.TCPStore(  # type: ignore[attr-defined]
                 address,
@@ -116,9 +123,9 @@ def _store(control: MPI.Comm) -> Any:
                 timeout=timeout,
                 master_listen_fd=listener.detach(),
             )
-        control.bcast((address, port), root=0)
+        _broadcast(control, json.dumps([address, port]).encode(), 0)
         return store
-    address, port = control.bcast(None, root=0)
+    address, port = json.loads(_broadcast(control, b"", 0))
     return dist.TCPStore(  # type: ignore[attr-defined]
         address, port, is_master=False, wait_for_workers=False, timeout=timeout
     )

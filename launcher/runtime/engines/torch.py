@@ -7,22 +7,24 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from launcher.errors import ConfigError, TrainingError
-from launcher.runtime.engines.engine import OneShardPerRank, without_wrappers
+from launcher.runtime.engines.engine import without_wrappers
+from launcher.runtime.engines.sealed_objects import SealedObjects
+from launcher.runtime.run_secret import RunSecret
+from launcher.runtime.signed_store import SignedStore
 
 if TYPE_CHECKING:
     from launcher.runtime.engines.engine import Engine, ReduceOp, Vote
     from launcher.runtime.environ import LaunchEnviron, RankEnviron
 
 __all__ = ["TorchEngine", "connect"]
-
-T = TypeVar("T")
 
 _LAST_VOTE_S = 5.0
 
@@ -32,7 +34,7 @@ def connect(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> 
     owns = not dist.is_initialized()
     if owns:
         _join(place, launch, device)
-    return TorchEngine(device=device, owns_group=owns)
+    return TorchEngine(device=device, owns_group=owns).after_handshake()
 
 
 def _join(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> None:
@@ -41,9 +43,19 @@ def _join(place: RankEnviron, launch: LaunchEnviron, device: torch.device) -> No
             f"rank {place.rank} of {place.world_size} has no rendezvous address",
             hint="set MASTER_ADDR and MASTER_PORT, or start the program with `python -m launcher`",
         )
+    store, *_ = next(rendezvous("env://", place.rank, place.world_size))
+    init_process_group(store, place, launch, device)
+
+
+def init_process_group(
+    store: Any, place: RankEnviron, launch: LaunchEnviron, device: torch.device
+) -> None:
+    """Join the process group through `store`, with NCCL on GPUs and gloo otherwise."""
     nccl = device.type == "cuda" and not launch.gpu_shared
     dist.init_process_group(
         "nccl" if nccl else "gloo",
+        # Threads of NCCL read the store at any time, also when they cannot run Python.
+        store=store if nccl else SignedStore(store, RunSecret.from_environ(os.environ)),
         rank=place.rank,
         world_size=place.world_size,
         device_id=device if nccl else None,
@@ -56,7 +68,7 @@ class _Ballot:
     work: dist.Work
 
 
-class TorchEngine(OneShardPerRank):
+class TorchEngine(SealedObjects):
     """Connects the ranks with `torch.distributed`.
 
     Objects and barriers have a gloo group of their own, and so have votes: they stay on the CPU,
@@ -66,6 +78,7 @@ class TorchEngine(OneShardPerRank):
     name = "torch"
 
     def __init__(self, *, device: torch.device, owns_group: bool) -> None:
+        super().__init__()
         self._device = device
         self._owns_group = owns_group
         self._objects = dist.new_group(backend="gloo")
@@ -111,15 +124,22 @@ class TorchEngine(OneShardPerRank):
         dist.broadcast(tensor, src=root, group=self._group_for(tensor))
         return tensor
 
-    def broadcast_object(self, obj: T, root: int = 0) -> T:
-        holder = [obj]
-        dist.broadcast_object_list(holder, src=root, group=self._objects)
-        return holder[0]
+    def _broadcast_bytes(self, own: bytes, root: int) -> bytes:
+        size = torch.tensor([len(own)])
+        dist.broadcast(size, src=root, group=self._objects)
+        sent = _as_tensor(own) if own else torch.empty(int(size), dtype=torch.uint8)
+        dist.broadcast(sent, src=root, group=self._objects)
+        return sent.numpy().tobytes()
 
-    def all_gather_object(self, obj: T) -> list[T]:
-        gathered: list[T | None] = [None] * self.world_size
-        dist.all_gather_object(gathered, obj, group=self._objects)
-        return cast("list[T]", gathered)
+    def _gather_bytes(self, own: bytes) -> list[bytes]:
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world_size)]
+        dist.all_gather(sizes, torch.tensor([len(own)]), group=self._objects)
+        longest = max(int(size) for size in sizes)
+        found = [torch.empty(longest, dtype=torch.uint8) for _ in sizes]
+        dist.all_gather(found, _as_tensor(own.ljust(longest, b"\0")), group=self._objects)
+        return [
+            each[: int(size)].numpy().tobytes() for each, size in zip(found, sizes, strict=True)
+        ]
 
     def barrier(self, timeout_s: float) -> None:
         try:
@@ -160,3 +180,7 @@ class TorchEngine(OneShardPerRank):
         """Return the gloo group for CPU tensors under NCCL, which can only move GPU tensors."""
         on_cpu = tensor.device.type == "cpu"
         return self._objects if on_cpu and dist.get_backend() == "nccl" else None
+
+
+def _as_tensor(data: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -72,8 +73,13 @@ def measure(distributed: Any, torch: Any, *, first: bool) -> Request:
 def measure_pair(pair: Request, torch: Any, distributed: Any) -> Request:
     """Measure one pair."""
     timeout = timedelta(seconds=pair["limit_s"])
+    listening: Request = {}
+    if pair["first"]:  # torch itself would listen on all addresses
+        family = socket.AF_INET6 if ":" in pair["address"] else socket.AF_INET
+        server = socket.create_server((pair["address"], pair["port"]), family=family)
+        listening = {"master_listen_fd": server.detach()}
     store = distributed.TCPStore(
-        pair["address"], pair["port"], 2, is_master=pair["first"], timeout=timeout
+        pair["address"], pair["port"], 2, is_master=pair["first"], timeout=timeout, **listening
     )
     distributed.init_process_group(
         "gloo", store=store, rank=0 if pair["first"] else 1, world_size=2, timeout=timeout

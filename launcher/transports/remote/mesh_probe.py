@@ -4,10 +4,14 @@ A transport sends this text to a Python on each node. Each node listens on its p
 addresses, tries every address of its peers, and keeps listening until all peers are done or its
 time is over. The answer proves which node an address belongs to: a bridge such as docker0 has the
 same address on all machines, and leads to the machine itself.
+
+Only this question's nodes know its nonce. Both sides of a connection prove that they do, and the
+nonce itself is not sent.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import queue
@@ -29,7 +33,7 @@ class Listener:
     """Answers each peer with its own name, and records which peers are done."""
 
     def __init__(self, request: Request) -> None:
-        self._name = f"{request['nonce']} {request['rank']}\n".encode()
+        self._nonce, self._rank = request["nonce"], request["rank"]
         self._missing = set(request["askers"])
         self._all_done = threading.Event()
         if not self._missing:
@@ -49,11 +53,13 @@ class Listener:
         with link:
             link.settimeout(_ATTEMPT_S)
             try:
-                word, _, rank = link.recv(_LINE_BYTES).decode().partition(" ")
-                link.sendall(self._name)
+                word, rank, challenge, proof = link.recv(_LINE_BYTES).split()
+                if not hmac.compare_digest(proof, _proof(self._nonce, word, rank, challenge)):
+                    return
+                link.sendall(_proof(self._nonce, challenge, self._rank))
             except (OSError, ValueError):
                 return
-            if word == "done" and rank.strip().isdigit():
+            if word == b"done":
                 self._missing.discard(int(rank))
                 if not self._missing:
                     self._all_done.set()
@@ -64,7 +70,7 @@ class Peer:
 
     def __init__(self, request: Request, peer: Request) -> None:
         self._rank, self._port = request["rank"], peer["port"]
-        self._wanted = f"{request['nonce']} {peer['rank']}"
+        self._nonce, self._peer = request["nonce"], peer["rank"]
         self._addresses = peer["addresses"]
         self._until = time.monotonic() + request["timeout_s"]
         self._settle_s = request["settle_s"]
@@ -89,7 +95,7 @@ class Peer:
                 # The others may time out, and one address is enough.
                 until = min(until, time.monotonic() + self._settle_s)
         for address in reached:
-            self._talk(address, "done")
+            self._talk(address, b"done")
             break
         return {"reached": reached, "failed": failed}
 
@@ -98,13 +104,13 @@ class Peer:
         while True:
             began = time.monotonic()
             try:
-                answer = self._talk(address, "who")
+                proven, answer = self._talk(address, b"who")
             except OSError as error:
                 reason = _reason(error)
                 if error.errno in _FINAL:
                     break
             else:
-                if answer == self._wanted:
+                if proven:
                     answers.put((address, time.monotonic() - began, ""))
                     return
                 reason = "another machine answers there"
@@ -115,10 +121,19 @@ class Peer:
             time.sleep(_PAUSE_S)
         answers.put((address, None, reason))
 
-    def _talk(self, address: str, word: str) -> str:
+    def _talk(self, address: str, word: bytes) -> tuple[bool, bytes]:
+        """Return whether the peer answers there, and what was answered."""
+        rank, challenge = str(self._rank).encode(), os.urandom(8).hex().encode()
         with socket.create_connection((address, self._port), timeout=_ATTEMPT_S) as link:
-            link.sendall(f"{word} {self._rank}".encode())
-            return link.recv(_LINE_BYTES).decode("utf-8", "replace").strip()
+            proof = _proof(self._nonce, word, rank, challenge)
+            link.sendall(b" ".join((word, rank, challenge, proof)))
+            answer = link.recv(_LINE_BYTES)
+        return hmac.compare_digest(answer, _proof(self._nonce, challenge, self._peer)), answer
+
+
+def _proof(nonce: str, *words: Any) -> bytes:
+    text = b" ".join(each if isinstance(each, bytes) else str(each).encode() for each in words)
+    return hmac.new(nonce.encode(), text, "sha256").hexdigest().encode()
 
 
 def _server(port: int) -> socket.socket:

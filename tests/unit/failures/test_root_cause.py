@@ -278,6 +278,19 @@ CORPUS = [
         "could not connect to the rendezvous address",
     ),
     Case(
+        "an address in the rendezvous that another program wrote",
+        lambda f: f.raised(
+            1,
+            "launcher.errors.TrainingError",
+            "refused the value of `0//cpu//0/0` in the rendezvous store: it does not come from a "
+            "rank of this attempt",
+        ),
+        Kind.UNTRUSTED,
+        1,
+        "refused what another program sent",
+        "docs/ports.md",
+    ),
+    Case(
         "a timed out rendezvous because a rank never got there",
         lambda f: f.raised(
             0, "torch.distributed.DistStoreError", "Timed out ... store", at=9

@@ -54,7 +54,12 @@ class Agents:
             "--peer-grace-s": 1,
         }
         flags = [word for name, value in numbers.items() for word in (name, str(value))]
-        endpoint = ["--rdzv-endpoint", f"127.0.0.1:{port}", "--run-id", "test"]
+        endpoint = [
+            "--rdzv-endpoint",
+            f"{extra.get('ADDRESS', '127.0.0.1')}:{port}",
+            "--run-id",
+            "test",
+        ]
         log = (self.folder / f"agent{node}.log").open("wb")
         with log:
             return subprocess.Popen(
@@ -192,6 +197,27 @@ if os.environ["GROUP_RANK"] == "1":
         "1 1 2 0 2\n",
         "2 0 1 1 2\n",
     ]
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6: sysctl net.ipv6")
+def test_an_unchanged_script_meets_at_an_address_of_ipv6(start: Start) -> None:
+    text = JOIN + "import os; print(os.environ['MASTER_ADDR'], t.item())"
+    agents = start(text, 1, 1, ADDRESS="[::1]")
+    assert agents.wait() == [0, 0], agents.agent_log()
+    assert [agents.log(0), agents.log(1, node=1)] == ["::1 2.0\n"] * 2
+
+
+def test_a_rank_without_the_secret_of_the_attempt_is_refused_by_name(start: Start) -> None:
+    text = """
+    import os
+    os.environ["LAUNCHER_RUN_SECRET"] = os.environ["RANK"]
+    from launcher import runtime
+    runtime.init()
+    """
+    agents = start(text, 2)
+    assert agents.wait() == [1]
+    messages = [agents.record(rank).exception for rank in (0, 1)]
+    assert any("rank of this attempt" in each.message for each in messages if each)
 
 
 def test_one_failing_rank_ends_the_others_and_everybody_is_told(start: Start) -> None:

@@ -113,6 +113,17 @@ def test_scripts_of_torchrun_count_only_the_nodes_that_have_ranks(tmp_path: Path
     assert run.layout.rank_log(1, 0).read_text() == "0 1\n"
 
 
+@pytest.mark.parametrize(
+    ("exported", "expected"), [({}, "^tcp"), ({"OMPI_MCA_btl": "self,tcp"}, "self,tcp")]
+)
+def test_ranks_of_one_machine_open_no_ports_unless_the_user_asks_for_it(
+    tmp_path: Path, exported: dict[str, str], expected: str
+) -> None:
+    run = Mpirun(tmp_path, "import os; print(os.environ['OMPI_MCA_btl'])", **exported)
+    assert run.process.wait(20) == 0
+    assert run.layout.rank_log(1, 0).read_text().strip() == expected
+
+
 def test_a_rank_killed_from_outside_is_recorded_with_its_signal(tmp_path: Path) -> None:
     run = Mpirun(tmp_path, WAITS)
     run.wait_until_ready()

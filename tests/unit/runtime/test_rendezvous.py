@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
+import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from launcher.errors import ConfigError, PreflightError
 from launcher.runtime.environ import RankEnviron
 from launcher.runtime.rendezvous import RENDEZVOUS, Endpoint, RendezvousServer
+from launcher.specs.secrets import RUN_SECRET
+from tests.listening import listening
+from tests.needs import need
 
 
 def test_endpoints_are_read_with_names_and_both_kinds_of_addresses() -> None:
@@ -78,20 +84,93 @@ def test_the_head_waits_for_the_other_agents_within_a_limit(
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("engine", ["torchrun", pytest.param("horovod", marks=pytest.mark.extras)])
+def test_the_server_listens_only_at_the_address_of_the_rendezvous(engine: str) -> None:
+    endpoint = free_endpoint()
+    head = RENDEZVOUS[need(engine)](endpoint, (1, 1), 0, "run")
+    head.bind()
+    head.start()
+    ports = [place for place in listening([os.getpid()]) if place[1] == endpoint.port]
+    assert ports == [("127.0.0.1", endpoint.port)]
+
+
+def test_an_agent_without_the_secret_of_the_attempt_cannot_sign_off_for_another(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = free_endpoint()
+    monkeypatch.setenv(RUN_SECRET, "ours")
+    head, peer = torch_rendezvous(endpoint), torch_rendezvous(endpoint, node=1)
+    monkeypatch.setenv(RUN_SECRET, "of an earlier attempt")
+    stranger = torch_rendezvous(endpoint, node=1)
+    head.bind()
+    head.start()
+    stranger.sign_off()
+    caplog.set_level(logging.INFO)
+    head.wait_for_agents(0.1, lambda: False)
+    assert "refused the value of `launcher/signed_off/1`" in caplog.text
+    assert "exiting before all other agents did" in caplog.text
+    caplog.clear()
+    peer.sign_off()
+    head.wait_for_agents(60.0, lambda: False)
+    assert caplog.text == ""
+
+
+def asks(endpoint: Endpoint, method: str, path: str, body: bytes | None = None) -> int:
+    connection = http.client.HTTPConnection(endpoint.address, endpoint.port, timeout=60)
+    connection.request(method, path, body=body)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+@pytest.mark.extras
+def test_horovods_server_answers_only_the_processes_of_the_attempt(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = free_endpoint()
+    monkeypatch.setenv(RUN_SECRET, "ours")
+    head: Any = RENDEZVOUS[need("horovod")](endpoint, (1, 1), 0, "run")
+    peer = RENDEZVOUS["horovod"](endpoint, (1, 1), 1, "run")
+    head.bind()
+    head.start()
+    variables = head.rank_variables(place_of(0, 0, (1, 1)))
+    address = variables["HOROVOD_GLOO_RENDEZVOUS_ADDR"]
+    # Horovod makes this URL of them.
+    url = f"http://{address}:{variables['HOROVOD_GLOO_RENDEZVOUS_PORT']}/global/0"
+    own = url.removeprefix(f"http://127.0.0.1:{endpoint.port}")
+    assert asks(endpoint, "PUT", own, b"address") == 200
+    assert asks(endpoint, "GET", own) == 200
+    for method in ("GET", "PUT", "DELETE", "HEAD"):
+        for path in ("/global/0", f"/{'0' * 64}:{endpoint.port}/global/0", "/", "//etc/passwd"):
+            assert asks(endpoint, method, path, b"6.6.6.6") == 403, (method, path)
+    assert asks(endpoint, "PUT", "/launcher/1", b"done") == 403
+    assert "refused a request of ('127.0.0.1'" in caplog.text
+    caplog.set_level(logging.INFO)
+    head.wait_for_agents(0.1, lambda: False)
+    assert "exiting before all other agents did" in caplog.text
+    peer.sign_off()
+    caplog.clear()
+    head.wait_for_agents(60.0, lambda: False)
+    assert caplog.text == ""
+
+
 SLOTS = (2, 1, 3)
+
+
+def place_of(node: int, local_rank: int, slots: tuple[int, ...]) -> RankEnviron:
+    return RankEnviron(
+        rank=sum(slots[:node]) + local_rank,
+        world_size=sum(slots),
+        local_rank=local_rank,
+        local_world_size=slots[node],
+        node_rank=node,
+        set_by="horovod",
+    )
 
 
 def horovod_variables(node: int, local_rank: int) -> dict[str, str]:
     rendezvous = RENDEZVOUS["horovod"](Endpoint(address="127.0.0.1", port=5), SLOTS, node, "run")
-    place = RankEnviron(
-        rank=sum(SLOTS[:node]) + local_rank,
-        world_size=sum(SLOTS),
-        local_rank=local_rank,
-        local_world_size=SLOTS[node],
-        node_rank=node,
-        set_by="horovod",
-    )
-    return rendezvous.rank_variables(place)
+    return rendezvous.rank_variables(place_of(node, local_rank, SLOTS))
 
 
 def test_a_rank_of_horovod_gets_its_place() -> None:

@@ -13,7 +13,8 @@ import pytest
 from launcher import failures
 from launcher.failures import FailureKind
 from launcher.runs.events import Killed, NodeExited, NodeLost, StopRequested
-from launcher.specs import Command, Plan, RankRecord
+from launcher.specs import Command, Plan, RankRecord, to_json
+from launcher.specs.secrets import RUN_SECRET
 from launcher.supervise.commands import Commands
 from launcher.supervise.event_log import EventLog
 from launcher.supervise.stop_requests import StopRequests
@@ -113,3 +114,32 @@ def test_a_lost_node_ends_the_attempt_and_is_reported_with_its_reason(scene: Sce
     failure = failures.first_failure(scene.layout, 1)
     assert failure is not None
     assert (failure.kind, failure.node) == (FailureKind.NODE_LOST, "local1")
+
+
+class Remembers:
+    """A transport that starts nothing and remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[Command] = []
+
+    def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
+        self.given += commands
+        return {}
+
+    def ask(
+        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+    ) -> dict[int, Any]:
+        return {}
+
+    def close(self) -> None: ...
+
+
+def test_the_commands_of_each_start_get_a_secret_that_is_not_in_the_plan(scene: Scene) -> None:
+    plan = plan_of(scene, "train", "train")
+    event_log, transport = EventLog(scene.layout, scene.recorder), Remembers()
+    for _ in range(2):
+        Commands(plan, transport, scene.layout, event_log).start()
+    first, same, second, _ = (each.env[RUN_SECRET] for each in transport.given)
+    assert first == same != second
+    assert len(bytes.fromhex(first)) == 32
+    assert RUN_SECRET not in to_json(plan)
