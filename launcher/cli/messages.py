@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from launcher.errors import LauncherError, PreflightError
+from launcher.specs.secrets import hide
 
 _BOLD_RED, _YELLOW, _DIM, _RESET = "\033[1;31m", "\033[33m", "\033[2m", "\033[0m"
 
@@ -50,8 +51,8 @@ def show_bug(error: Exception, argv: Sequence[str]) -> None:
     with tempfile.NamedTemporaryFile(
         "w", prefix="launcher-bug-", suffix=".txt", delete=False, encoding="utf-8"
     ) as file:
-        file.write(f"launcher {shlex.join(argv)}\n\n")
-        file.write("".join(traceback.format_exception(error)))
+        text = f"launcher {shlex.join(argv)}\n\n{''.join(traceback.format_exception(error))}"
+        file.write(hide(text, os.environ))
     say(
         f"{_mark(_BOLD_RED, 'error:')} this is a bug in the launcher: "
         f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
@@ -60,9 +61,9 @@ def show_bug(error: Exception, argv: Sequence[str]) -> None:
 
 
 def say(text: str) -> None:
-    """Print a line to stderr. A closed stderr is ignored."""
+    """Print a line to stderr, without secrets. A closed stderr is ignored."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(hide(text, os.environ), file=sys.stderr, flush=True)
     except (BrokenPipeError, ValueError):
         return
 

@@ -24,6 +24,7 @@ from types import TracebackType
 from launcher.runtime.environ import LaunchEnviron
 from launcher.runtime.process import RankProcess, begin
 from launcher.specs import RankException, RankState
+from launcher.specs.secrets import hide, reveal
 
 __all__ = ["describe", "exit_code_of", "exit_without_finalize", "run"]
 
@@ -39,8 +40,7 @@ def run(program: str, args: Sequence[str]) -> int:
     process = begin(os.environ, redirect_output=True)
     _change_folder(process.launch)
     process.status.update(state=RankState.RUNNING)
-    _look_like_a_script(program, args)
-    code = _execute(program, process)
+    code = _execute(program, args, process)
     _wait_for_threads()
     _record_end(process, code)
     return code
@@ -86,8 +86,9 @@ def _look_like_a_script(program: str, args: Sequence[str]) -> None:
         sys.path[0:1] = [folder]
 
 
-def _execute(program: str, process: RankProcess) -> int:
+def _execute(program: str, args: Sequence[str], process: RankProcess) -> int:
     try:
+        _look_like_a_script(program, reveal(list(args), os.environ))
         _run_as_main(program)
     except SystemExit as error:
         return _on_system_exit(error, process)
@@ -165,7 +166,10 @@ def _record_end(process: RankProcess, code: int) -> None:
 
 
 def describe(error: BaseException) -> RankException:
-    """Return `error` as the status file records it. Never raises, even if `str(error)` does."""
+    """Return `error` as the status file records it, without secrets.
+
+    Never raises, even if `str(error)` does.
+    """
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):
@@ -174,10 +178,10 @@ def describe(error: BaseException) -> RankException:
     return RankException(
         at=time.time(),
         kind=name,
-        message=_printable(_message(error))[:_MESSAGE_LIMIT],
-        traceback=_printable("".join(traceback.format_exception(kind, error, trace)))[
-            -_TRACEBACK_LIMIT:
-        ],
+        message=hide(_printable(_message(error)), os.environ)[:_MESSAGE_LIMIT],
+        traceback=hide(
+            _printable("".join(traceback.format_exception(kind, error, trace))), os.environ
+        )[-_TRACEBACK_LIMIT:],
     )
 
 

@@ -14,8 +14,7 @@ from launcher.cli.display import RunDisplay, open_surface
 from launcher.config import compare
 from launcher.plan import render
 from launcher.slurm import Submission
-from launcher.specs import Plan, RunLayout, to_json
-from launcher.specs.secrets import mask, redact
+from launcher.specs import RunLayout, to_json
 
 
 def plan(invocation: Invocation) -> int:
@@ -34,7 +33,7 @@ def plan(invocation: Invocation) -> int:
             compare.require_same_run(layout.config, same, commands)
         if number and not as_json:
             print()
-        print(to_json(_masked(planned), indent=2) if as_json else render(planned))
+        print(to_json(planned, indent=2) if as_json else render(planned))
         if not any(Path(each).is_file() for each in (planned.program.path, planned.source)):
             messages.say(f"warning: the program {planned.source} does not exist")
     return 0
@@ -72,10 +71,3 @@ def _print_submission(submission: Submission, *, as_json: bool) -> None:
         print(json.dumps({"argv": submission.argv, "script": submission.script}, indent=2))
     else:
         print(submission)
-
-
-def _masked(planned: Plan) -> Plan:
-    """Hide the secrets that the user put into a URI or a variable."""
-    commands = (dataclasses.replace(each, env=mask(each.env)) for each in planned.commands)
-    items = (dataclasses.replace(each, uri=redact(each.uri)) for each in planned.stage)
-    return dataclasses.replace(planned, commands=tuple(commands), stage=tuple(items))

@@ -86,7 +86,7 @@ ERRORS = [
     ("env.LAUNCHER_RUN_ID=abc", "the launcher itself sets", "another name"),
     ("env.a-b=abc", "not a valid name of a variable", "A-Z"),
     ("params.x=${nothing}", "refers to something that does not exist", "\\${"),
-    ("model=https://user:pw@host/x", "contains a password", "environment"),
+    ("model=https://user:pw@host/x", "contains a secret", "environment"),
     ("model=uri", "`model=uri` needs `model.source`", "model.source=..."),
     ("data=rows.jsonl", "unknown data `rows.jsonl`", "`data=./rows.jsonl`"),
     ("model=org/name", "unknown model `org/name`", "`model=hf://..."),
