@@ -22,7 +22,9 @@ _USER = "user"
 
 # Where secrets are in a text: what precedes one, with its name, and the value itself.
 _NAME = r"(?P<name>[A-Za-z][\w.-]*)"
-_QUOTED = r"""(?P<q>["'])(?P<value>.*?)(?<!\\)(?P=q)"""
+_QUOTE = r"""(?:'"'"'|\\?["'])"""
+"""A quote, also in a text that was quoted for a shell or for Hydra."""
+_QUOTED = rf"""(?P<q>{_QUOTE})(?P<value>.*?)(?<!\\)(?P=q)"""
 _NAMED = tuple(
     (re.compile(before, re.MULTILINE), re.compile(value, re.MULTILINE))
     for before, value in (
@@ -30,10 +32,11 @@ _NAMED = tuple(
         (rf"(?<![\w.]){_NAME}=", r"""(?P<value>[^\s&;,'"\]})]+)"""),
         (rf"(?<![\w.]){_NAME}[ \t]*=[ \t]*", _QUOTED),
         # {"name": "value"}, {name:value}, and lines of YAML
-        (rf"""(?P<p>["']){_NAME}(?P=p)\s*:\s*""", _QUOTED),
+        (rf"""(?P<p>{_QUOTE}){_NAME}(?P=p)\s*:\s*""", _QUOTED),
         (rf"(?<=[{{,])\s*{_NAME}:\s*", r"""(?P<value>[^\s,'"{}\[\]]+)"""),
         (rf"^[ \t+-]*{_NAME}[ \t]*:[ \t]*", r"""(?P<q>["']?)(?P<value>\S.*?)(?P=q)[ \t]*$"""),
         # --name value, [--name,value], ['--name', 'value']
+        (rf"""(?<![\w-])--?{_NAME}{_QUOTE}?(?:,[ \t]*|[ \t]+)""", _QUOTED),
         (
             rf"""(?<![\w-])--?{_NAME}["']?(?:,[ \t]*|[ \t]+)["']?""",
             r"""(?P<value>[^\s'",\]-][^\s'",\]]*)""",

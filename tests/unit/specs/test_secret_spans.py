@@ -1,5 +1,6 @@
 """Secrets are found in texts, arguments and trees, and replaced without touching the rest."""
 
+import shlex
 from typing import Any
 
 import pytest
@@ -56,6 +57,14 @@ def test_secrets_in_a_tree_are_found_by_their_keys() -> None:
         "tokens": ["a", "--token", "***"],
         "max_tokens": 3,
     }
+
+
+@pytest.mark.parametrize("argument", [["--password", "two, words"], ['{"password": "X"}']])
+def test_secrets_are_found_in_a_text_that_was_quoted_twice(argument: list[str]) -> None:
+    typed = f"args={argument}".replace('"', r"\"")
+    text = shlex.join(["launcher", f'{typed}"'])
+    assert "two, words" not in masked(text)
+    assert "X" not in masked(text)
 
 
 def test_spans_that_overlap_are_one() -> None:
