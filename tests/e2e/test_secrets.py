@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,9 @@ for folder in pathlib.Path("/proc").glob("[0-9]*"):
         pass
 values = {"argv": sys.argv[1:], "params": runtime.init().config["params"], "processes": own}
 pathlib.Path(os.environ["SEEN"]).write_text(json.dumps(values))
+if "--exit" in sys.argv:
+    print(sys.argv[1:])
+    sys.exit(3)
 if "--fail" in sys.argv:
     raise ValueError(f"cannot log in with {sys.argv[1:]}")
 """
@@ -86,13 +90,13 @@ def words(person) -> list[str]:  # type: ignore[no-untyped-def]
     return [
         "recipe=script",
         "script=train.py",
-        "run_id=s",
+        f"run_id={run_id(person)}",
         "device=cpu",
         "params.token=hf_PLANTED0123456789",
     ]
 
 
-def seen(person) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def seen(person) -> dict[str, Any]:  # type: ignore[no-untyped-def]
     return json.loads(Path(person.env["SEEN"]).read_text())  # type: ignore[no-any-return]
 
 
@@ -108,10 +112,11 @@ def test_the_program_has_the_secrets_and_nothing_else_shows_them(person, words, 
     assert files_with_leaks(person.cwd / "outputs") == {}
 
 
-def test_a_failure_shows_no_secret(person, words) -> None:  # type: ignore[no-untyped-def]
-    failed = person.types("run", *words, "supervise.echo=false", quoted(["--fail", *ARGV]))
+@pytest.mark.parametrize("how", ["--fail", "--exit"])
+def test_a_failure_shows_no_secret(person, words, how) -> None:  # type: ignore[no-untyped-def]
+    failed = person.types("run", *words, "supervise.echo=false", quoted([how, *ARGV]))
     assert failed.returncode == 5
-    assert "ValueError: cannot log in with" in failed.stderr
+    assert "--hf_token=***" in failed.stderr
     answers = [person.types(verb, run_id(person)) for verb in ("why", "status")]
     for each in (failed, *answers):
         assert leaks(each.stdout + each.stderr) == []
@@ -166,3 +171,13 @@ def test_the_repeated_command_can_be_typed_where_the_variable_is_exported(person
     assert args
     assert person.types("run", *words, args[0], "resume=never").returncode == 0
     assert seen(person)["argv"] == ["--password", "PLANTEDaB3dE6"]
+
+
+def test_a_sweep_shows_no_secret(person, words) -> None:  # type: ignore[no-untyped-def]
+    sweep = "args=[--password,PLANTEDone],[--password,PLANTEDtwo]"
+    done = person.types("run", *words, "-m", sweep)
+    assert done.returncode == 0, done.stderr
+    assert seen(person)["argv"] == ["--password", "PLANTEDtwo"]
+    assert "run 2 of 2: args=[" in done.stdout
+    assert leaks(done.stdout + done.stderr) == []
+    assert files_with_leaks(person.cwd / "outputs") == {}
