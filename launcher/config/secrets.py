@@ -98,7 +98,7 @@ class _Lifter:
         return name in self._referenced and self._environ.get(name) != secret
 
     def _all_exported(self) -> dict[str, str]:
-        """Return the variables of the user that every node gets and whose name tells."""
+        """Return the secret variables of the user that every node gets."""
         if self._exported is None:
             from launcher.transports.requests import forwarded  # noqa: PLC0415 - only for secrets
 

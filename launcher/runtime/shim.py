@@ -178,9 +178,9 @@ def describe(error: BaseException) -> RankException:
     return RankException(
         at=time.time(),
         kind=name,
-        message=hide(_printable(_message(error)), os.environ)[:_MESSAGE_LIMIT],
-        traceback=hide(
-            _printable("".join(traceback.format_exception(kind, error, trace))), os.environ
+        message=_hidden(_message(error)[: 2 * _MESSAGE_LIMIT])[:_MESSAGE_LIMIT],
+        traceback=_hidden(
+            "".join(traceback.format_exception(kind, error, trace))[-2 * _TRACEBACK_LIMIT :]
         )[-_TRACEBACK_LIMIT:],
     )
 
@@ -192,9 +192,9 @@ def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-def _printable(text: str) -> str:
-    """Escape lone surrogates, which file names that are not UTF-8 contain."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _hidden(text: str) -> str:
+    """Mask secrets, and escape lone surrogates, which file names that are not UTF-8 contain."""
+    return hide(text.encode("utf-8", "backslashreplace").decode("utf-8"), os.environ)
 
 
 def _message(error: BaseException) -> str:

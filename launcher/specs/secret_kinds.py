@@ -1,7 +1,7 @@
 """What counts as a secret: by the name of a value, and by the shape of the value itself.
 
 A name decides only together with its value: `--pad_token [PAD]`, `--max_tokens 512` and
-`--token-file PATH` are no secrets.
+`--token-file PATH` are ordinary values.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from launcher.specs.secret_kinds import SHAPES, is_secret, looks_random, may_be_
 __all__ = ["PARAMETER", "REFERENCE", "Span", "find", "replace_in", "substitute"]
 
 PARAMETER = (
-    r"(?:[\w.-]*(?:token|secret|password|passwd|signature|credential|api[_-]?key|access[_-]?key|auth)"
-    r"[\w.-]*|sig|key|x-(?:amz|goog)-[\w-]+)"
+    r"(?:[\w.-]{0,99}(?:token|secret|password|passwd|signature|credential|api[_-]?key|access[_-]?key|auth)"
+    r"[\w.-]{0,99}|sig|key|x-(?:amz|goog)-[\w-]+)"
 )
 """Names of parameters in the query of a URL."""
 REFERENCE = re.compile(r"\*\*\*([A-Za-z_]\w*?)\*\*\*")
@@ -21,7 +21,7 @@ REFERENCE = re.compile(r"\*\*\*([A-Za-z_]\w*?)\*\*\*")
 _USER = "user"
 
 # Where secrets are in a text: what precedes one, with its name, and the value itself.
-_NAME = r"(?P<name>[A-Za-z][\w.-]*)"
+_NAME = r"(?P<name>[A-Za-z][\w.-]{0,99})"
 _QUOTE = r"""(?:'"'"'|\\?["'])"""
 """A quote, also in a text that was quoted for a shell or for Hydra."""
 _QUOTED = rf"""(?P<q>{_QUOTE})(?P<value>.*?)(?<!\\)(?P=q)"""

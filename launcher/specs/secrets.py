@@ -40,7 +40,7 @@ HIDDEN = "***"
 PREFIX = "LAUNCHER_SECRET_"
 """Start of the variables that the launcher sets for secrets that no exported variable has."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`]*[^\s'\"<>`:,.)]")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s'\"<>`]*[^\s'\"<>`:,.)]")
 _USER = re.compile(r"(?<=://)(?![^/@\s]*\*{3})[^/@\s]+@")
 _PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 _SECRET_QUERY = re.compile(rf"([?&;]{PARAMETER}=)(?!\*{{3}})[^&;#\s]*", re.IGNORECASE)

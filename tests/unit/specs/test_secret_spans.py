@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from launcher.specs.secret_spans import find, replace_in
+from launcher.specs.secrets import hide
 
 S = "aB3dE6gH9jK2mN5p"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nAAbb\n-----END RSA PRIVATE KEY-----"
@@ -72,6 +73,12 @@ def test_spans_that_overlap_are_one() -> None:
     (span,) = find(text)
     assert text[: span.start] == "--password="
     assert span.end == len(text)
+
+
+@pytest.mark.parametrize("part", ["x", "a-", "a.", "a=", "?x", "--a ", '"a', "x:", "hf_", "eyJ"])
+def test_a_text_without_structure_is_searched_once(part: str) -> None:
+    text = part * 100_000  # hours if the time were quadratic
+    assert hide(text, {}) == text
 
 
 def test_a_large_text_takes_time_in_proportion() -> None:
