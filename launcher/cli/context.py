@@ -12,6 +12,7 @@ from launcher.cli.arguments import Invocation
 from launcher.errors import ConfigError
 from launcher.runs.command_line import CommandLine
 from launcher.specs import RunLayout
+from launcher.specs.secrets import hide
 from launcher.storage import expand_home
 
 
@@ -51,12 +52,16 @@ def command_line(invocation: Invocation) -> CommandLine:
 
 
 def repeat(invocation: Invocation) -> str:
-    """Return the command that does `invocation` again as a new run."""
+    """Return the command that does `invocation` again as a new run, with its secrets masked.
+
+    Call it after the configuration is loaded: then the masks say which variables to export.
+    """
     verb: tuple[str, ...] = () if invocation.verb == "run" else (invocation.verb,)
     dirs = [f"--config-dir={folder}" for folder in invocation.values("config-dir")]
     dirs += [f"--config={file}" for file in invocation.values("config")]
     overrides = [text for text in invocation.overrides if not text.startswith("run_id=")]
-    return shlex.join((*invocation.program, *verb, *dirs, *overrides))
+    masked = [hide(text, os.environ) for text in overrides]
+    return shlex.join((*invocation.program, *verb, *dirs, *masked))
 
 
 def _loaded(invocation: Invocation) -> config.LaunchConfig:

@@ -15,6 +15,7 @@ from pathlib import Path
 from launcher.cli import printing
 from launcher.disk import DiskProblem, DiskProblemKind
 from launcher.errors import LauncherError, PreflightError
+from launcher.specs.secrets import hide
 
 _BOLD_RED, _YELLOW, _DIM, _RESET = "\033[1;31m", "\033[33m", "\033[2m", "\033[0m"
 
@@ -54,8 +55,8 @@ def show_bug(error: BaseException, argv: Sequence[str]) -> None:
         encoding="utf-8",
         errors="backslashreplace",
     ) as file:
-        file.write(f"launcher {shlex.join(argv)}\n\n")
-        file.write("".join(traceback.format_exception(error)))
+        text = f"launcher {shlex.join(argv)}\n\n{''.join(traceback.format_exception(error))}"
+        file.write(hide(text, os.environ))
     first = str(error).splitlines()[0] if str(error) else "no message"
     say(
         f"this is a bug in the launcher: {type(error).__name__}: {first}",
@@ -65,9 +66,13 @@ def show_bug(error: BaseException, argv: Sequence[str]) -> None:
 
 
 def say(text: str, *, mark: tuple[str, str] = ("", "")) -> None:
-    """Print a line to stderr after a mark: its text and its color. A closed stderr is ignored."""
+    """Print a line to stderr, without secrets, after a mark: its text and its color.
+
+    A closed stderr is ignored.
+    """
+    text = printing.printable(hide(text, os.environ))
     try:
-        printing.raw(f"{_colored(*mark)}{printing.printable(text)}", flush=True, to=sys.stderr)
+        printing.raw(f"{_colored(*mark)}{text}", flush=True, to=sys.stderr)
     except (OSError, ValueError):
         printing.discard(sys.stderr)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 from launcher import config, launch, units
 from launcher.cli import batch, messages, printing
@@ -11,6 +12,7 @@ from launcher.cli.context import command_line, config_dirs, repeat
 from launcher.cli.verbs.run import run_here
 from launcher.config import paths, sweep
 from launcher.errors import LauncherError
+from launcher.specs.secrets import hide
 from launcher.supervise import Verdict
 
 _STOPS = (75, 130)
@@ -41,11 +43,11 @@ def main(invocation: Invocation) -> int:
 
 def _what(texts: tuple[str, ...]) -> str:
     """Return the overrides that differ between runs; `run_id` has a column of its own."""
-    return " ".join(text for text in texts if not text.startswith("run_id=")) or "-"
+    shown = (hide(text, os.environ) for text in texts if not text.startswith("run_id="))
+    return " ".join(shown) or "-"
 
 
 def _one(invocation: Invocation, overrides: tuple[str, ...], number: int) -> tuple[int, str, str]:
-    again = repeat(dataclasses.replace(invocation, overrides=overrides))
     commands = command_line(invocation)
     try:
         loaded = config.load(overrides, config_dirs=config_dirs(invocation))
@@ -54,10 +56,11 @@ def _one(invocation: Invocation, overrides: tuple[str, ...], number: int) -> tup
             submitted = batch.submit(loaded, commands)
             job = f"job {submitted.job_id}" if submitted.job_id else ""
             return submitted.exit_code, submitted.run_id, job
+        again = repeat(dataclasses.replace(invocation, overrides=overrides))
         outcome = run_here(loaded, commands, again=again)
     except LauncherError as error:
         messages.show(error)
-        return error.exit_code, "-", error.message
+        return error.exit_code, "-", hide(error.message, os.environ)
     shown = ", ".join(
         f"{name} {units.value(each)}"
         for name, each in outcome.result.items()

@@ -18,6 +18,7 @@ from launcher.config.schema import LaunchConfig
 from launcher.errors import ConfigError
 from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.specs import RunLayout
+from launcher.specs.secrets import HIDDEN, replace_in, without_references
 
 _FIXED = (
     *("recipe.name", "module", "args", "model", "data", "params", "train"),
@@ -147,7 +148,11 @@ def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _normal(value: Any) -> Any:
-    """Of a `build://` URI, which contains an installation path, compare only the program's name."""
+    """Return what counts of a value: not its secrets, which may be renewed.
+
+    Of a `build://` URI, which contains an installation path, only the program's name counts.
+    """
+    value = without_references(replace_in(value, lambda label, secret: HIDDEN))
     if isinstance(value, str) and value.startswith("build://"):
         return Path(value).name
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,11 @@ from launcher.config.hydra_errors import FOREIGN, explain
 from launcher.config.installed import installed_choices
 from launcher.config.overrides import check, parse
 from launcher.config.paths import ConfigPaths, expand_homes, find
-from launcher.config.register import build, hydra, plain
+from launcher.config.register import build, hydra
 from launcher.config.required import find_program, refuse_missing, refuse_other_than_text
 from launcher.config.rewrite import rewrite
 from launcher.config.schema import LaunchConfig
-from launcher.errors import ConfigError
-from launcher.specs.secrets import holds_a_secret
+from launcher.config.secrets import lift, require
 from launcher.storage import local_root
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ def load(
 
     With `require_recipe`, there must be a recipe that has a program. Verbs that only read a run
     folder need neither.
+
+    Secrets in it are replaced by references. Their values go into the environment of this process.
 
     Raises:
         ConfigError: a value is invalid, unknown or missing; the hint says what to type.
@@ -133,10 +135,12 @@ def _is_first(folder: Path, files: Sequence[Path]) -> bool:
 
 
 def _finish(config: LaunchConfig, paths: ConfigPaths, *, require_recipe: bool) -> LaunchConfig:
-    _refuse_passwords(plain(config), "")
+    config, secrets = lift(config, os.environ)
+    os.environ.update(secrets)  # from here on, they reach the ranks as all exported secrets do
     config = _with_absolute_paths(config, paths.cwd)
     if not require_recipe:
         return config
+    require(config, os.environ)
     program = find_program(config, paths)
     recipe = dataclasses.replace(config.recipe, program=program)
     return dataclasses.replace(config, recipe=recipe)
@@ -164,18 +168,3 @@ def _with_absolute_paths(config: LaunchConfig, cwd: Path) -> LaunchConfig:
 
 def _absolute(source: str, cwd: Path) -> str:
     return source if not source or "://" in source else str(cwd / source)
-
-
-def _refuse_passwords(value: Any, key: str) -> None:
-    """A config is printed and written to the run folder, so it must not contain a secret."""
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            _refuse_passwords(item, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_passwords(item, key)
-    elif isinstance(value, str) and holds_a_secret(value):
-        raise ConfigError(
-            f"`{key}` contains a password in a URI; secrets are not allowed on the command line",
-            hint="remove it from the URI and set the credentials in the environment",
-        )

@@ -8,6 +8,7 @@ equals.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from launcher.runs import events
 from launcher.runs.lock import is_alive, read_supervisor
 from launcher.runs.records import newest_attempt
 from launcher.specs import RunLayout
+from launcher.specs.secrets import hide_in
 
 _LATE = frozenset({FailureKind.TERMINATED, FailureKind.CONNECTION})
 """How ranks end after their launcher has ended, whatever time the clock of their node shows."""
@@ -34,7 +36,7 @@ def first_failure(layout: RunLayout, attempt: int = 0) -> FirstFailure | None:
     if not causes:
         return None
     first = min(causes, key=_order)
-    return FirstFailure(
+    failure = FirstFailure(
         kind=first.cause.kind,
         at=first.at,
         attempt=number,
@@ -46,6 +48,7 @@ def first_failure(layout: RunLayout, attempt: int = 0) -> FirstFailure | None:
         detail=first.detail,
         others=tuple(_group(first, [each for each in evidence if each is not first])),
     )
+    return hide_in(failure, os.environ)  # it quotes what the program printed
 
 
 @dataclass(frozen=True, kw_only=True)

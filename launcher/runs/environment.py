@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import socket
 import subprocess
 import sys
@@ -20,21 +19,12 @@ from typing import Any
 from launcher.files import replace
 from launcher.runs.records import read_object
 from launcher.specs import CodeSnapshot, RunLayout
-from launcher.specs.secrets import mask, redact
+from launcher.specs.secrets import hide, mask
 
 PACKAGES = ("hydra-torch-launcher", "torch", "transformers", "datasets", "numpy", "safetensors")
 """Their versions are read from metadata: importing them would take seconds."""
 VARIABLES = ("CUDA_", "NCCL_", "GLOO_", "OMP_", "MKL_", "TORCH_", "PYTORCH_", "HF_", "SLURM_")
 """Prefixes of the variables that change what a run does."""
-_SECRETS = re.compile(
-    r"""(?x)
-    (?P<name> \w*(?i:token|secret|password|passwd|api_?key|access_?key|credential)\w*
-              ["']?\s*[=:]\s*)
-    (?: "[^"\n]*" | '[^'\n]*' )
-    | (?P<plain> \b[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIALS)=) [^\s"']+
-    | \b(?:hf_|ghp_|gho_|sk-|AKIA)[A-Za-z0-9_-]{12,}
-    """,
-)
 _OWN = ("host",)
 """Facts that differ between nodes by nature."""
 _GIT_S = 2.0
@@ -135,19 +125,10 @@ def _git_state(folder: Path) -> dict[str, Any]:
         "commit": outputs["commit"].strip(),
         "branch": (outputs["branch"] or "").strip(),
         "dirty": bool(diff or untracked),
-        "diff": hide_secrets(diff[:_DIFF_BYTES]),
+        "diff": hide(diff, os.environ)[:_DIFF_BYTES],
         "diff_is_whole": outputs["diff"] is not None and len(diff) <= _DIFF_BYTES,
         "untracked": untracked[:_UNTRACKED],
     }
-
-
-def hide_secrets(text: str) -> str:
-    """Return a diff in which everything that looks like a secret is replaced by `***`."""
-
-    def hidden(match: re.Match[str]) -> str:
-        return f"{match['name'] or match['plain'] or ''}***"
-
-    return redact(_SECRETS.sub(hidden, text))
 
 
 def _git(folder: Path, arguments: tuple[str, ...]) -> subprocess.Popen[bytes] | None:

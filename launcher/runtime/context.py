@@ -17,6 +17,7 @@ from launcher.files import replace
 from launcher.runtime import engines, process
 from launcher.runtime.status import LineFile
 from launcher.specs import RankState, RunLayout
+from launcher.specs.secrets import reveal
 
 if TYPE_CHECKING:
     import torch
@@ -105,10 +106,10 @@ class RankContext:
 
     @functools.cached_property
     def config(self) -> Mapping[str, Any]:
-        """The resolved configuration of the run.
+        """The resolved configuration of the run, with its secrets.
 
         Raises:
-            ConfigError: the run folder has no configuration.
+            ConfigError: the run folder has no configuration, or a secret is not set.
         """
         import yaml  # noqa: PLC0415 - plain scripts do not need it
 
@@ -120,7 +121,7 @@ class RankContext:
                 "folder with a config.yaml",
             )
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return loaded if isinstance(loaded, dict) else {}
+        return reveal(loaded, os.environ) if isinstance(loaded, dict) else {}
 
     def staged(self, name: str) -> Path:
         """Return the folder of a staged item.

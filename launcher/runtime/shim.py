@@ -24,6 +24,7 @@ from launcher.runtime import imports, interpreter_exit
 from launcher.runtime.environ import LaunchEnviron
 from launcher.runtime.process import RankProcess, begin
 from launcher.specs import RankException, RankState
+from launcher.specs.secrets import hide, reveal
 
 __all__ = ["describe", "exit_without_finalize", "run"]
 
@@ -42,12 +43,7 @@ def run(program: str, args: Sequence[str]) -> int:
     process = begin(os.environ, redirect_output=True)
     _change_folder(process.launch)
     process.status.update(state=RankState.RUNNING)
-    if program == "-m":
-        _look_like_a_module(process.launch, args)
-        code = _guarded(lambda: _run_module(args[0]), process)
-    else:
-        _look_like_a_script(program, args)
-        code = _guarded(lambda: _run_as_main(program), process)
+    code = _guarded(lambda: _start(program, args, process.launch), process)
     while_waiting = _guarded(interpreter_exit.wait_for_threads, process)
     code = code or while_waiting
     _record_end(process, code)
@@ -82,6 +78,16 @@ def _entered(folder: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _start(program: str, args: Sequence[str], launch: LaunchEnviron) -> None:
+    args = reveal(list(args), os.environ)
+    if program == "-m":
+        _look_like_a_module(launch, args)
+        _run_module(args[0])
+    else:
+        _look_like_a_script(program, args)
+        _run_as_main(program)
 
 
 def _look_like_a_script(program: str, args: Sequence[str]) -> None:
@@ -192,7 +198,10 @@ def _record_end(process: RankProcess, code: int) -> None:
 
 
 def describe(error: BaseException) -> RankException:
-    """Return `error` as the status file records it. Never raises, even if `str(error)` does."""
+    """Return `error` as the status file records it, without secrets.
+
+    Never raises, even if `str(error)` does.
+    """
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):
@@ -201,10 +210,10 @@ def describe(error: BaseException) -> RankException:
     return RankException(
         at=time.time(),
         kind=name,
-        message=_printable(_message(error))[:_MESSAGE_LIMIT],
-        traceback=_printable("".join(traceback.format_exception(kind, error, trace)))[
-            -_TRACEBACK_LIMIT:
-        ],
+        message=_hidden(_message(error)[: 2 * _MESSAGE_LIMIT])[:_MESSAGE_LIMIT],
+        traceback=_hidden(
+            "".join(traceback.format_exception(kind, error, trace))[-2 * _TRACEBACK_LIMIT :]
+        )[-_TRACEBACK_LIMIT:],
     )
 
 
@@ -215,9 +224,9 @@ def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-def _printable(text: str) -> str:
-    """Escape lone surrogates, which file names that are not UTF-8 contain."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _hidden(text: str) -> str:
+    """Mask secrets, and escape lone surrogates, which file names that are not UTF-8 contain."""
+    return hide(text.encode("utf-8", "backslashreplace").decode("utf-8"), os.environ)
 
 
 def _message(error: BaseException) -> str:

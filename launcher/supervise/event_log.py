@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from launcher.runs import events
 from launcher.runs.events import Event
 from launcher.specs import Plan, RankRecord, RunLayout
+from launcher.specs.secrets import hide_in
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class EventLog:
         self._guard("observer", lambda: self._observer.attempt(plan))
 
     def add(self, event: Event) -> None:
+        event = hide_in(event, os.environ)  # reasons quote what nodes and ranks have printed
         self._guard("events.jsonl", lambda: events.append(self._path, event))
         self._guard("observer", lambda: self._observer.event(event))
 

@@ -13,8 +13,7 @@ from launcher.cli.display import RunDisplay, open_surface
 from launcher.config import compare
 from launcher.plan import render
 from launcher.slurm import Submission
-from launcher.specs import Plan, RunLayout, to_json
-from launcher.specs.secrets import mask, redact
+from launcher.specs import RunLayout, to_json
 
 
 def plan(invocation: Invocation) -> int:
@@ -33,7 +32,7 @@ def plan(invocation: Invocation) -> int:
         if number and not as_json:
             printing.out()
         if as_json:
-            printing.raw(to_json(_masked(planned), indent=2))
+            printing.raw(to_json(planned, indent=2))
         else:
             printing.out(render(planned))
         for problem in preflight.problems_of_program(planned):
@@ -72,10 +71,3 @@ def _print_submission(submission: Submission, *, as_json: bool) -> None:
         printing.raw(json.dumps({"argv": submission.argv, "script": submission.script}, indent=2))
     else:
         printing.out(str(submission))
-
-
-def _masked(planned: Plan) -> Plan:
-    """Hide the secrets that the user put into a URI or a variable."""
-    commands = (dataclasses.replace(each, env=mask(each.env)) for each in planned.commands)
-    items = (dataclasses.replace(each, uri=redact(each.uri)) for each in planned.stage)
-    return dataclasses.replace(planned, commands=tuple(commands), stage=tuple(items))

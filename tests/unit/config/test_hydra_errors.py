@@ -126,7 +126,7 @@ ERRORS = [
     ("++model=bert_tiny", "has the group `model` already", "write model=bert_tiny"),
     ("model@foo=bert_tiny", "has the group `model` already", "write model=bert_tiny"),
     ("model.include=x", "expected a list in brackets", "'model.include=[x]'"),
-    ("model=https://user:pw@host/x", "contains a password", "environment"),
+    ("model=https://user:pw@host/x", "contains a secret", "environment"),
     ("model=uri", "`model=uri` needs `model.source`", "model.source=..."),
     ("data=rows.jsonl", "unknown data `rows.jsonl`", "`data=./rows.jsonl`"),
     ("model=org/name", "unknown model `org/name`", "`model=hf://..."),

@@ -2,7 +2,16 @@
 
 import pytest
 
-from launcher.specs.secrets import holds_a_secret, mask, redact, without_secrets
+from launcher.errors import ConfigError
+from launcher.specs.secrets import (
+    hide,
+    holds_a_secret,
+    mask,
+    redact,
+    references,
+    reveal,
+    without_secrets,
+)
 
 
 def test_secrets_are_masked_in_what_is_shown() -> None:
@@ -57,3 +66,53 @@ def test_a_users_name_alone_is_no_secret() -> None:
     assert not holds_a_secret("sftp://me@host/data")
     assert holds_a_secret("sftp://me:pw@host/data")
     assert holds_a_secret("https://host/f?token=x")
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("+HF_TOKEN=hf_abcdefghijklmnop", "+HF_TOKEN=***"),
+        ('+api_key = "abc def"', '+api_key = "***"'),
+        ("+  password: hunter2", "+  password: ***"),
+        ('+x = "ghp_0123456789abcdef"', '+x = "***"'),
+        ("+url = s3://u:pw@host/x", "+url = s3://***@host/x"),
+        ("+token = tokenizer.encode(x)", "+token = tokenizer.encode(x)"),
+        ("+monkey=3", "+monkey=3"),
+        ("`args=[--password,X,--lr,1]`", "`args=[--password,***,--lr,1]`"),
+        ("error: cannot read `args=[--hf_token=abc`", "error: cannot read `args=[--hf_token=***"),
+    ],
+)
+def test_secrets_in_a_diff_or_a_message_are_hidden(text: str, hidden: str) -> None:
+    assert hide(text, {}) == hidden
+    assert hide(hidden, {}) == hidden
+
+
+def test_the_values_of_secret_variables_are_hidden_anywhere() -> None:
+    environ = {
+        "HF_TOKEN": "value-4711",
+        "LAUNCHER_SECRET_PASSWORD": "hunter",
+        "LAUNCHER_SECRET_PIN": "1",
+        "SORT_KEY": "accuracy",
+        "SSH_KEY": "/home/me/key1",
+        "OTHER": "value-4712",
+    }
+    text = "value-4711 hunter hunters 1 accuracy /home/me/key1 value-4712"
+    assert hide(text, environ) == (
+        "***HF_TOKEN*** ***LAUNCHER_SECRET_PASSWORD*** hunters 1 accuracy /home/me/key1 value-4712"
+    )
+
+
+def test_references_are_replaced_by_the_values_exactly() -> None:
+    tree = {"a": ["--x=***HF_TOKEN***", "***Note***", 3], "b": "u:***LAUNCHER_SECRET_B***@h"}
+    environ = {"HF_TOKEN": "\\1 'x' ***", "LAUNCHER_SECRET_B": "b", "Note": "wrong"}
+    assert references(tree) == {"HF_TOKEN", "LAUNCHER_SECRET_B"}
+    assert reveal(tree, environ) == {
+        "a": ["--x=\\1 'x' ***", "***Note***", 3],
+        "b": "u:b@h",
+    }
+
+
+def test_a_program_never_gets_a_reference_instead_of_a_secret() -> None:
+    with pytest.raises(ConfigError, match="HF_TOKEN is not set") as caught:
+        reveal(["--x=***HF_TOKEN***"], {})
+    assert "export HF_TOKEN" in caught.value.hint
