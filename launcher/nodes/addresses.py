@@ -18,6 +18,8 @@ FULL_MESH = 16
 """Up to this many nodes, each tries all others; with more nodes, each tries a few."""
 _RANDOM_PEERS = 2
 _SETTLE_S = 0.5
+_LISTENS_WITHIN_S = 20.0
+"""From the login on. Nobody tries to reach a node before: a slow one is not a firewall."""
 _SPARE_S = 5.0
 """What a node needs besides `timeout_s`, to listen until the others are done and to answer."""
 _MOST_NAMED = 3
@@ -111,11 +113,15 @@ def ask(
             "nonce": nonce,
             "port": ports[rank],
             "peers": [_peer(by_rank[peer], ports) for peer in peers],
-            "askers": peers,
             "timeout_s": timeout_s,
             "settle_s": _SETTLE_S,
         }
-    answers = transport.ask(source("mesh_probe"), requests, timeout_s=timeout_s + _SPARE_S)
+    answers = transport.ask(
+        source("mesh_probe"),
+        requests,
+        timeout_s=timeout_s + _SPARE_S,
+        ready_within_s=_LISTENS_WITHIN_S,
+    )
     return read(answers)
 
 
