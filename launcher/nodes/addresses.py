@@ -6,7 +6,7 @@ import ipaddress
 import random
 import uuid
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -51,6 +51,8 @@ class Addresses:
     chosen: Mapping[int, NodeAddress] = field(default_factory=dict)
     cut_off: Mapping[int, str] = field(default_factory=dict)
     """Nodes without which all others reach each other -> why, in one line."""
+    silent: Collection[int] = ()
+    """Of these, the nodes that did not answer, so nothing is known about their connections."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +189,7 @@ def choose(
             for rank, link in links.items()
         },
         cut_off=cut_off,
+        silent=tuple(mesh.silent),
     )
 
 

@@ -267,6 +267,9 @@ def _network(node: _Subject) -> Cell | None:
     if node.addresses is None:
         return None
     reason = node.addresses.cut_off.get(node.facts.node_rank)
+    if node.facts.node_rank in node.addresses.silent:
+        hint = "it answered the first question: is its login slow, or is it overloaded?"
+        return _bad("silent", f"it did not test its connections: {reason}", hint)
     if reason:
         hint = "check the firewall between them: all ports from 1024 up must be open"
         return _bad("cut off", reason, hint)

@@ -153,7 +153,7 @@ class SshTransport:
         try:
             channel = Channel(self._routes.argv(node, agent_argv(self._reach.python)), data)
         except FileNotFoundError:  # a node on this machine: else ssh reports it
-            raise unreachable(node, self._explain(node, code=COMMAND_NOT_FOUND)) from None
+            raise unreachable(node, self._not_found(node)) from None
         except OSError as error:
             raise unreachable(node, cannot_start_process(error)) from None
         process = RemoteProcess(node, command, channel)
@@ -170,7 +170,7 @@ class SshTransport:
         try:
             return self._answer(node, settings, request, barrier)
         except FileNotFoundError:  # see `_connect`
-            return _no_answer(node, self._explain(node, code=COMMAND_NOT_FOUND))
+            return _no_answer(node, self._not_found(node))
         except OSError as error:
             return _no_answer(node, cannot_start_process(error))
         except PreflightError as error:
@@ -207,6 +207,9 @@ class SshTransport:
             )
             if not (explanation.temporary and backoff.pause()):
                 return _no_answer(node, explanation)
+
+    def _not_found(self, node: Node) -> Explanation:
+        return self._explain(node, code=COMMAND_NOT_FOUND, stderr=self._reach.python)
 
     def _explain(
         self, node: Node, *, code: int | None, stderr: str = "", greeting: str = ""

@@ -36,6 +36,7 @@ _START_FILE = (
     "~/.config/fish/config.fish) waits, ends or replaces the shell, or reads its input: let it do "
     "so in interactive shells only, with `case $- in *i*) ;; *) return ;; esac` in its first line"
 )
+_NO_LIBRARY = "error while loading shared libraries"
 _NOT_FOUND_BY_CSH = ": Command not found."
 _END_WITHIN_S = 10.0
 _LIMITS = (
@@ -46,6 +47,7 @@ _TOO_LOW = (
     "Resource temporarily unavailable",
     "can't start new thread",
     "Too many open files",
+    "shared object file: Error 24",  # the same, by the dynamic linker
     "Cannot allocate memory",
     "cannot allocate memory",
     "failed to map segment",
@@ -114,9 +116,9 @@ def explain(
         return Explanation(problem=last, hint=_fill(_LIMITS, node))
     # ssh itself exits with 255; the shell on the node has other codes.
     not_found = code in (COMMAND_NOT_FOUND, _CANNOT_EXECUTE) or _NOT_FOUND_BY_CSH in stderr
-    if not_found and (python in stderr or not stderr):
+    if not_found and python in stderr:
         return Explanation(
-            problem=f"it has no `{python}`",
+            problem=last if _NO_LIBRARY in stderr else f"it has no `{python}`",
             hint=f"install the same environment there, at the same path, or {OTHER_PYTHON}",
         )
     if TOO_OLD in last:
@@ -124,7 +126,7 @@ def explain(
     for words, hint in _HINTS:
         if words in stderr:
             return Explanation(problem=last, hint=_fill(hint, node))
-    if code != _FROM_SSH:
+    if code != _FROM_SSH or not stderr.strip():
         said = last or greeting
         return Explanation(
             problem=f"its login shell ended with exit code {code} and did not run our command"
@@ -133,7 +135,7 @@ def explain(
         )
     temporary = any(words in stderr for words in _TOO_MANY_LOGINS)
     return Explanation(
-        problem=last or f"the login ended with exit code {code}",
+        problem=last,
         hint=_fill("try it by hand: ssh {dest} true", node),
         temporary=temporary and _REFUSED_FOR_GOOD not in stderr,
     )

@@ -79,6 +79,13 @@ def test_a_missing_interpreter_is_recognised_whatever_the_shell(code: int, words
     assert "cluster.python=" in failure.hint
 
 
+def test_an_interpreter_that_lacks_a_library_is_not_reported_as_missing() -> None:
+    words = "/python: error while loading shared libraries: libpython3.11.so.1.0: cannot open"
+    failure = explain(NODE, "/python", code=127, stderr=words)
+    assert failure.problem == words
+    assert "cluster.python=" in failure.hint
+
+
 @pytest.mark.parametrize(
     ("code", "stderr", "greeting", "said"),
     [
@@ -86,6 +93,7 @@ def test_a_missing_interpreter_is_recognised_whatever_the_shell(code: int, words
         (7, "", "", ""),
         (1, "", "This account is not available.", ": This account is not available."),
         (1, "/home/a/.bashrc: line 2: X: unbound variable", "Hi", ": /home/a/.bashrc: line 2: X: "),
+        (255, "", "", ""),  # a signal ended the shell, or `exit 255`
         (127, "/home/a/.bashrc: line 1: exec: fsh: not found", "", ": /home/a/.bashrc: line 1: "),
     ],
 )
