@@ -19,7 +19,7 @@ FULL_MESH = 16
 _RANDOM_PEERS = 2
 _SETTLE_S = 0.5
 _LISTENS_WITHIN_S = 20.0
-"""From the login on. Nobody tries to reach a node before: a slow one is not a firewall."""
+"""From the login on. No node is tried before: a slow one is not a firewall."""
 _SPARE_S = 5.0
 """What a node needs besides `timeout_s`, to listen until the others are done and to answer."""
 _MOST_NAMED = 3

@@ -49,16 +49,16 @@ def refuse_many_launchers(environ: Mapping[str, str], caller: Caller) -> None:
     Raises:
         ConfigError: this process is a task of a step with several, or part of such a task.
     """
-    tasks = environ.get(slurm.STEP_TASKS, "1")
-    if tasks != "1" and _is_task(environ, caller):
+    if is_task_of_several(environ, caller):
         raise ConfigError(
-            f"srun started the launcher {tasks} times",
+            f"srun started the launcher {environ[slurm.STEP_TASKS]} times",
             hint="call it once, without srun: it starts the ranks on all nodes itself",
         )
 
 
-def _is_task(environ: Mapping[str, str], caller: Caller) -> bool:
-    if caller.in_batch_script:
+def is_task_of_several(environ: Mapping[str, str], caller: Caller) -> bool:
+    """Tell whether this process is a task of a step with several, or part of such a task."""
+    if environ.get(slurm.STEP_TASKS, "1") == "1" or caller.in_batch_script:
         return False
     if slurm.TERMINAL in environ and environ.get(slurm.TASK) == "0":
         return caller.with_task

@@ -69,14 +69,18 @@ class Channel:
         # A file, not a pipe: it may grow unread, and a background process that ssh leaves behind
         # may keep it open.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
-        self.process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=env,
-            start_new_session=True,  # only the supervisor handles the Ctrl-C of the terminal
-        )
+        try:
+            self.process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=env,
+                start_new_session=True,  # only the supervisor handles the Ctrl-C of the terminal
+            )
+        except OSError:
+            self._errors.close()
+            raise
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._in = self.process.stdin.fileno()

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.nodes.slurm_task import Caller, refuse_many_launchers
+from launcher.nodes.slurm_task import Caller, is_task_of_several, refuse_many_launchers
 
 FOUR = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "0", "SLURM_TASK_PID": "17"}
 IN_PTY = {**FOUR, "SLURM_PTY_PORT": "40000"}
@@ -41,7 +41,7 @@ def test_a_task_of_several_is_refused(environ: dict[str, str], caller: Caller) -
     ],
 )
 def test_a_launcher_that_runs_once_is_not(environ: dict[str, str], caller: Caller) -> None:
-    refuse_many_launchers(environ, caller)
+    assert not is_task_of_several(environ, caller)
 
 
 def test_this_process_is_in_the_group_of_itself_and_in_no_batch_script() -> None:
