@@ -21,6 +21,8 @@ class ProcessInfo(NamedTuple):
     group: int
     started: str
     """Start time in clock ticks since boot: process ids are used again, the pair is not."""
+    has_terminal: bool = False
+    """Whether its session has a controlling terminal."""
 
 
 def find(pid: int) -> ProcessInfo | None:
@@ -33,7 +35,12 @@ def find(pid: int) -> ProcessInfo | None:
     state, *fields = stat.rpartition(")")[2].split()
     if state in "ZX":
         return None
-    return ProcessInfo(parent=int(fields[0]), group=int(fields[1]), started=fields[18])
+    return ProcessInfo(
+        parent=int(fields[0]),
+        group=int(fields[1]),
+        started=fields[18],
+        has_terminal=fields[3] != "0",
+    )
 
 
 def pids() -> Iterator[int]:

@@ -6,7 +6,7 @@ import ipaddress
 import random
 import uuid
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -18,6 +18,8 @@ FULL_MESH = 16
 """Up to this many nodes, each tries all others; with more nodes, each tries a few."""
 _RANDOM_PEERS = 2
 _SETTLE_S = 0.5
+_LISTENS_WITHIN_S = 20.0
+"""From the login on. No node is tried before: a slow one is not a firewall."""
 _SPARE_S = 5.0
 """What a node needs besides `timeout_s`, to listen until the others are done and to answer."""
 _MOST_NAMED = 3
@@ -49,6 +51,8 @@ class Addresses:
     chosen: Mapping[int, NodeAddress] = field(default_factory=dict)
     cut_off: Mapping[int, str] = field(default_factory=dict)
     """Nodes without which all others reach each other -> why, in one line."""
+    silent: Collection[int] = ()
+    """Of these, the nodes that did not answer, so nothing is known about their connections."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +115,15 @@ def ask(
             "nonce": nonce,
             "port": ports[rank],
             "peers": [_peer(by_rank[peer], ports) for peer in peers],
-            "askers": peers,
             "timeout_s": timeout_s,
             "settle_s": _SETTLE_S,
         }
-    answers = transport.ask(source("mesh_probe"), requests, timeout_s=timeout_s + _SPARE_S)
+    answers = transport.ask(
+        source("mesh_probe"),
+        requests,
+        timeout_s=timeout_s + _SPARE_S,
+        ready_within_s=_LISTENS_WITHIN_S,
+    )
     return read(answers)
 
 
@@ -181,6 +189,7 @@ def choose(
             for rank, link in links.items()
         },
         cut_off=cut_off,
+        silent=tuple(mesh.silent),
     )
 
 

@@ -21,6 +21,8 @@ SLOW_LATENCY = 5.0
 """A pair with more than this many times the median latency is slow."""
 _LEAST_LATENCY_S = 0.005  # smaller differences come from busy cores, not from the network
 _PAIR_S = 15.0
+_IMPORTS_WITHIN_S = 90.0
+"""To import torch, on a loaded host with slow storage."""
 _SPARE_S = 2.0
 
 
@@ -36,6 +38,8 @@ class Connection:
     """Mean of both directions."""
     problem: str = ""
     """Why it was not measured."""
+    blamed: str = ""
+    """The node because of which it was not measured, if it is one of the two."""
 
     @property
     def name(self) -> str:
@@ -81,8 +85,9 @@ class Connections:
 
     def culprits(self, order: Sequence[str]) -> tuple[str, ...]:
         """Return the nodes without which no bad pair is left; in a tie the last of `order`."""
-        left = [(pair.one, pair.other) for pair, _ in self.odd]
-        culprits = []
+        culprits = list(dict.fromkeys(pair.blamed for pair, _ in self.odd if pair.blamed))
+        pairs = ((pair.one, pair.other) for pair, _ in self.odd)
+        left = [pair for pair in pairs if not set(culprits) & set(pair)]
         while left:
             count = Counter(name for pair in left for name in pair)
             worst = max(count, key=lambda name: (count[name], order.index(name)))
@@ -144,6 +149,7 @@ def ask(
                 {
                     "name": f"{one} {other}",
                     "first": rank == one,
+                    "peer": other if rank == one else one,
                     "address": addresses[one].address,
                     "port": ports[one, other],
                     "limit_s": _PAIR_S,
@@ -154,7 +160,9 @@ def ask(
         }
         for rank in sorted({rank for pair in chosen for rank in pair})
     }
-    answers = transport.ask(source("link_probe"), requests, timeout_s=timeout_s)
+    answers = transport.ask(
+        source("link_probe"), requests, timeout_s=timeout_s, ready_within_s=_IMPORTS_WITHIN_S
+    )
     return Connections(connections=tuple(_read(pair, answers, by_rank) for pair in chosen))
 
 
@@ -179,7 +187,9 @@ def _read(
     for rank in sorted(pair, key=lambda each: answers[each].value is not None):
         problem = _problem(answers[rank], f"{pair[0]} {pair[1]}")
         if problem:
-            return Connection(one=one, other=other, problem=f"{nodes[rank].name}: {problem}")
+            silent = nodes[rank].name if answers[rank].value is None else ""
+            problem = f"{nodes[rank].name}: {problem}"
+            return Connection(one=one, other=other, problem=problem, blamed=silent)
     # Both measured the same connection: take the values of the first.
     result = (answers[pair[0]].value or {})["pairs"][f"{pair[0]} {pair[1]}"]
     return Connection(

@@ -101,7 +101,9 @@ class NodeFacts:
     """Why there is no answer at all, in one line; then the other fields mean nothing."""
     hint: str = ""
     seconds: float = 0.0
-    """How long the answer took."""
+    """How long the answer took, with the login."""
+    login_s: float = 0.0
+    """How long the login took: the network, the start files of the shell, the start of Python."""
     clock_offset_s: float = 0.0
     """By how much its clock is ahead of ours."""
     clock_error_s: float = 0.0
@@ -130,6 +132,8 @@ class NodeFacts:
     free_tmp: int | None = None
     free_shm: int | None = None
     nofile: int = 0
+    limits: dict[str, int] = field(default_factory=dict)
+    """Shell command that sets it -> other limits of a process; those without one are omitted."""
     interfaces: tuple[Interface, ...] = ()
     head_name: tuple[str, ...] = ()
     """Addresses that the head's name resolves to."""
@@ -196,25 +200,30 @@ def ask(
 
 
 def _own_answer(request: Mapping[str, Any]) -> Answer:
-    began = time.monotonic()
+    asked_at, began = time.time(), time.monotonic()
     value = node_probe.answer(dict(request))
-    return Answer(node_rank=request["rank"], value=value, seconds=time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Answer(node_rank=request["rank"], value=value, asked_at=asked_at, seconds=seconds)
 
 
 def from_answer(answer: Answer, name: str, sent: tuple[float, float]) -> NodeFacts:
     """Return the facts in an answer of `node_probe`. Never raises.
 
-    `sent` are the times by our clock when the questions were sent, and when all answers were back.
+    `sent` are the times by our clock when the questions were sent, and when all answers were back:
+    less exact than what the answer says, for a transport that does not.
     """
     value = answer.value
     problem = answer.problem
+    if answer.asked_at is not None:
+        sent = (answer.asked_at, answer.asked_at + answer.seconds)
     if value is not None:
         try:
-            offset, error = clock_offset(sent, answer.seconds, (value["began"], value["ended"]))
+            offset, error = clock_offset(sent, (value["began"], value["ended"]))
             known = {
                 "node_rank": answer.node_rank,
                 "name": name,
-                "seconds": answer.seconds,
+                "login_s": answer.login_s,
+                "seconds": answer.login_s + answer.seconds,
                 "clock_offset_s": offset,
                 "clock_error_s": error,
             }
@@ -226,22 +235,20 @@ def from_answer(answer: Answer, name: str, sent: tuple[float, float]) -> NodeFac
         name=name,
         problem=problem,
         hint=answer.hint,
-        seconds=answer.seconds,
+        login_s=answer.login_s,
+        seconds=answer.login_s + answer.seconds,
     )
 
 
-def clock_offset(
-    sent: tuple[float, float], seconds: float, answered: tuple[float, float]
-) -> tuple[float, float]:
+def clock_offset(asked: tuple[float, float], answered: tuple[float, float]) -> tuple[float, float]:
     """Return by how much the node's clock is ahead of ours, and the error bound of that.
 
-    `answered` are the times by the node's clock when it began and when it ended. As in NTP, we
-    assume that both directions take equally long. The question to this node may have been sent
-    later than `sent[0]`, after a retry or behind other nodes.
+    `asked` are the times by our clock when the question was sent and when the answer was back,
+    `answered` the times by the node's clock when it began and when it ended. As in NTP, we assume
+    that both directions take equally long.
     """
-    ours, theirs = sent[0] + seconds / 2, (answered[0] + answered[1]) / 2
-    way, later = seconds - (answered[1] - answered[0]), sent[1] - sent[0] - seconds
-    return theirs - ours, max(0.0, way) / 2 + max(0.0, later)
+    ways = (asked[1] - asked[0]) - (answered[1] - answered[0])
+    return sum(answered) / 2 - sum(asked) / 2, max(0.0, ways) / 2
 
 
 # Whether the nodes and this machine share the storage root: files left for each other.

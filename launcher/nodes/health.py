@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 from types import MappingProxyType
 
 from launcher import units
@@ -17,11 +18,21 @@ from launcher.nodes.table import Cell, HealthRow, HealthTable, Mark
 CLOCK_ODD_S, CLOCK_BAD_S = 5.0, 60.0
 """A clock that is off by seconds hides which failure was first; by minutes, it also breaks file
 times, tokens and certificates."""
+LOGIN_ODD_S, LOGIN_ODD_TIMES = 4.0, 3.0
 FILES_ODD, FILES_BAD = 1024, 256
 TMP_BAD_BYTES = 100 * 10**6
 SHM_PER_RANK = 16 * 2**20
 _OF_NCCL = "NCCL_SOCKET_IFNAME"
 INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", _OF_NCCL)
+LIMITS_BAD = {
+    "ulimit -v": 2**30,  # the import of torch takes most of it
+    "ulimit -d": 2**28,
+    "ulimit -f": 2**30,
+    "ulimit -t": 3600,
+    "ulimit -u": 256,
+}
+"""Bytes, seconds of computing and processes."""
+LIMITS_ODD = ("ulimit -v", "ulimit -d", "ulimit -f", "ulimit -t")
 _WITH_OWN_COLUMN = ("torch", LAUNCHER)
 
 
@@ -75,7 +86,7 @@ def _cells(node: _Subject) -> Mapping[str, Cell]:
     facts = node.facts
     if facts.problem:
         return {"answer": _bad("none", f"no answer: {facts.problem}", facts.hint)}
-    cells = {"answer": Cell(text=units.duration(facts.seconds))}
+    cells = {"answer": _answer(node)}
     for name, (question, check) in CHECKS.items():
         if node.alone and name in _BETWEEN_NODES:
             continue
@@ -84,6 +95,18 @@ def _cells(node: _Subject) -> Mapping[str, Cell]:
         if cell is not None:
             cells[name] = cell
     return cells
+
+
+def _answer(node: _Subject) -> Cell:
+    facts, text = node.facts, units.duration(node.facts.seconds)
+    if facts.login_s < max(LOGIN_ODD_S, LOGIN_ODD_TIMES * node.usual.login_s):
+        return Cell(text=text)
+    usual = units.duration(node.usual.login_s)
+    return _odd(
+        text,
+        f"its login is slow: {units.duration(facts.login_s)}, other nodes take {usual}; "
+        "its start files (~/.bashrc), name lookups or load may be the cause",
+    )
 
 
 def _unknown(name: str, reason: str) -> Cell:
@@ -219,6 +242,19 @@ def _files(node: _Subject) -> Cell:
     return _odd(text, what) if 0 <= limit < FILES_ODD else Cell(text=text)
 
 
+def _limits(node: _Subject) -> Cell:
+    """Limits that a start file of the login sets hold for the ranks as well."""
+    for name, least in LIMITS_BAD.items():
+        limit = node.facts.limits.get(name)
+        if limit is not None and limit < least:
+            what = f"`{name}` limits its processes to {limit}, expected at least {least}"
+            hint = "remove it from its start files (~/.bashrc) or /etc/security/limits.conf"
+            return _bad(name, what, hint)
+    unusual = [name for name in LIMITS_ODD if name in node.facts.limits]
+    shown = ", ".join(f"`{name}` is {node.facts.limits[name]}" for name in unusual)
+    return _odd(unusual[0], f"its processes are limited: {shown}") if unusual else Cell(text="none")
+
+
 def _head_name(node: _Subject) -> Cell:
     names = node.facts.head_name
     loops = [address for address in names if address.startswith("127.") or address == "::1"]
@@ -233,6 +269,9 @@ def _network(node: _Subject) -> Cell | None:
     if node.addresses is None:
         return None
     reason = node.addresses.cut_off.get(node.facts.node_rank)
+    if node.facts.node_rank in node.addresses.silent:
+        hint = "it answered the first question: is its login slow, or is it overloaded?"
+        return _bad("silent", f"it did not test its connections: {reason}", hint)
     if reason:
         hint = "check the firewall between them: all ports from 1024 up must be open"
         return _bad("cut off", reason, hint)
@@ -284,6 +323,7 @@ CHECKS: Mapping[str, _Question] = MappingProxyType(
         "tmp": ("free_tmp", _tmp),
         "shm": ("free_shm", _shm),
         "files": ("host", _files),
+        "limits": ("host", _limits),
         "head": ("head_name", _head_name),
         "network": ("interfaces", _network),
         "interface": ("interfaces", _interface),
@@ -330,6 +370,8 @@ class Majority:
     """Name -> version; empty where most nodes do not have the package."""
     driver: str
     gpus: int
+    login_s: float
+    """What half of the nodes need at most, the slowest of two excluded."""
 
     @classmethod
     def of(cls, nodes: Sequence[NodeFacts]) -> Majority:
@@ -341,6 +383,7 @@ class Majority:
             packages={name: most_common(each.version(name) for each in answered) for name in names},
             driver=most_common(each.driver for each in answered),
             gpus=int(most_common(str(len(each.gpus)) for each in answered) or 0),
+            login_s=median_low([each.login_s for each in answered] or [0.0]),
         )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.errors import PreflightError
 from launcher.nodes.candidate import Candidate, Candidates, NodesRequest
+from launcher.nodes.slurm_task import Caller
 from launcher.specs import Node
 from launcher.transports.remote.node_probe import torch_cuda
 
@@ -118,12 +119,19 @@ class Machine:
     """As `CUDA_VISIBLE_DEVICES` writes them: indices or UUIDs."""
     has_cuda: bool = False
     """Whether its torch is a CUDA build; only known if there are GPUs."""
+    caller: Caller = field(default_factory=Caller)
+    """How this process was started, in terms of Slurm."""
 
     @classmethod
     def here(cls, environ: Mapping[str, str] = os.environ) -> Machine:
         gpus = _gpus(environ)
         has_cuda = bool(gpus) and bool(torch_cuda({}))
-        return cls(cpus=len(os.sched_getaffinity(0)), gpus=gpus, has_cuda=has_cuda)
+        return cls(
+            cpus=len(os.sched_getaffinity(0)),
+            gpus=gpus,
+            has_cuda=has_cuda,
+            caller=Caller.here(environ),
+        )
 
 
 def _gpus(environ: Mapping[str, str]) -> tuple[str, ...]:

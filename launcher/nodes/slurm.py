@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from launcher.errors import ConfigError
 from launcher.nodes import selection
 from launcher.nodes.candidate import Candidate, Candidates, NodesRequest
 from launcher.nodes.local import Machine
 from launcher.nodes.selection import listing
+from launcher.nodes.slurm_task import refuse_many_launchers
 from launcher.specs import Node, slurm
 from launcher.specs.cluster import read_counts
 
 
 def candidates(request: NodesRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
     """Return the nodes of the allocation in the order of Slurm, part by part."""
+    slurm.require_allocation(environ)
+    refuse_many_launchers(environ, machine.caller)
     allocation = read(environ)
     hosts = [
         _candidate(place, node, allocation.visible_gpus)
@@ -101,7 +103,6 @@ def read(environ: Mapping[str, str]) -> Allocation:
         ConfigError: this is not a job, or its variables cannot be read.
     """
     slurm.require_allocation(environ)
-    _refuse_many_launchers(environ)
     parts = [_Part(environ=environ, suffix=suffix) for suffix in slurm.part_suffixes(environ)]
     return Allocation(
         job_id=environ[slurm.JOB_ID],
@@ -128,7 +129,14 @@ class _Part(slurm.JobPart):
         # Slurm always sets SLURM_TASKS_PER_NODE, but it counts only if the job requests tasks.
         if self.text(slurm.TASKS_ON_EACH_NODE):
             return slurm.TASKS_ON_EACH_NODE
-        return slurm.TASKS_PER_NODE if self.text(slurm.TASKS) else ""
+        if not self.text(slurm.TASKS) or self._in_a_step_on_fewer_nodes():
+            return ""
+        return slurm.TASKS_PER_NODE
+
+    def _in_a_step_on_fewer_nodes(self) -> bool:
+        """A shell of `srun -N1 --pty` in a larger job: the tasks are those of the step."""
+        in_step = slurm.STEP_HOSTS in self.environ
+        return in_step and len(self._read(slurm.TASKS_PER_NODE)) != len(self.hosts())
 
     def _tasks(self, nodes: int) -> tuple[int, ...]:
         source = self.tasks_from
@@ -161,15 +169,6 @@ class _Part(slurm.JobPart):
             return sum(int(tail) for tail in tails if tail.isdecimal())
         on_node = self.text(slurm.GPUS_ON_NODE)
         return int(on_node) if on_node.isdecimal() else len(_words(self.text(slurm.GPU_IDS)))
-
-
-def _refuse_many_launchers(environ: Mapping[str, str]) -> None:
-    tasks = environ.get(slurm.STEP_TASKS, "1")
-    if tasks != "1":
-        raise ConfigError(
-            f"srun started the launcher {tasks} times",
-            hint="call it once, without srun: it starts the ranks on all nodes itself",
-        )
 
 
 def _words(text: str) -> tuple[str, ...]:

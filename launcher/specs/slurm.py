@@ -24,6 +24,11 @@ GPUS_PER_NODE = "SLURM_GPUS_PER_NODE"
 GPUS_ON_NODE = "SLURM_GPUS_ON_NODE"
 GPU_IDS = "SLURM_JOB_GPUS"
 STEP_TASKS = "SLURM_STEP_NUM_TASKS"
+STEP_HOSTS = "SLURM_STEP_NODELIST"
+TASK = "SLURM_PROCID"
+TASK_PID = "SLURM_TASK_PID"
+TERMINAL = "SLURM_PTY_PORT"
+"""Set in all tasks of `srun --pty`. Only the first task gets the terminal."""
 
 OF_A_STEP = ("SLURM_", "PMI")
 """Variables that a step sets start with these."""

@@ -44,6 +44,10 @@ HURTFUL = (
 )
 """Arguments that a shell, a quoting mistake or an encoding would change."""
 _ECHO = "import json, sys; print(json.dumps({'got': json.load(sys.stdin)}))"
+_READY = (
+    "import json, sys; sys.stdin.readline(); print('ready', flush=True); "
+    "print(json.dumps({'ready': json.loads(sys.stdin.readline())}))"
+)
 
 Start = Callable[..., Process]
 
@@ -246,6 +250,16 @@ time.sleep(60)
         answer = connection.ask("import time; time.sleep(600)", {3: {}}, timeout_s=1)[3]
         assert answer.value is None
         assert answer.problem == "no answer within 1 s"
+
+    def test_the_nodes_of_a_question_can_wait_for_each_other(self, connection: Transport) -> None:
+        answer = connection.ask(_READY, {3: {}}, timeout_s=30, ready_within_s=30)[3]
+        assert answer.value == {"ready": [3]}
+
+    def test_a_node_that_is_not_ready_in_time_has_a_problem(self, connection: Transport) -> None:
+        sleeps = "import time; time.sleep(600)"
+        answer = connection.ask(sleeps, {3: {}}, timeout_s=1, ready_within_s=1)[3]
+        assert answer.value is None
+        assert answer.problem
 
     @pytest.mark.parametrize("source", ["print('no json')", "import sys; sys.exit('broken')"])
     def test_a_question_that_fails_is_a_problem_and_no_exception(

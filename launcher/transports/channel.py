@@ -18,11 +18,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launcher.specs import Command, Node
+from launcher.transports.remote import HELLO
 
-__all__ = ["Channel", "Reassembler", "RemoteProcess", "StartError", "last_line", "last_messages"]
+__all__ = ["Channel", "Reassembler", "RemoteProcess", "StartError", "last_line"]
 
 Message = Mapping[str, Any]
 _READ_BYTES = 1 << 16
+_LONGEST_LINE = 1 << 16
+"""Messages have shorter lines; a login may print one that never ends."""
 _END_WITHIN_S = 2.0
 
 
@@ -53,23 +56,31 @@ class Reassembler:
 
 
 class Channel:
-    """A local process that leads to one node agent or to many."""
+    """A local process that leads to one node agent or to many.
+
+    Nothing is sent before an agent says hello. Until then, a shell may be at the other end that
+    would run our program as commands, and secrets would be in its error messages.
+    """
 
     def __init__(
         self, argv: Sequence[str], data: bytes, env: Mapping[str, str] | None = None
     ) -> None:
-        """Start `argv`, and send `data` first."""
+        """Start `argv`; `data` is the first thing to send."""
         # A file, not a pipe: it may grow unread, and a background process that ssh leaves behind
         # may keep it open.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
-        self.process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=env,
-            start_new_session=True,  # only the supervisor handles the Ctrl-C of the terminal
-        )
+        try:
+            self.process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=env,
+                start_new_session=True,  # only the supervisor handles the Ctrl-C of the terminal
+            )
+        except OSError:
+            self._errors.close()
+            raise
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._in = self.process.stdin.fileno()
@@ -79,6 +90,10 @@ class Channel:
         self._lock = threading.Lock()
         self._unsent = bytearray(data)
         self._line = b""
+        self.hello_at: float | None = None
+        """When an agent said hello, in monotonic seconds."""
+        self.greeting = ""
+        """The last line that arrived instead of a hello."""
         self._reassembler = Reassembler()
         self._stderr = ""
         self._closed = False
@@ -89,6 +104,9 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Send a message; does nothing if the other side has closed the channel."""
+        if "kill" in message and self.hello_at is None:
+            self.process.terminate()  # there is no agent yet that could do it
+            return
         with self._lock:
             self._unsent += f"{json.dumps(message)}\n".encode()
         self.flush()
@@ -96,13 +114,17 @@ class Channel:
     @property
     def has_unsent(self) -> bool:
         """Whether `flush` has more to write."""
-        return bool(self._unsent) and not self._closed
+        return bool(self._unsent) and self._is_open
 
     def flush(self) -> None:
         """Write as much of what is unsent as the pipe takes."""
         with self._lock, contextlib.suppress(OSError):  # the pipe is full, or its reader has gone
-            while self._unsent and not self._closed:
+            while self._unsent and self._is_open:
                 del self._unsent[: os.write(self._in, self._unsent)]
+
+    @property
+    def _is_open(self) -> bool:
+        return self.hello_at is not None and not self._closed
 
     def receive(self) -> Iterator[tuple[str, Message]]:
         """Yield the messages that have arrived, each with the name of its node.
@@ -116,10 +138,20 @@ class Channel:
             return
         if not data:
             raise EOFError
-        *lines, self._line = (self._line + data).split(b"\n")
+        *lines, last = (self._line + data).split(b"\n")
+        self._line = last[-_LONGEST_LINE:]
         for line in lines:
-            if (message := self._reassembler.add(line)) is not None:
+            if self.hello_at is None:
+                self._await_hello(line.strip())
+            elif (message := self._reassembler.add(line)) is not None:
                 yield message
+
+    def _await_hello(self, line: bytes) -> None:
+        if line == HELLO:
+            self.hello_at = time.monotonic()
+            self.flush()
+        elif line:
+            self.greeting = line.decode(errors="replace")
 
     def stderr(self) -> str:
         """Return what the process wrote to stderr so far."""
@@ -147,12 +179,17 @@ class Channel:
                     file.close()
 
     def _end(self) -> None:
-        self.process.terminate()  # srun then ends its step, ssh its session
+        self._signal(signal.SIGTERM)  # srun then ends its step, ssh its session
         try:
             self.process.wait(_END_WITHIN_S)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self._signal(signal.SIGKILL)
             self.process.wait()
+
+    def _signal(self, number: int) -> None:
+        """Signal the whole group: `cluster.python` may be a script with children of its own."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
 
 
 class StartError(Exception):
@@ -256,13 +293,6 @@ class RemoteProcess:
                 self._lost = why
                 self._code = -signal.SIGKILL
             self._changed.notify_all()
-
-
-def last_messages(output: bytes) -> dict[str, Message]:
-    """Return the last message of each node in `output`; the message that it is ready counts not."""
-    reassembler = Reassembler()
-    messages = (reassembler.add(line) for line in output.split(b"\n"))
-    return {node: message for node, message in filter(None, messages) if "ready" not in message}
 
 
 def last_line(text: str) -> str:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import PreflightError
-from launcher.interrupts import interrupted
 from launcher.specs import Command
-from launcher.transports.remote import bootstrap
+from launcher.transports.calls import Barrier, Calls
+from launcher.transports.channel import last_line
+from launcher.transports.requests import (
+    agent_argv,
+    agent_input,
+    limits,
+    no_answer,
+    question_settings,
+    read_answer,
+)
 from launcher.transports.transport import Answer, Process, Reach
 
 _MOST_TOGETHER = 8
-_LOOK_EVERY_S = 0.2
+_OVERTIME_S = 10.0
 _PYTHON_HINT = "set another interpreter: cluster.python=/path/to/python"
 
 
@@ -33,6 +39,7 @@ class LocalTransport:
 
     def __init__(self, reach: Reach) -> None:
         self._python = reach.python
+        self._calls = Calls(_MOST_TOGETHER)
 
     def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
         started: dict[int, Process] = {}
@@ -47,65 +54,54 @@ class LocalTransport:
         return started
 
     def ask(
-        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+        self,
+        source: str,
+        requests: Mapping[int, Mapping[str, Any]],
+        *,
+        timeout_s: float,
+        ready_within_s: float | None = None,
     ) -> dict[int, Answer]:
-        with ThreadPoolExecutor(_MOST_TOGETHER) as pool:
+        settings = question_settings(source, timeout_s, ready_within_s, env={})
+        barrier = None
+        if ready_within_s is not None:
+            barrier = Barrier({str(node_rank): node_rank for node_rank in requests})
+        with ThreadPoolExecutor(len(requests) if barrier else _MOST_TOGETHER) as pool:
             asked = {
-                node_rank: pool.submit(self._ask, node_rank, source, request, timeout_s)
+                node_rank: pool.submit(self._ask, node_rank, settings, request, barrier)
                 for node_rank, request in requests.items()
             }
             return {node_rank: each.result() for node_rank, each in asked.items()}
 
     def _ask(
-        self, node_rank: int, source: str, request: Mapping[str, Any], timeout_s: float
+        self,
+        node_rank: int,
+        settings: Mapping[str, Any],
+        request: Mapping[str, Any],
+        barrier: Barrier | None,
     ) -> Answer:
-        began, program = time.monotonic(), source.encode()
+        name = str(node_rank)
         try:
-            argv = (self._python, "-c", bootstrap(program))
-            output = _output(argv, program + json.dumps(request).encode(), timeout_s=timeout_s)
-            value = json.loads(output)
-        except subprocess.TimeoutExpired:
-            return Answer(node_rank=node_rank, problem=f"no answer within {timeout_s:g} s")
-        except subprocess.CalledProcessError as error:
-            last = error.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-            return Answer(node_rank=node_rank, problem=last or str(error), hint=_PYTHON_HINT)
+            call = self._calls.run(
+                agent_argv(self._python),
+                agent_input(name, settings, {name: {"request": request}}),
+                (name,),
+                limits(settings, overtime_s=_OVERTIME_S),
+                barrier=barrier,
+            )
         except OSError as error:
             problem = f"cannot run {self._python}: {error.strerror}"
             return Answer(node_rank=node_rank, problem=problem, hint=_PYTHON_HINT)
-        except ValueError as error:
-            return Answer(node_rank=node_rank, problem=str(error))
-        return Answer(node_rank=node_rank, value=value, seconds=time.monotonic() - began)
+        finally:
+            if barrier is not None:
+                barrier.leave((name,))
+        if name in call.replies:
+            return read_answer(node_rank, call, name, settings)
+        problem = no_answer(settings) if call.code is None else last_line(call.stderr)
+        return Answer(node_rank=node_rank, problem=problem, hint=_PYTHON_HINT)
 
     def close(self) -> None:
-        """Do nothing: there are no connections."""
-
-
-def _output(argv: Sequence[str], text: bytes, *, timeout_s: float) -> bytes:
-    """Return what a program that reads `text` prints. Nothing of it is left when this returns."""
-    child = subprocess.Popen(
-        argv,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd="/",  # with `-c`, modules are imported from the current folder first
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + timeout_s
-    given: bytes | None = text
-    with child:
-        while True:
-            try:
-                output, errors = child.communicate(given, timeout=_LOOK_EVERY_S)
-                break
-            except subprocess.TimeoutExpired:
-                given = None  # it is sent only once
-                if time.monotonic() < deadline and not interrupted.is_set():
-                    continue
-                os.killpg(child.pid, signal.SIGKILL)
-                raise
-    if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, argv, output, errors)
-    return output
+        """End the questions that are not answered yet."""
+        self._calls.close()
 
 
 def _start(command: Command, log: Path) -> LocalProcess:

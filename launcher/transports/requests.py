@@ -14,22 +14,38 @@ from typing import Any
 from launcher.specs import Command
 from launcher.specs.secrets import names_a_secret
 from launcher.transports import remote
+from launcher.transports.calls import CallResult, Limits
 from launcher.transports.channel import last_line
 from launcher.transports.transport import Answer
 
 __all__ = [
+    "LOGIN_WITHIN_S",
+    "OF_PYTHON",
     "START_WITHIN_S",
     "agent_argv",
     "agent_input",
     "command_job",
     "command_settings",
     "forwarded",
+    "limits",
+    "no_answer",
     "question_settings",
     "read_answer",
 ]
 
 START_WITHIN_S = 60.0
 """From the first try to a running command: there may be many logins, and storage may be slow."""
+LOGIN_WITHIN_S = 30.0
+"""Until a node agent says hello, on top of the time for a question."""
+OF_PYTHON = (
+    "PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONWARNINGS", "PYTHONEXECUTABLE",
+    "PYTHONPLATLIBDIR", "PYTHONOPTIMIZE", "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONUTF8",
+    "PYTHONIOENCODING", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONDEVMODE", "PYTHONCASEOK",
+)  # fmt: skip
+"""A login does not choose these for the interpreter that this machine names: all ranks get the
+values of this machine, or none."""
+_ALL_READY_WITHIN_S = 600.0
+"""A node waits no longer for the others, in case we are gone without a word."""
 _AGENT = remote.source("node_agent").encode()
 _LEASE_OVERTIME_S = 10.0
 """An agent gives up later than we do, so it never ends a node that we still count on."""
@@ -68,10 +84,11 @@ _KEPT_SUFFIXES = ("_VISIBLE_DEVICES",)
 def agent_argv(python: str) -> tuple[str, ...]:
     """Return the command line of a node agent.
 
-    Python runs isolated (-I, -S), so neither a `json.py` in the home folder nor a broken
-    site-packages can keep the agent from starting.
+    Python runs isolated (-I, -S), so neither a `json.py` in the home folder, a `PYTHONHOME` of the
+    login nor a broken site-packages can keep the agent from starting. With UTF-8 mode, arguments
+    arrive unchanged whatever locale the login sets.
     """
-    return (python, "-I", "-S", "-c", remote.bootstrap(_AGENT))
+    return (python, "-I", "-S", "-X", "utf8", "-c", remote.agent_bootstrap(_AGENT))
 
 
 def agent_input(
@@ -90,7 +107,8 @@ def command_settings(*, without: Sequence[str] = (), lost_after_s: float) -> dic
 
     A node removes those of its own variables that begin with one of `without`.
     """
-    return {"without": without, "lease_s": lost_after_s + _LEASE_OVERTIME_S}
+    lease_s = lost_after_s + _LEASE_OVERTIME_S
+    return {"without": without, "umask": _umask(), "lease_s": lease_s}
 
 
 def command_job(command: Command, log: Path, env: Mapping[str, str]) -> dict[str, Any]:
@@ -105,33 +123,69 @@ def command_job(command: Command, log: Path, env: Mapping[str, str]) -> dict[str
 
 
 def question_settings(
-    source: str, timeout_s: float, *, env: Mapping[str, str], without: Sequence[str] = ()
+    source: str,
+    timeout_s: float,
+    ready_within_s: float | None,
+    *,
+    env: Mapping[str, str],
+    without: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the part of a job that is the same for a question to all nodes."""
     return {
         "source": source,
         "bootstrap": remote.bootstrap(source.encode()),
         "timeout_s": timeout_s,
+        "ready_within_s": ready_within_s,
+        "all_ready_within_s": _ALL_READY_WITHIN_S,
         "env": env,
         "without": without,
+        "umask": _umask(),
     }
 
 
-def read_answer(
-    node_rank: int, message: Mapping[str, Any], *, timeout_s: float, seconds: float
-) -> Answer:
-    """Return the answer in the last message of a node."""
+def limits(
+    settings: Mapping[str, Any], *, overtime_s: float, hello_s: float = LOGIN_WITHIN_S
+) -> Limits:
+    """Return the limits of a question; `overtime_s` lets agents say that they gave it up."""
+    return Limits(
+        hello_s=hello_s,
+        ready_s=(settings["ready_within_s"] or 0.0) + overtime_s,
+        answer_s=settings["timeout_s"] + overtime_s,
+    )
+
+
+def read_answer(node_rank: int, call: CallResult, name: str, settings: Mapping[str, Any]) -> Answer:
+    """Return the answer in the last message of the node `name`."""
+    message, seconds = call.replies[name]
     if "stdout" not in message:
-        return Answer(node_rank=node_rank, problem=f"no answer within {timeout_s:g} s")
+        return Answer(node_rank=node_rank, problem=no_answer(settings))
     try:
         value = json.loads(message["stdout"])
         if message["code"] == 0 and isinstance(value, dict):
-            return Answer(node_rank=node_rank, value=value, seconds=seconds)
+            return Answer(
+                node_rank=node_rank,
+                value=value,
+                login_s=call.hello_s or 0.0,
+                asked_at=call.asked_at,
+                seconds=seconds,
+            )
     except ValueError:
         pass
     printed = message["stdout"][:100]
     why = last_line(message["stderr"]) or f"expected a JSON object, it printed {printed!r}"
     return Answer(node_rank=node_rank, problem=f"exit code {message['code']}: {why}")
+
+
+def no_answer(settings: Mapping[str, Any]) -> str:
+    """Return the problem of a node that does not answer in time, in one line."""
+    seconds = settings["timeout_s"] + (settings["ready_within_s"] or 0.0)
+    return f"no answer within {seconds:g} s"
+
+
+def _umask() -> int:
+    """Return the umask of this process; `os.umask` would change it for other threads."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(next(line for line in status.splitlines() if line.startswith("Umask:"))[6:], 8)
 
 
 def forwarded(environ: Mapping[str, str]) -> dict[str, str]:

@@ -14,13 +14,12 @@ from typing import Any
 
 from launcher.errors import PreflightError
 from launcher.specs import Command, Node, slurm
-from launcher.transports.calls import Calls
+from launcher.transports.calls import Barrier, Calls
 from launcher.transports.channel import (
     Channel,
     RemoteProcess,
     StartError,
     last_line,
-    last_messages,
 )
 from launcher.transports.poller import Poller
 from launcher.transports.requests import (
@@ -29,6 +28,8 @@ from launcher.transports.requests import (
     agent_input,
     command_job,
     command_settings,
+    limits,
+    no_answer,
     question_settings,
     read_answer,
 )
@@ -45,7 +46,7 @@ from launcher.transports.transport import Answer, Process, Reach
 
 _MOST_STEPS_TOGETHER = 8
 _STEP_WITHIN_S = 15.0
-"""To start a step, on top of the time for a question."""
+"""Until the last node of a step has started it, on top of the time for a question."""
 _ERROR_LINE = re.compile(r"^(?:srun|slurmstepd)[^:]*: (?:error: |fatal: )+(.*)$", re.MULTILINE)
 _CANNOT_EXECUTE = "execve()"
 _SHOW_NODES = "`sinfo -N -l` shows which node is down"
@@ -74,7 +75,7 @@ class SrunTransport:
         self._reach = reach
         self._nodes = {node.node_rank: node for node in reach.nodes}
         self._poller = Poller(reach.lost_after_s)
-        self._calls = Calls()
+        self._calls = Calls(_MOST_STEPS_TOGETHER)
 
     def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
         for log in logs.values():
@@ -101,11 +102,18 @@ class SrunTransport:
         return {each.node.node_rank: each for each in processes}
 
     def ask(
-        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+        self,
+        source: str,
+        requests: Mapping[int, Mapping[str, Any]],
+        *,
+        timeout_s: float,
+        ready_within_s: float | None = None,
     ) -> dict[int, Answer]:
         asked = {self._nodes[node_rank]: request for node_rank, request in requests.items()}
         env = job_variables(os.environ)
-        settings = question_settings(source, timeout_s, env=env, without=slurm.OF_A_STEP)
+        settings = question_settings(
+            source, timeout_s, ready_within_s, env=env, without=slurm.OF_A_STEP
+        )
         together = steps(asked, os.environ)
         answers = self._ask_all(together, settings, asked)
         # A node that is down keeps Slurm from starting the step on the other nodes as well.
@@ -115,7 +123,7 @@ class SrunTransport:
             for node in step.nodes
             if len(step.nodes) > 1 and answers[node.node_rank].hint
         ]
-        return answers | self._ask_all(alone, settings, asked)
+        return answers | self._ask_all(alone, settings, asked) if alone else answers
 
     def close(self) -> None:
         self._poller.close()
@@ -127,29 +135,42 @@ class SrunTransport:
         settings: Mapping[str, Any],
         requests: Mapping[Node, Mapping[str, Any]],
     ) -> dict[int, Answer]:
-        with ThreadPoolExecutor(_MOST_STEPS_TOGETHER) as pool:
-            of_steps = list(pool.map(lambda step: self._ask_step(step, settings, requests), asking))
+        barrier = None
+        if settings["ready_within_s"] is not None:
+            barrier = Barrier({node.name: node.node_rank for step in asking for node in step.nodes})
+        with ThreadPoolExecutor(len(asking) if barrier else _MOST_STEPS_TOGETHER) as pool:
+            of_steps = list(
+                pool.map(lambda step: self._ask_step(step, settings, requests, barrier), asking)
+            )
         return {answer.node_rank: answer for answers in of_steps for answer in answers}
 
     def _ask_step(
-        self, step: Step, settings: Mapping[str, Any], requests: Mapping[Node, Mapping[str, Any]]
+        self,
+        step: Step,
+        settings: Mapping[str, Any],
+        requests: Mapping[Node, Mapping[str, Any]],
+        barrier: Barrier | None,
     ) -> list[Answer]:
-        jobs = {node.name: {"request": requests[node]} for node in step.nodes}
-        timeout_s = settings["timeout_s"]
-        began = time.monotonic()
-        call = self._calls.run(
-            step.argv(agent_argv(self._reach.python)),
-            agent_input("", settings, jobs),
-            timeout_s=timeout_s + _STEP_WITHIN_S,
-            env=srun_variables(os.environ),
-        )
-        seconds = time.monotonic() - began
-        messages = last_messages(call.output)
+        names = [node.name for node in step.nodes]
+        try:
+            call = self._calls.run(
+                step.argv(agent_argv(self._reach.python)),
+                agent_input(
+                    "", settings, {node.name: {"request": requests[node]} for node in step.nodes}
+                ),
+                names,
+                limits(settings, overtime_s=_STEP_WITHIN_S),
+                barrier=barrier,
+                env=srun_variables(os.environ),
+            )
+        finally:
+            if barrier is not None:
+                barrier.leave(names)
         late = call.code is None
-        explanation = silent(timeout_s) if late else explain(self._reach.python, call.stderr)
+        explanation = silent(settings) if late else explain(self._reach.python, call.stderr)
         return [
-            read_answer(node.node_rank, messages[node.name], timeout_s=timeout_s, seconds=seconds)
-            if node.name in messages
+            read_answer(node.node_rank, call, node.name, settings)
+            if node.name in call.replies
             else Answer(
                 node_rank=node.node_rank, problem=explanation.problem, hint=explanation.hint
             )
@@ -296,6 +317,6 @@ def explain(python: str, stderr: str) -> Explanation:
     return Explanation(problem=problem, hint=next(hints, "try it by hand: srun --overlap hostname"))
 
 
-def silent(timeout_s: float) -> Explanation:
+def silent(settings: Mapping[str, Any]) -> Explanation:
     """Explain that neither a node agent nor srun reported anything."""
-    return Explanation(problem=f"no answer within {timeout_s:g} s", hint=_SHOW_NODES)
+    return Explanation(problem=no_answer(settings), hint=_SHOW_NODES)

@@ -13,16 +13,20 @@ from typing import Any
 
 from launcher.errors import PreflightError
 from launcher.specs import Command, Node
-from launcher.transports.calls import CallResult, Calls
-from launcher.transports.channel import Channel, RemoteProcess, StartError, last_messages
+from launcher.transports.calls import Barrier, Calls
+from launcher.transports.channel import Channel, RemoteProcess, StartError
 from launcher.transports.poller import Poller
 from launcher.transports.requests import (
+    LOGIN_WITHIN_S,
+    OF_PYTHON,
     START_WITHIN_S,
     agent_argv,
     agent_input,
     command_job,
     command_settings,
     forwarded,
+    limits,
+    no_answer,
     question_settings,
     read_answer,
 )
@@ -35,6 +39,7 @@ from launcher.transports.start_errors import (
     end_all,
     explain,
     late,
+    no_hello,
     refused,
     unreachable,
 )
@@ -42,8 +47,8 @@ from launcher.transports.transport import Answer, Process, Reach
 
 _MOST_TOGETHER = 64
 """Logins mostly wait for the network. If they are too many for a server, they are retried."""
-_LOGIN_WITHIN_S = 15.0
-"""On top of the time for a question."""
+_OVERTIME_S = 10.0
+"""A node agent gives up a question by itself: we wait this much longer for it to say so."""
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 4.0
 _FILES_PER_NODE = 3
@@ -61,7 +66,7 @@ class SshTransport:
         self._nodes = {node.node_rank: node for node in reach.nodes}
         self._routes = Routes(reach.lost_after_s)
         self._poller = Poller(reach.lost_after_s)
-        self._calls = Calls()
+        self._calls = Calls(_MOST_TOGETHER)
 
     def start(self, commands: Sequence[Command], *, logs: Mapping[int, Path]) -> dict[int, Process]:
         raise_file_limit(len(commands))
@@ -86,12 +91,25 @@ class SshTransport:
         return dict(started)
 
     def ask(
-        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+        self,
+        source: str,
+        requests: Mapping[int, Mapping[str, Any]],
+        *,
+        timeout_s: float,
+        ready_within_s: float | None = None,
     ) -> dict[int, Answer]:
-        settings = question_settings(source, timeout_s, env=forwarded(os.environ))
-        with ThreadPoolExecutor(_MOST_TOGETHER) as pool:
+        settings = question_settings(
+            source, timeout_s, ready_within_s, env=forwarded(os.environ), without=OF_PYTHON
+        )
+        barrier = None
+        if ready_within_s is not None:  # all nodes have to be there together
+            raise_file_limit(len(requests))
+            barrier = Barrier({self._nodes[rank].name: rank for rank in requests})
+        with ThreadPoolExecutor(len(requests) if barrier else _MOST_TOGETHER) as pool:
             asked = {
-                node_rank: pool.submit(self._ask, self._nodes[node_rank], settings, request)
+                node_rank: pool.submit(
+                    self._ask, self._nodes[node_rank], settings, request, barrier
+                )
                 for node_rank, request in requests.items()
             }
         return {node_rank: future.result() for node_rank, future in asked.items()}
@@ -103,21 +121,29 @@ class SshTransport:
 
     def _start(self, command: Command, log: Path, env: Mapping[str, str]) -> RemoteProcess:
         node = self._nodes[command.node_rank]
-        settings = command_settings(lost_after_s=self._reach.lost_after_s)
+        settings = command_settings(lost_after_s=self._reach.lost_after_s, without=OF_PYTHON)
         data = agent_input(node.name, settings, {node.name: command_job(command, log, env)})
         backoff = Backoff(START_WITHIN_S)
         while True:
             process = self._connect(node, command, data)
+            channel = process.channel
             try:
                 process.wait_for_start(backoff.left_s)
             except TimeoutError:
                 process.kill()
+                if channel.hello_at is None:
+                    within_s, said = START_WITHIN_S, channel.greeting or channel.stderr()
+                    raise unreachable(node, no_hello(within_s, said)) from None
                 raise late(node, log, START_WITHIN_S) from None
             except StartError as error:
                 if error.kind != "connection":
                     raise refused(process, error, log) from None
-                channel = process.channel
-                explanation = self._explain(node, channel.process.returncode, channel.stderr())
+                explanation = self._explain(
+                    node,
+                    code=channel.process.returncode,
+                    stderr=channel.stderr(),
+                    greeting=channel.greeting,
+                )
                 if not (explanation.temporary and backoff.pause()):
                     raise unreachable(node, explanation) from None
             else:
@@ -127,44 +153,68 @@ class SshTransport:
         try:
             channel = Channel(self._routes.argv(node, agent_argv(self._reach.python)), data)
         except FileNotFoundError:  # a node on this machine: else ssh reports it
-            raise unreachable(node, self._explain(node, COMMAND_NOT_FOUND, "")) from None
+            raise unreachable(node, self._not_found(node)) from None
         except OSError as error:
             raise unreachable(node, cannot_start_process(error)) from None
         process = RemoteProcess(node, command, channel)
         self._poller.add(channel, [process])
         return process
 
-    def _ask(self, node: Node, settings: Mapping[str, Any], request: Mapping[str, Any]) -> Answer:
+    def _ask(
+        self,
+        node: Node,
+        settings: Mapping[str, Any],
+        request: Mapping[str, Any],
+        barrier: Barrier | None,
+    ) -> Answer:
+        try:
+            return self._answer(node, settings, request, barrier)
+        except FileNotFoundError:  # see `_connect`
+            return _no_answer(node, self._not_found(node))
+        except OSError as error:
+            return _no_answer(node, cannot_start_process(error))
+        except PreflightError as error:
+            return Answer(node_rank=node.node_rank, problem=error.message, hint=error.hint)
+        finally:
+            if barrier is not None:
+                barrier.leave((node.name,))
+
+    def _answer(
+        self,
+        node: Node,
+        settings: Mapping[str, Any],
+        request: Mapping[str, Any],
+        barrier: Barrier | None,
+    ) -> Answer:
         data = agent_input(node.name, settings, {node.name: {"request": request}})
-        timeout_s = settings["timeout_s"]
-        backoff = Backoff(timeout_s + _LOGIN_WITHIN_S)
+        backoff = Backoff(LOGIN_WITHIN_S)
         while True:
-            began = time.monotonic()
-            try:
-                call = self._calls.run(
-                    self._routes.argv(node, agent_argv(self._reach.python)),
-                    data,
-                    timeout_s=backoff.left_s,
-                )
-            except FileNotFoundError:  # see `_connect`
-                call = CallResult(code=COMMAND_NOT_FOUND, output=b"", stderr="")
-            except OSError as error:
-                return _no_answer(node, cannot_start_process(error))
-            except PreflightError as error:
-                return Answer(node_rank=node.node_rank, problem=error.message, hint=error.hint)
-            seconds = time.monotonic() - began
-            message = last_messages(call.output).get(node.name)
-            if message is not None:
-                return read_answer(node.node_rank, message, timeout_s=timeout_s, seconds=seconds)
-            if call.code is None:
-                problem = f"no answer within {timeout_s:g} s"
-                return Answer(node_rank=node.node_rank, problem=problem)
-            explanation = self._explain(node, call.code, call.stderr)
+            call = self._calls.run(
+                self._routes.argv(node, agent_argv(self._reach.python)),
+                data,
+                (node.name,),
+                limits(settings, overtime_s=_OVERTIME_S, hello_s=backoff.left_s),
+                barrier=barrier,
+            )
+            if node.name in call.replies:
+                return read_answer(node.node_rank, call, node.name, settings)
+            if call.code is None and call.hello_s is not None:
+                return Answer(node_rank=node.node_rank, problem=no_answer(settings))
+            explanation = (
+                no_hello(LOGIN_WITHIN_S, call.greeting or call.stderr)
+                if call.code is None
+                else self._explain(node, code=call.code, stderr=call.stderr, greeting=call.greeting)
+            )
             if not (explanation.temporary and backoff.pause()):
                 return _no_answer(node, explanation)
 
-    def _explain(self, node: Node, code: int | None, stderr: str) -> Explanation:
-        return explain(node, self._reach.python, code=code, stderr=stderr)
+    def _not_found(self, node: Node) -> Explanation:
+        return self._explain(node, code=COMMAND_NOT_FOUND, stderr=self._reach.python)
+
+    def _explain(
+        self, node: Node, *, code: int | None, stderr: str = "", greeting: str = ""
+    ) -> Explanation:
+        return explain(node, self._reach.python, code=code, stderr=stderr, greeting=greeting)
 
 
 class Backoff:

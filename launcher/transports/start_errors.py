@@ -20,6 +20,7 @@ __all__ = [
     "end_all",
     "explain",
     "late",
+    "no_hello",
     "refused",
     "unreachable",
 ]
@@ -29,8 +30,29 @@ TOO_OLD = "is too old"
 OTHER_PYTHON = "set an interpreter that all nodes have: cluster.python="
 
 _CANNOT_EXECUTE = 126
+_FROM_SSH = 255
+_START_FILE = (
+    "a start file there (~/.bashrc; of other shells ~/.zshenv, ~/.tcshrc, "
+    "~/.config/fish/config.fish) waits, ends or replaces the shell, or reads its input: let it do "
+    "so in interactive shells only, with `case $- in *i*) ;; *) return ;; esac` in its first line"
+)
+_NO_LIBRARY = "error while loading shared libraries"
 _NOT_FOUND_BY_CSH = ": Command not found."
 _END_WITHIN_S = 10.0
+_LIMITS = (
+    "a limit there is too low: `ssh {dest} ulimit -a` prints them; `ulimit` in ~/.bashrc or "
+    "/etc/security/limits.conf sets them"
+)
+_TOO_LOW = (
+    "Resource temporarily unavailable",
+    "can't start new thread",
+    "Too many open files",
+    "shared object file: Error 24",  # the same, by the dynamic linker
+    "Cannot allocate memory",
+    "cannot allocate memory",
+    "failed to map segment",
+    "MemoryError",
+)
 _HINTS = (
     (
         "REMOTE HOST IDENTIFICATION HAS CHANGED",
@@ -55,6 +77,10 @@ _HINTS = (
     ),
     ("No route to host", "is the machine up, and in a network that this one reaches?"),
     ("timed out", "is the machine up, and does its firewall allow ssh?"),
+    (
+        "standard input is closed",
+        "a start file there (~/.bashrc) closes the input of the shell: remove `exec <...` from it",
+    ),
     ("Bad configuration option", "fix ~/.ssh/config: `ssh -G {dest}` prints what ssh reads in it"),
 )
 """Words in the messages of ssh -> what to do."""
@@ -78,13 +104,21 @@ class Explanation:
     """It may work on the next try."""
 
 
-def explain(node: Node, python: str, *, code: int | None, stderr: str) -> Explanation:
-    """Explain the exit code of ssh and what it wrote, when no node agent answered."""
+def explain(
+    node: Node, python: str, *, code: int | None, stderr: str, greeting: str = ""
+) -> Explanation:
+    """Explain the exit code of ssh and what it wrote, when no node agent answered.
+
+    `greeting` is what the login printed instead of a hello.
+    """
     last = last_line(stderr)
+    if any(words in stderr for words in _TOO_LOW):
+        return Explanation(problem=last, hint=_fill(_LIMITS, node))
     # ssh itself exits with 255; the shell on the node has other codes.
-    if code in (COMMAND_NOT_FOUND, _CANNOT_EXECUTE) or _NOT_FOUND_BY_CSH in stderr:
+    not_found = code in (COMMAND_NOT_FOUND, _CANNOT_EXECUTE) or _NOT_FOUND_BY_CSH in stderr
+    if not_found and python in stderr:
         return Explanation(
-            problem=f"it has no `{python}`",
+            problem=last if _NO_LIBRARY in stderr else f"it has no `{python}`",
             hint=f"install the same environment there, at the same path, or {OTHER_PYTHON}",
         )
     if TOO_OLD in last:
@@ -92,11 +126,28 @@ def explain(node: Node, python: str, *, code: int | None, stderr: str) -> Explan
     for words, hint in _HINTS:
         if words in stderr:
             return Explanation(problem=last, hint=_fill(hint, node))
+    if code != _FROM_SSH or not stderr.strip():
+        said = last or greeting
+        return Explanation(
+            problem=f"its login shell ended with exit code {code} and did not run our command"
+            + (f": {said}" if said else ""),
+            hint=_START_FILE,
+        )
     temporary = any(words in stderr for words in _TOO_MANY_LOGINS)
     return Explanation(
-        problem=last or f"the login ended with exit code {code}",
+        problem=last,
         hint=_fill("try it by hand: ssh {dest} true", node),
         temporary=temporary and _REFUSED_FOR_GOOD not in stderr,
+    )
+
+
+def no_hello(within_s: float, said: str) -> Explanation:
+    """Explain a login that neither ran our command in time nor ended."""
+    last = last_line(said)
+    return Explanation(
+        problem=f"its login shell did not run our command within {within_s:g} s"
+        + (f": {last}" if last else ""),
+        hint=_START_FILE,
     )
 
 

@@ -34,8 +34,12 @@ class Answer:
     """Why there is no value, in one line: `no answer within 5 s`, or the message of ssh."""
     hint: str = ""
     """What to do about the problem."""
+    login_s: float = 0.0
+    """How long it took to reach the node."""
+    asked_at: float | None = None
+    """When it got the question then, by our clock; None if the transport does not know."""
     seconds: float = 0.0
-    """How long the answer took."""
+    """How long the answer took from then on."""
 
 
 class Process(Protocol):
@@ -88,14 +92,24 @@ class Transport(Protocol):
         """
 
     def ask(
-        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+        self,
+        source: str,
+        requests: Mapping[int, Mapping[str, Any]],
+        *,
+        timeout_s: float,
+        ready_within_s: float | None = None,
     ) -> dict[int, Answer]:
         """Run `source` on the nodes with these ranks, in parallel, and return their answers.
 
         `source` is a self-contained Python program that needs only the standard library. It reads
-        one JSON object, the node's request, from stdin and prints one JSON object. It is killed
-        after `timeout_s`. A node that does not answer is an `Answer` with a problem, never an
-        exception.
+        one JSON object, the node's request, from a line of stdin and prints one JSON object. It is
+        killed after `timeout_s`. A node that does not answer is an `Answer` with a problem, never
+        an exception.
+
+        With `ready_within_s`, the nodes wait for each other, however slow some logins are. The
+        program first prints a line when it is ready. It then reads a second line, a JSON list of
+        the ranks that are ready. A node that is not ready in time has a problem, and does not
+        delay the others further. `timeout_s` begins when the program gets the list.
         """
 
     def close(self) -> None:

@@ -86,6 +86,61 @@ def test_a_frozen_host_does_not_hang_doctor(lab: Lab) -> None:
     assert "host4" in found["bad_nodes"]  # on a busy machine, a connection may be slow as well
 
 
+@contextlib.contextmanager
+def start_file(lab: Lab, host: str, text: str) -> Iterator[None]:
+    """The shell of logins to `host` reads `text` first."""
+    lab.run(host, ["sh", "-c", 'echo "$0" > /root/.bashrc', text])
+    try:
+        yield
+    finally:
+        lab.run(host, ["rm", "-f", "/root/.bashrc", "/root/logins"])
+
+
+@pytest.mark.parametrize("seconds", [6])
+def test_a_host_with_a_slow_login_is_slow_and_no_host_is_bad(lab: Lab, seconds: int) -> None:
+    with start_file(lab, "host3", f"sleep {seconds}"):
+        found = diagnosed(lab)
+    assert bad_cells(found) == {}
+    answer = found["nodes"]["host3"]["checks"]["answer"]
+    assert answer["mark"] == "odd"
+    assert f"its login is slow: {seconds}" in answer["what"]
+    others = [found["nodes"][host]["checks"] for host in HOSTS if host != "host3"]
+    assert [each["answer"]["mark"] for each in others] == ["good"] * 3
+    assert [each["network"]["mark"] for each in others] == ["good"] * 3
+    assert len(found["links"]) == 6
+    assert not [link for link in found["links"] if "not measured" in link["complaint"]]
+
+
+def test_a_host_whose_login_takes_a_minute_is_named_and_not_its_peers(lab: Lab) -> None:
+    with start_file(lab, "host3", "sleep 60"):
+        found = diagnosed(lab)
+    assert list(bad_cells(found)) == [("host3", "answer")]
+    assert "did not run our command within 30 s" in bad_cells(found)["host3", "answer"]
+
+
+LATER = """
+echo >> /root/logins
+[ "$(wc -l < /root/logins)" -lt {login} ] || sleep 600
+"""
+
+
+@pytest.mark.parametrize("login", [2, 3])
+def test_a_host_that_does_not_answer_a_later_question_is_named_and_not_its_peers(
+    lab: Lab, login: int
+) -> None:
+    """The second question tests the connections, the third one measures them."""
+    with start_file(lab, "host3", LATER.format(login=login)):
+        found = diagnosed(lab)
+    named = {host for host, _ in bad_cells(found)}
+    assert named == ({"host3"} if login == 2 else set())
+    assert "host3" in found["bad_nodes"]
+    silent = [link for link in found["links"] if "not measured" in link["complaint"]]
+    assert {tuple(link["nodes"]) for link in silent} == (
+        set() if login == 2 else {("host1", "host3"), ("host2", "host3"), ("host3", "host4")}
+    )
+    assert all("host3: its login shell" in link["complaint"] for link in silent)
+
+
 def test_two_hosts_that_do_not_reach_each_other_are_named_as_a_pair(lab: Lab) -> None:
     lab.partition("host2", ["host3"])
     found = diagnosed(lab)

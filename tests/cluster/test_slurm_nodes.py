@@ -64,3 +64,80 @@ def test_fewer_nodes_than_allocated_and_a_head_by_name(slurm_lab: Lab, folder: P
         slurm_lab, folder, TORCH, ["-N3"], ["nodes=2", "slots=2", "cluster.head=host3"]
     )
     assert [each["host"] for each in found] == ["host3", "host3", "host1", "host1"]
+
+
+# A person in a shell on the nodes.
+TYPIST = str(Path(__file__).parent / "programs" / "typist.py")
+SHELL = ["bash", "--norc", "-i"]
+WORDS = "recipe=script script=who.py run_id=r device=cpu cluster=slurm"
+
+
+def on_terminal(lab: Lab, folder: Path, shell: list[str], line: str) -> str:
+    """Type `line` in the shell that `shell` starts on a terminal of the head."""
+    (folder / "who.py").write_text(WHO.format(engine=TORCH))
+    done = lab.run(
+        "head",
+        [sys.executable, TYPIST, *shell, line],
+        env={"PS1": "ready-to-type "},
+        cwd=f"/shared/{folder.name}",
+        timeout_s=WITHIN_S,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "line", "hosts"),
+    [
+        ("srun -N2 -n4 --pty", "{launch}", ["host1"] * 3 + ["host2"]),
+        ("srun -N2 --ntasks-per-node=1 --pty", "{launch}", ["host1", "host2"]),
+        ("srun -N1 -n8 --gres=gpu:8 --pty", "{launch} slots=2", ["host1"] * 2),
+        ("salloc -N2 -n2", "{launch}", ["host1", "host2"]),
+        ("salloc -N2 -n2", "srun --overlap -N1 -n1 --pty {launch}", ["host1", "host2"]),
+        ("srun -N2 -n4 --pty", "{launch} slots=1 < /dev/null 2>&1 | cat", ["host1", "host2"]),
+        ("srun -N2 -n4 --pty", "setsid -w {launch} slots=1 < /dev/null", ["host1", "host2"]),
+        (
+            "srun -N2 -n4 --pty",
+            "sbatch --wait --overcommit -N1 -n1 -w host3 --wrap '{launch}'",
+            ["host3"],
+        ),
+        (
+            "srun -N2 -n4 --pty",
+            "tmux new-session -d '{launch} slots=1; tmux wait-for -S over'; tmux wait-for over",
+            ["host1", "host2"],
+        ),
+    ],
+)
+def test_one_launcher_in_an_interactive_shell_uses_the_allocation(
+    slurm_lab: Lab, folder: Path, shell: str, line: str, hosts: list[str]
+) -> None:
+    launch = f"{sys.executable} -m launcher {WORDS}"
+    said = on_terminal(slurm_lab, folder, [*shell.split(), *SHELL], line.format(launch=launch))
+    ranks = told(folder / "outputs" / "runs" / "r")
+    assert [each["host"] for each in ranks] == hosts, said
+
+
+@pytest.mark.parametrize(
+    "starts",
+    [
+        "srun -N2 -n4 {launch}",
+        "srun -N2 -n4 sh -c '{launch}; true'",
+        "srun -N2 -n4 timeout 60 {launch}",
+        "srun -N2 -n4 setsid -w {launch}",
+        "salloc -N2 -n4 srun {launch}",
+        "script -qec 'srun -N2 -n4 --pty {launch}' /dev/null",
+    ],
+)
+def test_a_launcher_in_each_task_of_a_step_is_refused(
+    slurm_lab: Lab, folder: Path, starts: str
+) -> None:
+    (folder / "who.py").write_text(WHO.format(engine=TORCH))
+    launch = f"{sys.executable} -m launcher {WORDS}"
+    done = slurm_lab.run(
+        "head",
+        ["sh", "-c", starts.format(launch=launch)],
+        cwd=f"/shared/{folder.name}",
+        timeout_s=WITHIN_S,
+        check=False,
+    )
+    assert "srun started the launcher 4 times" in done.stdout + done.stderr
+    assert not (folder / "outputs" / "runs" / "r" / "logs").exists()

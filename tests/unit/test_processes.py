@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,20 @@ from launcher import processes
 pytestmark = pytest.mark.process
 
 
+def test_a_process_in_a_terminal_has_one() -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp("cat", ["cat"])
+    try:
+        process = processes.find(pid)
+        assert process is not None
+        assert process.has_terminal
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+
+
 def test_a_running_process_is_found_whatever_its_name_contains(tmp_path: Path) -> None:
     program = tmp_path / "a) R 1 1 (b"
     program.symlink_to("/bin/sleep")
@@ -22,6 +38,7 @@ def test_a_running_process_is_found_whatever_its_name_contains(tmp_path: Path) -
             process = processes.find(child.pid)
             assert process is not None
             assert (process.parent, process.group) == (os.getpid(), child.pid)
+            assert not process.has_terminal
             assert child.pid in processes.pids()
         finally:
             child.kill()

@@ -1,9 +1,10 @@
 """Runs on all nodes together and measures the connection of each pair through gloo.
 
-A transport sends this text to a Python with torch on each node. All nodes measure their pairs in
-the same order, so two nodes wait only for each other. Each pair has its own store at its own port,
-so a pair that fails does not affect the others. After the time limit the program prints what it
-has: a call into gloo that hangs cannot be interrupted.
+A transport sends this text to a Python with torch on each node. When all that will come have
+imported torch, they measure their pairs in the same order, so two nodes wait only for each other.
+Each pair has its own store at its own port, so a pair that fails does not affect the others. After
+a time limit from then on, the program prints what it has: a call into gloo that hangs cannot be
+interrupted.
 """
 
 from __future__ import annotations
@@ -94,20 +95,26 @@ def measure_pair(pair: Request, torch: Any, distributed: Any) -> Request:
 
 def main() -> None:
     """Answer one request."""
-    request: Request = json.load(sys.stdin)
-    report = Report(request["limit_s"])
+    request: Request = json.loads(sys.stdin.readline())
     if request["interface"]:
         os.environ["GLOO_SOCKET_IFNAME"] = request["interface"]
     os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
+    missing = ""
     try:
-        import torch  # noqa: PLC0415 - takes seconds: the time limit must be active before
+        import torch  # noqa: PLC0415 - takes seconds, which do not count
         from torch import distributed  # noqa: PLC0415
     except ImportError as error:
-        report.pairs = {pair["name"]: {"problem": str(error)} for pair in request["pairs"]}
-        report.finish()
+        missing = str(error)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    ready = json.loads(sys.stdin.readline())
+    report = Report(request["limit_s"])
     for pair in request["pairs"]:
+        problem = missing or ("" if pair["peer"] in ready else "the other one was not ready")
         try:
-            report.pairs[pair["name"]] = measure_pair(pair, torch, distributed)
+            report.pairs[pair["name"]] = (
+                {"problem": problem} if problem else measure_pair(pair, torch, distributed)
+            )
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             report.pairs[pair["name"]] = {"problem": f"{type(error).__name__}: {reason}"[:300]}

@@ -1,9 +1,10 @@
 """Runs on all nodes together and finds the addresses at which they reach each other.
 
 A transport sends this text to a Python on each node. Each node listens on its port at all its
-addresses, tries every address of its peers, and keeps listening until all peers are done or its
-time is over. The answer proves which node an address belongs to: a bridge such as docker0 has the
-same address on all machines, and leads to the machine itself.
+addresses. When all that will come are listening, it tries every address of its peers, and keeps
+listening until all of them are done or its time is over. The answer proves which node an address
+belongs to: a bridge such as docker0 has the same address on all machines, and leads to the machine
+itself.
 
 Only this question's nodes know its nonce. Both sides of a connection prove that they do, and the
 nonce itself is not sent.
@@ -34,16 +35,15 @@ class Listener:
 
     def __init__(self, request: Request) -> None:
         self._nonce, self._rank = request["nonce"], request["rank"]
-        self._missing = set(request["askers"])
-        self._all_done = threading.Event()
-        if not self._missing:
-            self._all_done.set()
+        self._done: set[int] = set()
+        self._changed = threading.Condition()
         self._server = _server(request["port"])
         _start(self._accept)
 
-    def wait(self, seconds: float) -> None:
-        """Return when all peers are done, or after `seconds`."""
-        self._all_done.wait(max(0.0, seconds))
+    def wait_for(self, peers: set[int], seconds: float) -> None:
+        """Return when all `peers` are done, or after `seconds`."""
+        with self._changed:
+            self._changed.wait_for(lambda: peers <= self._done, max(0.0, seconds))
 
     def _accept(self) -> None:
         while True:
@@ -59,10 +59,10 @@ class Listener:
                 link.sendall(_proof(self._nonce, challenge, self._rank))
             except (OSError, ValueError):
                 return
-            if word == b"done":
-                self._missing.discard(int(rank))
-                if not self._missing:
-                    self._all_done.set()
+            if word == b"done" and rank.isdigit():
+                with self._changed:
+                    self._done.add(int(rank))
+                    self._changed.notify_all()
 
 
 class Peer:
@@ -166,15 +166,18 @@ def _find(request: Request, peer: Request, found: Any) -> None:
 
 def main() -> None:
     """Answer one request."""
-    request = json.load(sys.stdin)
-    until = time.monotonic() + request["timeout_s"] + 1.5 * _ATTEMPT_S
+    request = json.loads(sys.stdin.readline())
     listener = Listener(request)
+    sys.stdout.write("listening\n")
+    sys.stdout.flush()
+    ready = json.loads(sys.stdin.readline())
+    until = time.monotonic() + request["timeout_s"] + 1.5 * _ATTEMPT_S
     results: queue.Queue[tuple[int, Request]] = queue.Queue()
-    peers: list[Request] = request["peers"]
+    peers: list[Request] = [peer for peer in request["peers"] if peer["rank"] in ready]
     for peer in peers:
         _start(_find, request, peer, results)
     answer = {str(rank): each for rank, each in (results.get() for _ in peers)}
-    listener.wait(until - time.monotonic())
+    listener.wait_for({peer["rank"] for peer in peers}, until - time.monotonic())
     sys.stdout.write(json.dumps(answer))
     sys.stdout.flush()
     os._exit(0)

@@ -9,7 +9,8 @@ stdout. It ends everything that the command started, whatever became of the pare
 * when stdin ends, because then the supervisor is gone: the command gets SIGTERM, and what is left
   after `grace_s` is killed.
 
-Instead of a command, a request may have a question: a program whose output is sent back.
+Instead of a command, a request may have a question: a program whose output is sent back. The
+programs of several nodes may wait for each other first.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import ctypes
 import json
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
@@ -204,21 +206,51 @@ def answer(job: Mapping[str, Any], writer: MessageWriter) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        bufsize=0,  # `communicate` must see all that follows the first line
         start_new_session=True,
     )
-    data = job["source"].encode() + json.dumps(job["request"]).encode()
-    try:
-        stdout, stderr = child.communicate(data, timeout=job["timeout_s"])
-    except subprocess.TimeoutExpired:
-        writer.send(late=True)
-    else:
-        writer.send(
-            stdout=stdout.decode(errors="replace"),
-            stderr=stderr.decode(errors="replace"),
-            code=child.returncode,
-        )
+    request = job["source"].encode() + json.dumps(job["request"]).encode() + b"\n"
+    alone = job["ready_within_s"] is None
+    data = request if alone else _wait_for_others(child, request, job, writer)
+    writer.send(**_result(child, data, job["timeout_s"]))
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
+
+
+def _result(child: subprocess.Popen[bytes], data: bytes | None, timeout_s: float) -> Message:
+    if data is None:
+        return {"late": True}
+    try:
+        stdout, stderr = child.communicate(data, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        return {"late": True}
+    return {
+        "stdout": stdout.decode(errors="replace"),
+        "stderr": stderr.decode(errors="replace"),
+        "code": child.returncode,
+    }
+
+
+def _wait_for_others(
+    child: subprocess.Popen[bytes], request: bytes, job: Mapping[str, Any], writer: MessageWriter
+) -> bytes | None:
+    """Return what the program has to read when all nodes are ready, None if that is too late.
+
+    The program prints a line when it is ready. It gets the ranks of the nodes that are.
+    """
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended: its messages say why
+        child.stdin.write(request)
+    if not select.select([child.stdout], [], [], job["ready_within_s"])[0]:
+        return None
+    if not child.stdout.readline():
+        return b""  # it has ended
+    writer.send(waiting=True)
+    if not select.select([sys.stdin], [], [], job["all_ready_within_s"])[0]:
+        return None
+    line = sys.stdin.buffer.readline()
+    return f"{json.dumps(json.loads(line)['go'])}\n".encode() if line else None
 
 
 def descendants(root: int) -> dict[int, str]:
@@ -287,6 +319,14 @@ def _run_command(job: Mapping[str, Any], writer: MessageWriter) -> None:
     agent.run()
 
 
+def _undo_start_files(job: Mapping[str, Any]) -> None:
+    """Undo what a login may have set for all processes that it starts."""
+    os.umask(job["umask"])
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # those are Python's
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main() -> None:
     """Do the job of the request."""
     os.chdir("/")
@@ -298,6 +338,7 @@ def main() -> None:
     writer = MessageWriter(name)
     writer.send(ready=os.getpid())
     job = {**request["common"], **request["jobs"].get(name, {})}
+    _undo_start_files(job)
     if name not in request["jobs"]:
         writer.send(failed="name", why=f"this node is called `{name}`")
     elif "source" in job:

@@ -46,6 +46,15 @@ _GPU_FIELDS = "index,uuid,name"
 _DRIVER = Path("/proc/driver/nvidia")
 
 
+_LIMITS = {
+    "ulimit -v": resource.RLIMIT_AS,
+    "ulimit -d": resource.RLIMIT_DATA,
+    "ulimit -f": resource.RLIMIT_FSIZE,
+    "ulimit -t": resource.RLIMIT_CPU,
+    "ulimit -u": resource.RLIMIT_NPROC,
+}
+
+
 def host(request: Request) -> Request:
     """Which machine this is, and what a run can use of it. Each item is an answer of its own."""
     nofile, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -58,6 +67,11 @@ def host(request: Request) -> Request:
         "cpus": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "nofile": nofile,
+        "limits": {
+            name: soft
+            for name, number in _LIMITS.items()
+            if (soft := resource.getrlimit(number)[0]) != resource.RLIM_INFINITY
+        },
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
 

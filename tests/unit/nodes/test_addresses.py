@@ -13,7 +13,7 @@ from launcher.nodes import addresses
 from launcher.nodes.addresses import Mesh, Reached, choose
 from launcher.nodes.facts import Interface, NodeFacts
 from launcher.specs import Node
-from launcher.transports import Answer, Reach, Transport, create
+from launcher.transports import Reach, Transport, create
 
 
 def node(rank: int, *addresses: str, speed: int = 0) -> NodeFacts:
@@ -143,23 +143,40 @@ def test_nodes_that_reach_each_other_say_so_at_every_address(
 
 
 @pytest.mark.process
-def test_who_does_not_listen_is_told_with_the_reason_by_all_others(
+def test_a_node_that_never_listens_is_not_tried(
     transport: Transport, ports: dict[int, int]
 ) -> None:
     nodes = [facts(rank, "127.0.0.1") for rank in range(3)]
 
-    class WithoutTheLast:
-        def ask(self, source, requests, *, timeout_s):  # type: ignore[no-untyped-def]
-            answers = transport.ask(
-                source, {rank: requests[rank] for rank in (0, 1)}, timeout_s=timeout_s + 60
-            )
-            return {**answers, 2: Answer(node_rank=2, problem="it left")}
+    class Hangs:
+        def ask(self, source, requests, **limits):  # type: ignore[no-untyped-def]
+            late = requests[2] | {"port": "not a port, so it ends"}
+            return transport.ask(source, requests | {2: late}, **limits)
 
-    gone = addresses.ask(WithoutTheLast(), nodes, ports, timeout_s=1)  # type: ignore[arg-type]
-    assert gone.silent == {2: "it left"}
-    assert gone.links[0, 1].seconds.keys() == {"127.0.0.1"}
-    assert gone.links[0, 2].failed == {"127.0.0.1": "connection refused"}
-    assert gone.links[1, 2].failed == {"127.0.0.1": "connection refused"}
+    found = addresses.ask(Hangs(), nodes, ports, timeout_s=60)  # type: ignore[arg-type]
+    assert list(found.silent) == [2]
+    assert "TypeError" in found.silent[2]
+    assert {pair: dict(link.failed) for pair, link in found.links.items()} == {
+        (0, 1): {},
+        (1, 0): {},
+    }
+    assert choose(nodes, found).cut_off == found.silent
+
+
+@pytest.mark.process
+def test_an_address_that_refuses_is_told_with_the_reason(
+    transport: Transport, ports: dict[int, int]
+) -> None:
+    nodes = [facts(rank, "127.0.0.1") for rank in range(2)]
+
+    class Elsewhere:
+        def ask(self, source, requests, **limits):  # type: ignore[no-untyped-def]
+            moved = requests[1] | {"port": ports[3]}
+            return transport.ask(source, requests | {1: moved}, **limits)
+
+    found = addresses.ask(Elsewhere(), nodes, ports, timeout_s=1)  # type: ignore[arg-type]
+    assert found.links[0, 1].failed == {"127.0.0.1": "connection refused"}
+    assert found.links[1, 0].seconds.keys() == {"127.0.0.1"}
 
 
 @pytest.mark.process
@@ -171,11 +188,11 @@ def test_an_address_where_somebody_else_answers_does_not_count(
     swapped = {0: ports[0], 1: ports[1]}
 
     class Confused:
-        def ask(self, source, requests, *, timeout_s):  # type: ignore[no-untyped-def]
+        def ask(self, source, requests, **limits):  # type: ignore[no-untyped-def]
             asked = {rank: dict(request) for rank, request in requests.items()}
             own = {**asked[0]["peers"][0], "port": ports[0]}
             asked[0]["peers"] = [own]
-            return transport.ask(source, asked, timeout_s=timeout_s + 60)
+            return transport.ask(source, asked, **limits)
 
     found = addresses.ask(Confused(), nodes, swapped, timeout_s=1)  # type: ignore[arg-type]
     assert found.links[0, 1].failed == {"127.0.0.1": "another machine answers there"}

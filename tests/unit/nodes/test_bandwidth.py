@@ -50,6 +50,11 @@ def test_of_one_slow_pair_the_later_node_is_left_out() -> None:
     assert found.odd[0][1] == "not measured: gpu2: timed out"
 
 
+def test_the_node_that_did_not_answer_is_left_out_and_not_its_later_peer() -> None:
+    silent = link(1, 2, problem="gpu1: no answer within 9 s", blamed="gpu1")
+    assert Connections(connections=(silent,)).culprits(ORDER) == ("gpu1",)
+
+
 def test_a_second_measurement_counts_only_when_it_is_better() -> None:
     first = Connections(
         connections=(link(0, 1, bytes_per_s=1e8), link(0, 2), link(1, 2, problem="busy"))
@@ -101,7 +106,7 @@ def test_a_node_that_says_nothing_spoils_its_own_pairs_alone() -> None:
     measured = {"latency_s": 0.001, "bytes_per_s": 1e8}
 
     class Silent:
-        def ask(self, source, requests, *, timeout_s):  # type: ignore[no-untyped-def]
+        def ask(self, source, requests, **limits):  # type: ignore[no-untyped-def]
             told = {rank: {"pairs": {"0 1": measured}} for rank in (0, 1)}
             answers = {rank: Answer(node_rank=rank, value=value) for rank, value in told.items()}
             return {**answers, 2: Answer(node_rank=2, problem="no answer within 9 s")}
@@ -120,3 +125,4 @@ def test_a_node_that_says_nothing_spoils_its_own_pairs_alone() -> None:
         "gpu2: no answer within 9 s",
         "gpu2: no answer within 9 s",
     ]
+    assert found.culprits(["gpu2", "gpu0", "gpu1"]) == ("gpu2",)

@@ -25,13 +25,23 @@ from tests.nodes_request import nodes_request
 
 
 def test_half_of_the_way_is_taken_off_a_clock() -> None:
-    assert clock_offset((100.0, 102.0), 2.0, (100.75, 101.25)) == (0.0, 0.75)
-    assert clock_offset((100.0, 102.0), 2.0, (110.75, 111.25)) == (10.0, 0.75)
+    assert clock_offset((100.0, 102.0), (100.75, 101.25)) == (0.0, 0.75)
+    assert clock_offset((100.0, 102.0), (110.75, 111.25)) == (10.0, 0.75)
 
 
-def test_a_clock_is_not_blamed_for_an_answer_that_was_asked_for_late() -> None:
-    offset, error = clock_offset((100.0, 112.0), 2.0, (110.75, 111.25))
-    assert abs(offset) <= error
+ANSWERED = {"began": 120.75, "ended": 121.25, "facts": {}, "problems": {}}
+
+
+def test_a_slow_login_makes_its_clock_neither_wrong_nor_less_certain() -> None:
+    answer = Answer(node_rank=0, value=ANSWERED, login_s=20.0, asked_at=120.0, seconds=2.0)
+    facts = from_answer(answer, "gpu0", (100.0, 140.0))
+    assert (facts.clock_offset_s, facts.clock_error_s) == (0.0, 0.75)
+    assert (facts.login_s, facts.seconds) == (20.0, 22.0)
+
+
+def test_a_transport_that_does_not_say_when_it_asked_makes_a_clock_less_certain() -> None:
+    facts = from_answer(Answer(node_rank=0, value=ANSWERED, seconds=22.0), "gpu0", (100.0, 140.0))
+    assert abs(facts.clock_offset_s) <= facts.clock_error_s == 19.75
 
 
 def test_no_answer_is_a_problem_with_its_hint() -> None:

@@ -67,9 +67,35 @@ def test_sound_nodes_have_no_odd_cell() -> None:
     assert marked(judge(nodes(), NEEDS, OWN)) == {}
 
 
+def test_a_slow_login_is_reported_with_its_seconds_and_those_of_the_others() -> None:
+    others = [replace(each, login_s=0.5) for each in nodes()]
+    slow = judge([*others[:3], replace(others[3], login_s=21.3)], NEEDS, OWN).rows[3]
+    assert slow.cells["answer"].what.startswith("its login is slow: 21 s, other nodes take 0.5 s")
+    both = judge([others[0], replace(others[3], login_s=5.1)], NEEDS, OWN)
+    assert marked(both) == {("gpu3", "answer"): Mark.ODD}
+
+
+def test_logins_that_are_all_slow_come_from_this_machine() -> None:
+    assert marked(judge([replace(each, login_s=6.0) for each in nodes()], NEEDS, OWN)) == {}
+
+
+def test_a_node_that_did_not_test_its_connections_is_not_behind_a_firewall() -> None:
+    known = Addresses(cut_off={1: "no answer within 30 s"}, silent=(1,))
+    cell = judge(nodes(), NEEDS, OWN, known).rows[1].cells["network"]
+    assert (cell.text, cell.mark) == ("silent", Mark.BAD)
+    assert "no answer within 30 s" in cell.what
+    assert "firewall" not in cell.hint
+
+
 @pytest.mark.parametrize(
     ("column", "mark", "change"),
     [
+        ("answer", Mark.ODD, {"login_s": 5.0}),
+        ("limits", Mark.ODD, {"limits": {"ulimit -v": 200 * GB, "ulimit -u": 60_000}}),
+        ("limits", Mark.ODD, {"limits": {"ulimit -t": 7200}}),
+        ("limits", Mark.BAD, {"limits": {"ulimit -v": 10**8}}),
+        ("limits", Mark.BAD, {"limits": {"ulimit -f": 10**6}}),
+        ("limits", Mark.BAD, {"limits": {"ulimit -u": 50}}),
         ("clock", Mark.ODD, {"clock_offset_s": 7.0}),
         ("clock", Mark.BAD, {"clock_offset_s": -90.0}),
         ("python", Mark.ODD, {"python": "3.11.2"}),

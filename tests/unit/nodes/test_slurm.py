@@ -123,8 +123,15 @@ def test_outside_of_a_job_it_says_so() -> None:
 
 def test_a_launcher_that_srun_started_several_times_is_refused() -> None:
     with pytest.raises(ConfigError, match="4 times"):
-        read({**JOB_allocation, "SLURM_STEP_NUM_TASKS": "4"})
-    assert read({**JOB_allocation, "SLURM_STEP_NUM_TASKS": "1"}).nodes
+        cluster({"SLURM_STEP_NUM_TASKS": "4"})
+    assert cluster({"SLURM_STEP_NUM_TASKS": "1"}).nodes
+
+
+def test_in_a_shell_on_some_nodes_of_the_job_the_tasks_of_its_step_do_not_count() -> None:
+    step = {"SLURM_NTASKS": "2", "SLURM_TASKS_PER_NODE": "2", "SLURM_STEP_NODELIST": "host1"}
+    found = read({**JOB_allocation, **step})
+    assert [(node.name, node.tasks) for node in found.nodes] == [(f"host{n}", 1) for n in (1, 2, 3)]
+    assert found.tasks_from == ""
 
 
 def test_tasks_count_only_when_the_job_asked_for_some() -> None:

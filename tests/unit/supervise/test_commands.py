@@ -66,7 +66,12 @@ class LosesNode1:
         return {**started, 1: Unreachable(started[1], self._when)}
 
     def ask(
-        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+        self,
+        source: str,
+        requests: Mapping[int, Mapping[str, Any]],
+        *,
+        timeout_s: float,
+        ready_within_s: float | None = None,
     ) -> dict[int, Any]:
         return self._local.ask(source, requests, timeout_s=timeout_s)
 
@@ -127,7 +132,12 @@ class Remembers:
         return {}
 
     def ask(
-        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+        self,
+        source: str,
+        requests: Mapping[int, Mapping[str, Any]],
+        *,
+        timeout_s: float,
+        ready_within_s: float | None = None,
     ) -> dict[int, Any]:
         return {}
 

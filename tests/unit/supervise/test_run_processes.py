@@ -88,7 +88,12 @@ class Recording:
         raise AssertionError("starts nothing")
 
     def ask(
-        self, source: str, requests: Mapping[int, Mapping[str, Any]], *, timeout_s: float
+        self,
+        source: str,
+        requests: Mapping[int, Mapping[str, Any]],
+        *,
+        timeout_s: float,
+        ready_within_s: float | None = None,
     ) -> dict[int, Answer]:
         self.asked.append(set(requests))
         return self._local.ask(source, requests, timeout_s=timeout_s)

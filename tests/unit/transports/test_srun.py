@@ -131,4 +131,5 @@ def test_every_failure_of_srun_says_what_to_do(stderr: str, problem: str, hint: 
 
 
 def test_silence_is_reported_with_its_length() -> None:
-    assert silent(5).problem == "no answer within 5 s"
+    settings = {"timeout_s": 5.0, "ready_within_s": 20.0}
+    assert silent(settings).problem == "no answer within 25 s"

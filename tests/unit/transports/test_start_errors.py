@@ -10,7 +10,7 @@ import pytest
 
 from launcher.specs import Command, Node
 from launcher.transports.channel import Channel, RemoteProcess
-from launcher.transports.start_errors import end_all, explain
+from launcher.transports.start_errors import end_all, explain, no_hello
 
 NODE = Node(node_rank=1, name="gpu1", address="gpu1", ssh="alice@gpu1", ssh_port=2222, slots=1)
 
@@ -34,6 +34,8 @@ Host key verification failed.
         ("ssh: connect to host gpu1 port 2222: No route to host", "is the machine up"),
         ("Python 3.8.18 is too old: 3.11 or newer is required", "cluster.python="),
         ("Connection timed out during banner exchange", "is the machine up"),
+        ("its standard input is closed", "exec <"),
+        ("OSError: [Errno 11] Resource temporarily unavailable", "ulimit -a"),
     ],
 )
 def test_every_failure_says_what_to_do(words: str, hint: str) -> None:
@@ -77,10 +79,46 @@ def test_a_missing_interpreter_is_recognised_whatever_the_shell(code: int, words
     assert "cluster.python=" in failure.hint
 
 
-def test_a_login_that_just_ends_is_reported_with_its_exit_code() -> None:
-    failure = explain(NODE, "/python", code=1, stderr="")
-    assert failure.problem == "the login ended with exit code 1"
-    assert failure.hint == "try it by hand: ssh -p 2222 alice@gpu1 true"
+def test_an_interpreter_that_lacks_a_library_is_not_reported_as_missing() -> None:
+    words = "/python: error while loading shared libraries: libpython3.11.so.1.0: cannot open"
+    failure = explain(NODE, "/python", code=127, stderr=words)
+    assert failure.problem == words
+    assert "cluster.python=" in failure.hint
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "greeting", "said"),
+    [
+        (0, "", "", ""),
+        (7, "", "", ""),
+        (1, "", "This account is not available.", ": This account is not available."),
+        (1, "/home/a/.bashrc: line 2: X: unbound variable", "Hi", ": /home/a/.bashrc: line 2: X: "),
+        (255, "", "", ""),  # a signal ended the shell, or `exit 255`
+        (127, "/home/a/.bashrc: line 1: exec: fsh: not found", "", ": /home/a/.bashrc: line 1: "),
+    ],
+)
+def test_a_login_that_ends_without_our_command_names_the_start_file(
+    code: int, stderr: str, greeting: str, said: str
+) -> None:
+    failure = explain(NODE, "/python", code=code, stderr=stderr, greeting=greeting)
+    problem = f"its login shell ended with exit code {code} and did not run our command{said}"
+    assert failure.problem.startswith(problem)
+    assert "~/.bashrc" in failure.hint
+    assert "case $- in *i*) ;; *) return ;; esac" in failure.hint
+
+
+def test_a_login_that_hangs_names_the_start_file_and_what_it_said() -> None:
+    failure = no_hello(30, "Welcome\nPress return:\n")
+    assert failure.problem == ("its login shell did not run our command within 30 s: Press return:")
+    assert "~/.bashrc" in failure.hint
+
+
+def test_a_failure_of_ssh_itself_says_how_to_try_it() -> None:
+    failure = explain(NODE, "/python", code=255, stderr="strange")
+    assert (failure.problem, failure.hint) == (
+        "strange",
+        "try it by hand: ssh -p 2222 alice@gpu1 true",
+    )
 
 
 class EndsItsCommandFirst:

@@ -19,20 +19,20 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def request(rank: int, port: int, nonce: str = NONCE, askers: tuple[int, ...] = ()) -> Any:
+def request(rank: int, port: int, nonce: str = NONCE) -> Any:
     times = {"timeout_s": 0.1, "settle_s": 0.0}
-    return {"rank": rank, "nonce": nonce, "port": port, "askers": askers, **times}
+    return {"rank": rank, "nonce": nonce, "port": port, **times}
 
 
 @pytest.fixture
 def port() -> int:
-    """Return the port of a node with rank 1, which waits for rank 0."""
+    """Return the port of a node with rank 1."""
     return free_port()
 
 
 @pytest.fixture
 def listener(port: int) -> Listener:
-    return Listener(request(1, port, askers=(0,)))
+    return Listener(request(1, port))
 
 
 def find(port: int, *, nonce: str = NONCE, peer: int = 1) -> Any:
@@ -43,8 +43,8 @@ def find(port: int, *, nonce: str = NONCE, peer: int = 1) -> Any:
 
 def test_a_peer_is_found_and_is_done(listener: Listener, port: int) -> None:
     assert list(find(port)["reached"]) == ["127.0.0.1"]
-    listener.wait(60)
-    assert not listener._missing
+    listener.wait_for({0}, 60)
+    assert listener._done == {0}
 
 
 @pytest.mark.parametrize("wrong", [{"nonce": "of another check"}, {"peer": 2}])
@@ -52,7 +52,7 @@ def test_another_check_and_another_node_are_not_the_peer(
     listener: Listener, port: int, wrong: Any
 ) -> None:
     assert find(port, **wrong)["failed"] == {"127.0.0.1": "another machine answers there"}
-    assert listener._missing == {0}
+    assert not listener._done
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_stranger_gets_no_answer_and_ends_nothing(
     with socket.create_connection(("127.0.0.1", port), timeout=60) as link:
         link.sendall(sent)
         assert link.recv(256) == b""
-    assert listener._missing == {0}
+    assert not listener._done
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
-import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -61,7 +61,7 @@ class RunningAgent:
     def messages(self) -> Iterator[dict[str, Any]]:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            if line.strip():
+            if line.strip() not in (b"", remote.HELLO):
                 yield json.loads(json.loads(line)["part"])
 
     def ping(self) -> None:
@@ -173,7 +173,16 @@ def test_a_request_that_never_comes_is_not_an_error(tmp_path: Path) -> None:
     done = subprocess.run(
         agent_argv(sys.executable), input=program, capture_output=True, check=False
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, remote.HELLO, b"")
+
+
+@pytest.mark.parametrize("redirect", ["<&-", "< /dev/null"])
+def test_a_login_that_closes_the_input_says_so(redirect: str) -> None:
+    words = shlex.join(agent_argv(sys.executable))
+    done = subprocess.run(
+        ["bash", "-c", f"exec {redirect}; exec {words}"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, b"its standard input is closed\n")
 
 
 @pytest.mark.parametrize("name", ["node_agent", "run_processes"])
@@ -189,5 +198,8 @@ def test_programs_for_the_nodes_need_nothing_but_python_3_11(name: str) -> None:
 
 
 def test_the_bootstrap_has_no_character_that_a_shell_interprets() -> None:
-    assert set(remote.bootstrap(b"x" * 9999)).isdisjoint("\n!'$`\\")
-    assert os.linesep not in " ".join(agent_argv("python"))
+    assert set(remote.agent_bootstrap(b"x" * 9999)).isdisjoint("\n!'$`\\")
+
+
+def test_the_bootstrap_does_not_contain_the_hello() -> None:
+    assert remote.HELLO.decode() not in remote.agent_bootstrap(b"x")
