@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from launcher import config
 from launcher.cli.main import main
+from launcher.interrupts import PREEMPTIONS
 from launcher.runs import events
 from launcher.specs import RunLayout
 
@@ -23,6 +25,16 @@ class Said:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """Undo what an interrupted command leaves: it ignores repeated signals until it has exited."""
+    numbers = (signal.SIGINT, signal.SIGHUP, *PREEMPTIONS)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
