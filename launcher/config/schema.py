@@ -304,8 +304,9 @@ def check_run_id(run_id: str) -> None:
         )
     if not RUN_ID.fullmatch(run_id):
         cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", run_id).strip("-.")[:128] or "my-run"
+        shown = run_id if run_id.isprintable() else repr(run_id)[1:-1]
         raise ConfigError(
-            f"`run_id={run_id}` is not a valid name: expected up to 128 letters, digits, `.`, `_` "
+            f"`run_id={shown}` is not a valid name: expected up to 128 letters, digits, `.`, `_` "
             "and `-`, starting with a letter or digit",
             hint=f"for example `run_id={cleaned}`",
         )

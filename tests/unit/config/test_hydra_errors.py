@@ -79,6 +79,7 @@ ERRORS = [
     ("run_id=a/b", "not a valid name", "run_id=a-b"),
     ("run_id='my run'", "not a valid name", "run_id=my-run"),
     ("run_id=latest", "`latest` means the newest run", "resume"),
+    ("run_id=\x1b[31mred", r"`run_id=\x1b[31mred` is not a valid name", "run_id=31mred"),
     ("run_id=..", "not a valid name", "run_id=my-run"),
     ("run_id=-x", "not a valid name", "run_id=x"),
     ("run_id='a\nb'", "not a valid name", "run_id=a-b"),
