@@ -1,10 +1,16 @@
-"""Numbers, sizes, times and columns as people read them, the same way everywhere. Pure."""
+"""Numbers, sizes, times, columns and commands as people read them, the same way everywhere. Pure."""
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Characters that control a terminal, or that reverse or break a line, so that a name can look like
+another one. Not tab and newline."""
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -114,3 +120,20 @@ def columns(rows: Sequence[Sequence[object]]) -> list[str]:
         ).rstrip()
         for row in texts
     ]
+
+
+def shell_word(text: str) -> str:
+    r"""Return `text` as one word of a shell, with control characters as `$'\x1b'` (bash, zsh)."""
+    if not CONTROLS.search(text):
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{CONTROLS.sub(_bytes, escaped)}'"
+
+
+def _bytes(control: re.Match[str]) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(control.group()))
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """Return a command as one line that can be pasted into a shell."""
+    return " ".join(map(shell_word, words))

@@ -7,13 +7,13 @@ abbreviations.
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from launcher import units
 from launcher.errors import ConfigError, UnknownNameError, nearest
 
 UTF8_OPTION = ("-X", "utf8")
@@ -168,7 +168,7 @@ def _with_line(error: ConfigError, argv: Sequence[str], program: Sequence[str]) 
     if line is None:
         return error
     return ConfigError(
-        error.message, context=error.context, hint=f"type: {shlex.join([*program, *line])}"
+        error.message, context=error.context, hint=f"type: {units.shell_line([*program, *line])}"
     )
 
 

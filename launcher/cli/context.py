@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
-from launcher import config, runs
+from launcher import config, runs, units
 from launcher.cli import messages
 from launcher.cli.arguments import Invocation
 from launcher.errors import ConfigError
@@ -61,7 +60,7 @@ def repeat(invocation: Invocation) -> str:
     dirs += [f"--config={file}" for file in invocation.values("config")]
     overrides = [text for text in invocation.overrides if not text.startswith("run_id=")]
     masked = [hide(text, os.environ) for text in overrides]
-    return shlex.join((*invocation.program, *verb, *dirs, *masked))
+    return units.shell_line((*invocation.program, *verb, *dirs, *masked))
 
 
 def _loaded(invocation: Invocation) -> config.LaunchConfig:

@@ -14,18 +14,15 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
+from launcher import units
+
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
-_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
-_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-"""They reverse or break a line, so that a name can look like another one."""
-_VISIBLE = {
-    code: repr(chr(code))[1:-1] for code in (*_CONTROLS, *_DIRECTIONS) if chr(code) not in "\n\t"
-}
 
 
 def printable(text: str) -> str:
     r"""Return `text` without colors, and with all other control characters as `\x1b`."""
-    return _COLORS.sub("", text.replace("\r\n", "\n")).translate(_VISIBLE)
+    plain = _COLORS.sub("", text.replace("\r\n", "\n"))
+    return units.CONTROLS.sub(lambda control: repr(control.group())[1:-1], plain)
 
 
 def out(text: str = "", *, flush: bool = False) -> None:

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shlex
 from collections.abc import Iterable
 from dataclasses import fields
 
+from launcher import units
 from launcher.config import text
 from launcher.config.keys import free_prefix, is_list_of_texts, is_named_texts, is_text
 from launcher.errors import ConfigError
@@ -143,12 +143,12 @@ _QUOTES = "'\""
 
 def as_text(key: str, value: str) -> str:
     """Return the word to type in a shell that sets `key` to exactly `value`."""
-    return shlex.quote(f"{key}={text.in_quotes(value)}")
+    return units.shell_word(f"{key}={text.in_quotes(value)}")
 
 
 def as_list(key: str, value: str) -> str:
     """Return the word to type in a shell that sets `key` to the list of the names in `value`."""
-    return shlex.quote(f"{key}=[{value}]")
+    return units.shell_word(f"{key}=[{value}]")
 
 
 def takes_text(name: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from launcher import units
 from launcher.specs import Command, Plan
 from launcher.specs.secrets import mask, redact
@@ -21,7 +19,7 @@ def _summary(plan: Plan) -> str:
     rows = {
         "run": f"{plan.run_id} (attempt {plan.attempt})",
         "recipe": plan.recipe,
-        "program": shlex.join(plan.program.argv),
+        "program": units.shell_line(plan.program.argv),
         "code": _code(plan),
         "ranks": f"{plan.cluster.world_size} on {_nodes(plan)}, {plan.device}",
         "backend": f"{plan.backend} through {plan.transport}",
@@ -81,9 +79,17 @@ def _commands(commands: tuple[Command, ...]) -> str:
         if all(env.get(name) == value for env in envs[1:])
     }
     lines = ["# on every node"]
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(shared.items())]
+    lines += [f"export {name}={units.shell_word(value)}" for name, value in sorted(shared.items())]
     for command, env in zip(commands, envs, strict=True):
         own = [f"{name}={env[name]}" for name in sorted(env.keys() - shared.keys())]
-        line = shlex.join(["env", *own, *command.argv]) if own else shlex.join(command.argv)
-        lines += ["", f"# on node {command.node_rank}", f"cd {shlex.quote(command.cwd)} && {line}"]
+        line = (
+            units.shell_line(["env", *own, *command.argv])
+            if own
+            else units.shell_line(command.argv)
+        )
+        lines += [
+            "",
+            f"# on node {command.node_rank}",
+            f"cd {units.shell_word(command.cwd)} && {line}",
+        ]
     return "\n".join(lines)

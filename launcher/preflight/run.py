@@ -85,6 +85,8 @@ def _run(each: Check, subject: Subject, answers: queue.SimpleQueue[CheckResult])
     started = time.monotonic()
     try:
         problems = tuple(each.find(subject))
+    except KeyboardInterrupt:  # the main thread has it too, and ends the command
+        return
     except Exception as error:
         what = f"the check failed: {type(error).__name__}: {error}"
         problems = (Problem(what=what, hint="please report this"),)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from launcher import units
 from launcher.specs import RunLayout
 
 _NEEDS_QUOTES = re.compile(r"""['"\\,]|\$\{""")
@@ -23,7 +23,7 @@ class CommandLine:
 
     def line(self, *words: str) -> str:
         """Return a command as one shell line."""
-        return shlex.join((*self.program, *words))
+        return units.shell_line((*self.program, *words))
 
     def of_run(self, layout: RunLayout, *verb: str, options: Sequence[str] = ()) -> str:
         """Return the command that does `verb` with a run, and names its storage root if needed."""

@@ -40,6 +40,7 @@ class Person:
             env=self.env,
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=timeout_s,
             check=False,
         )

@@ -58,7 +58,7 @@ def make_file(folder: Path) -> None:
 def test_a_storage_that_takes_nothing_is_named_with_its_reason(
     person: Any, small: Path, spoil: Any, words: str
 ) -> None:
-    (person.cwd / "train.py").write_text("")
+    (person.cwd / "train.py").write_text("pass")
     spoil(small)
     said = person.types(*RUN, f"storage.root={small}")
     assert said.returncode in (3, 4), said.stderr
@@ -69,7 +69,7 @@ def test_a_storage_that_takes_nothing_is_named_with_its_reason(
 
 
 def test_a_name_that_is_too_long_is_named(person: Any) -> None:
-    (person.cwd / "train.py").write_text("")
+    (person.cwd / "train.py").write_text("pass")
     said = person.types(*RUN, f"storage.root={person.cwd}/{'x' * 300}")
     assert (said.returncode, "the name is too long" in said.stderr) == (2, True), said.stderr
 

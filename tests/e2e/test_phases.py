@@ -35,8 +35,8 @@ def _slow_python(folder: Path) -> str:
     """An interpreter that hangs when it is asked about its node."""
     path = folder / "python"
     path.write_text(
-        f'#!/bin/sh\nif [ "$1" = -c ]; then\n'
-        f'  touch "{folder}/reached"; sleep 300\nfi\nexec "{sys.executable}" "$@"\n'
+        f'#!/bin/sh\ncase " $* " in *" -c "*)\n'
+        f'  touch "{folder}/reached"; sleep 300 ;;\nesac\nexec "{sys.executable}" "$@"\n'
     )
     path.chmod(0o755)
     return f"cluster.python={path}"
@@ -53,12 +53,12 @@ def _reads_config(started: subprocess.Popen[str]) -> bool:
 
 
 def _search(folder: Path) -> tuple[str, ...]:
-    return _script(folder, "", _slow_python(folder))
+    return _script(folder, "pass", _slow_python(folder))
 
 
 def _staging(folder: Path) -> tuple[str, ...]:
     (folder / "build.py").write_text(_waiting(folder))
-    return _script(folder, "", "data.name=d", f"data.source=build://{folder}/build.py")
+    return _script(folder, "pass", "data.name=d", f"data.source=build://{folder}/build.py")
 
 
 def _training(folder: Path) -> tuple[str, ...]:

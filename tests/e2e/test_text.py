@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from launcher.config.text import in_quotes
 from launcher.runs.command_line import escaped
+from tests.shell import typed_in_bash
 
 pytestmark = pytest.mark.e2e
 
@@ -93,11 +93,11 @@ def test_the_plan_shows_the_words_that_the_program_receives(person: Any) -> None
     shown = re.search(r"^program: +(.*?)^code:", done.stdout, re.DOTALL | re.MULTILINE)
     assert shown is not None
     meant = [text.replace("\udcff", "x") for text in (*TYPED, *QUOTED)]
-    assert shlex.split(shown[1])[1:] == meant
+    assert typed_in_bash(shown[1])[1:] == meant
     exported = dict(
         re.findall(r"^export (T_\d+)=(.*?)(?=\nexport |\n\n# on )", done.stdout, re.S | re.M)
     )
-    found = {name: "".join(shlex.split(value)) for name, value in exported.items()}
+    found = dict(zip(exported, typed_in_bash(" ".join(exported.values())), strict=True))
     assert found == {f"T_{number}": text for number, text in enumerate(meant)}
 
 

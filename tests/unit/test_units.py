@@ -9,6 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from launcher import units
+from tests.shell import typed_in_bash
 
 DASH = [(units.loss, None, "-"), (units.rate, None, "-"), (units.clock, None, "-:--")]
 NUMBERS = {
@@ -118,3 +119,12 @@ def test_columns_never_run_together_and_start_at_the_same_place(name: str) -> No
 
 
 _ROLES = ("role", "head", "worker")
+
+
+@pytest.mark.process
+def test_a_command_can_be_pasted_and_shows_its_control_characters() -> None:
+    words = ["plain", "a b", "it's", "", "\x1b[31m'\\", "\x85\u202e", "two\nlines", "$HOME"]
+    line = units.shell_line(words)
+    assert typed_in_bash(line) == words
+    assert not units.CONTROLS.search(line)
+    assert line.startswith("plain 'a b' ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -145,7 +144,7 @@ def _summary(plan: Plan) -> list[tuple[str, str]]:
     role = f"head and {units.count(workers, 'worker')}" if workers else "one node"
     rows = [
         ("run", f"{plan.run_id}, attempt {plan.attempt}"),
-        ("recipe", f"{plan.recipe}: {shlex.join(_typed(plan).argv)}"),
+        ("recipe", f"{plan.recipe}: {units.shell_line(_typed(plan).argv)}"),
         ("ranks", f"{plan.cluster.world_size} on {role}, {plan.device}, {plan.backend}"),
     ]
     rows += [(item.name, _source(item)) for item in plan.stage]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from launcher.config.keys import all_keys, is_list_of_texts, is_text
 from launcher.config.overrides import parse
 from launcher.config.rewrite import as_text, rewrite, without_stray_quotes
 from launcher.errors import ConfigError
+from tests.shell import typed_in_bash
 
 NAMES = [
     "{x}.py",
@@ -33,19 +30,6 @@ NAMES = [
     "a\\'b\\\",.py",
     "wow!,.py",
 ]
-
-
-def typed_in_bash(words: str) -> list[str]:
-    """Return the arguments that a program gets from a line of bash."""
-    if shutil.which("bash") is None:
-        pytest.skip("bash is not there")
-    show = [sys.executable, "-c", "import json, sys; print(json.dumps(sys.argv[1:]))"]
-    line = f'"$1" "$2" "$3" {words}'
-    done = subprocess.run(
-        ["bash", "-c", line, "bash", *show], capture_output=True, text=True, check=True, timeout=60
-    )
-    found: list[str] = json.loads(done.stdout)
-    return found
 
 
 @pytest.mark.process
@@ -143,7 +127,7 @@ def test_the_word_that_a_refusal_of_a_list_shows_works(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         config.load(["recipe=script", "script=x.py", typed], cwd=tmp_path)
-    offered = re.search(r"(?:for example: |^write )(.*?)(?: if this .*)?$", caught.value.hint)
+    offered = re.search(r"(?:for example: |write )(.*?)(?: if this .*)?$", caught.value.hint)
     assert offered is not None, caught.value.hint
     words = typed_in_bash(offered[1])
     assert config.load(["recipe=script", "script=x.py", *words], cwd=tmp_path).args == meant
