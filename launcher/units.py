@@ -1,4 +1,4 @@
-"""Numbers, sizes, times, columns and commands as people read them, the same way everywhere. Pure."""
+"""Numbers, sizes, times, columns and commands as text, the same way everywhere. Pure."""
 
 from __future__ import annotations
 
