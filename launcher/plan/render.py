@@ -82,14 +82,7 @@ def _commands(commands: tuple[Command, ...]) -> str:
     lines += [f"export {name}={units.shell_word(value)}" for name, value in sorted(shared.items())]
     for command, env in zip(commands, envs, strict=True):
         own = [f"{name}={env[name]}" for name in sorted(env.keys() - shared.keys())]
-        line = (
-            units.shell_line(["env", *own, *command.argv])
-            if own
-            else units.shell_line(command.argv)
-        )
-        lines += [
-            "",
-            f"# on node {command.node_rank}",
-            f"cd {units.shell_word(command.cwd)} && {line}",
-        ]
+        line = units.shell_line(["env", *own, *command.argv] if own else command.argv)
+        folder = units.shell_word(command.cwd)
+        lines += ["", f"# on node {command.node_rank}", f"cd {folder} && {line}"]
     return "\n".join(lines)
