@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -13,6 +14,12 @@ from tests.marker_guard import MarkerGuard
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(number, signal.SIG_DFL)
+
+# What a person exports for their own runs would change the plans of the tests, or where they write.
+KEPT = ("LAUNCHER_WRITE_DOCS",)  # for tests/unit/config/test_docs.py
+for name in [each for each in os.environ if each.startswith("LAUNCHER_") and each not in KEPT]:
+    del os.environ[name]
+os.environ.pop("OMP_NUM_THREADS", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -19,8 +19,9 @@ pytestmark = pytest.mark.process
 def test_a_process_in_a_terminal_has_one() -> None:
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execvp("cat", ["cat"])
+        os.execvp("sh", ["sh", "-c", "echo started; exec cat"])
     try:
+        assert os.read(terminal, 100).startswith(b"started")
         process = processes.find(pid)
         assert process is not None
         assert process.has_terminal
