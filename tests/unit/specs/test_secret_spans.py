@@ -25,6 +25,12 @@ def masked(value: Any) -> Any:
         (["--password=a=b,c d"], ["--password=***"]),
         (["--password", "--lr", "1"], ["--password", "--lr", "1"]),
         (["-token", S], ["-token", "***"]),
+        (["--password", "-hunter2A", "--lr"], ["--password", "***", "--lr"]),
+        (["--password", "-lr", "1"], ["--password", "-lr", "1"]),
+        (["--api_keys", "A", "B", "--lr", "1"], ["--api_keys", "***", "***", "--lr", "1"]),
+        (["--passwords=[a,b]", "x"], ["--passwords=***", "x"]),
+        (["--wandb.key=X", "--sort.key=X"], ["--wandb.key=***", "--sort.key=X"]),
+        (["--eos_token", "EndOfText", "x"], ["--eos_token", "EndOfText", "x"]),
         ([f"+logger.token={S}"], ["+logger.token=***"]),
         ([f"AWS_SECRET_ACCESS_KEY={S}"], ["AWS_SECRET_ACCESS_KEY=***"]),
         ([f"--env=HF_TOKEN={S}"], ["--env=HF_TOKEN=***"]),
@@ -57,6 +63,11 @@ def test_secrets_in_a_tree_are_found_by_their_keys() -> None:
         "db": {"password": "***", "port": 1},
         "tokens": ["a", "--token", "***"],
         "max_tokens": 3,
+    }
+    assert masked({"passwords": ["a", "b"], "wandb": {"key": "X"}, "sort": {"key": "X"}}) == {
+        "passwords": ["***", "***"],
+        "wandb": {"key": "***"},
+        "sort": {"key": "X"},
     }
 
 
