@@ -27,7 +27,7 @@ _KEY = re.compile(
 )
 # ... here only if it looks random ...
 _TOKEN = re.compile(
-    r"^tokens?$|(?:^| )(?:auth|private|pass|pat)$|"
+    r"^tokens?$|(?:^| )(?:auth|private|pass|pat|login)$|"
     r"(?:^| )(?:hf|hub|hugging ?face|auth|access|api|bearer|refresh|session|security|wandb|github|"
     r"gitlab|git|slack|app|oauth|comet|neptune|logger|user|login) ?tokens?$"
 )
@@ -110,6 +110,8 @@ def _is_secret(name: str, value: str) -> bool:
     words = _words(name)
     if _KEY.search(words):
         return True
+    if words.endswith("login") and ":" not in value:  # `--login=NAME`, not `NAME:PASSWORD`
+        return False
     is_long = len(value) >= _LONG and re.search(r"\d", value)
     return looks_random(value) and bool(_TOKEN.search(words) or _is_variable(name) or is_long)
 

@@ -37,14 +37,22 @@ _QUOTE = r"""(?:'"'"'|\\?["'])"""
 _QUOTED = rf"""(?P<q>{_QUOTE})(?P<value>.*?)(?<!\\)(?P=q)"""
 _DASHED = r"""-(?=[A-Za-z]*\d)[^\s'",\]=-][^\s'",\]=]{5,}"""
 """A password that starts like an option: `--password -hunter2A`."""
+_LIST = r"(?P<value>\[[^\[\]\n]+\])"
+_MORE = re.compile(
+    r"""(?:(?<!\])\\?["']?,[ \t]*\\?["']?"""
+    r"""[^\s'",\]})\\:=-](?:(?!\\?["']?\s*[:=])[^\s'",\]})\\])*(?!\\?["']?\s*[:=]|\w))*"""
+)
+"""Further values of a plural: `--api_keys,A,B`."""
 _NAMED = tuple(
     (re.compile(before, re.MULTILINE), re.compile(value, re.MULTILINE))
     for before, value in (
         # name=value, --name=value, name="value", name = "value"
-        (rf"(?<![\w.]){_NAME}=", r"""(?P<value>\[[^\]\n]*\]|(?:\\["']|[^\s&;,'"\]})])+)"""),
+        (rf"(?<![\w.]){_NAME}=", r"""(?P<value>\[[^\[\]\n]*\]|(?:\\["']|[^\s&;,'"\]})])+)"""),
         (rf"(?<![\w.]){_NAME}[ \t]*=[ \t]*", _QUOTED),
         # {"name": "value"}, {name:value}, and lines of YAML
         (rf"""(?P<p>{_QUOTE}){_NAME}(?P=p)\s*:\s*""", _QUOTED),
+        (rf"""(?P<p>{_QUOTE}){_NAME}(?P=p)\s*:\s*""", _LIST),
+        (rf"(?<=[{{,])\s*{_NAME}:\s*", _LIST),
         (rf"(?<=[{{,])\s*{_NAME}:\s*", r"""(?P<value>[^\s,'"{}\[\]]+)"""),
         (rf"^[ \t+-]*{_NAME}[ \t]*:[ \t]*", r"""(?P<q>["']?)(?P<value>\S.*?)(?P=q)[ \t]*$"""),
         # --name value, [--name,value], ['--name', 'value']
@@ -74,7 +82,7 @@ _ANYWHERE = (
     ),
     *((label, re.compile(rf"(?<![A-Za-z0-9_])(?P<value>{pattern})")) for label, pattern in SHAPES),
 )
-_OPTION = re.compile(r"--?([A-Za-z][\w.-]*)")
+_OPTION = re.compile(r"--?([A-Za-z][\w.-]*)(=.*)?", re.DOTALL)
 _ASSIGNED = re.compile(r"(?P<key>[-+~]*(?P<name>[A-Za-z][\w.-]*)=)(?P<value>.*)", re.DOTALL)
 
 
@@ -105,7 +113,8 @@ def _all(text: str) -> Iterator[Span]:
             name = place["name"]
             match = value.match(text, place.end()) if may_be_secret(name) else None
             if match and is_secret(name, match["value"]):
-                yield _span(match, name)
+                span, more = _span(match, name), _MORE.match(text, match.end("value"))
+                yield replace(span, end=more.end()) if more and is_plural(name) else span
     for label, pattern in _ANYWHERE:
         for match in pattern.finditer(text):
             # `https://TOKEN@host`, but not `https://me@host`
@@ -146,7 +155,7 @@ def _replaced(items: Iterable[Any], change: Callable[[str, str], str], name: str
     for item in items:
         option = _OPTION.fullmatch(item) if isinstance(item, str) else None
         if option and not (names_a_password(name) and re.fullmatch(_DASHED, item)):
-            name = option[1]
+            name = "" if option[2] else option[1]
             belongs_to_all = is_plural(name)
             yield replace_in(item, change)
         else:

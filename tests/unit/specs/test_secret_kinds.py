@@ -49,7 +49,7 @@ def test_these_names_have_none(name: str) -> None:
         *(("session_token", text) for text in ("begin", "USER:", "python", "<8")),
         *(("hub_token", "hf"), ("tokens", "a,b"), ("github_pat", "main")),
         *(("password", text) for text in ("str", "<8", "${oc.env:HF_TOKEN}")),
-        ("token", "abc123456.py"),
+        *(("token", "abc123456.py"), ("login", "someone2024")),
         *(("credentials", text) for text in ("~/key.json", "service.json", "./a/b")),
         ("password", "none"),
         ("hf_token", "***HF_TOKEN***"),

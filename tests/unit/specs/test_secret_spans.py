@@ -28,6 +28,9 @@ def masked(value: Any) -> Any:
         (["--password", "-hunter2A", "--lr"], ["--password", "***", "--lr"]),
         (["--password", "-lr", "1"], ["--password", "-lr", "1"]),
         (["--api_keys", "A", "B", "--lr", "1"], ["--api_keys", "***", "***", "--lr", "1"]),
+        (["--api_keys", "A", "B", "--lr=1", "x"], ["--api_keys", "***", "***", "--lr=1", "x"]),
+        (["--password", "--lr=1", "x"], ["--password", "--lr=1", "x"]),
+        (["--login=bob:B0bsPassw", "--login=bob2024x"], ["--login=***", "--login=bob2024x"]),
         (["--passwords=[a,b]", "x"], ["--passwords=***", "x"]),
         (["--wandb.key=X", "--sort.key=X"], ["--wandb.key=***", "--sort.key=X"]),
         (["--eos_token", "EndOfText", "x"], ["--eos_token", "EndOfText", "x"]),
@@ -93,5 +96,7 @@ def test_a_text_without_structure_is_searched_once(part: str) -> None:
 
 
 def test_a_large_text_takes_time_in_proportion() -> None:
+    text = '"passwords": [' * 4_000
+    assert hide(text, {}) == text
     text = "+    password: [\n" * 4_000 + '+"""\n' * 4_000 + "-" * 20_000 + "a=" * 20_000
     assert len(find(text)) == 4_000
