@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Characters that control a terminal, or that reverse or break a line, so that a name can look like
 another one. Not tab and newline."""
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -137,3 +138,8 @@ def _bytes(control: re.Match[str]) -> str:
 def shell_line(words: Iterable[str]) -> str:
     """Return a command as one line that can be pasted into a shell."""
     return " ".join(map(shell_word, words))
+
+
+def uncolored(text: str) -> str:
+    """Return what a program printed, or an exception of it, without the escape codes of colors."""
+    return _COLORS.sub("", text)

@@ -9,20 +9,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import sys
 from collections.abc import Iterator
 from typing import TextIO
 
 from launcher import units
 
-_COLORS = re.compile(r"\x1b\[[0-9;]*m")
-
 
 def printable(text: str) -> str:
-    r"""Return `text` without colors, and with all other control characters as `\x1b`."""
-    plain = _COLORS.sub("", text.replace("\r\n", "\n"))
-    return units.CONTROLS.sub(lambda control: repr(control.group())[1:-1], plain)
+    r"""Return `text` with its control characters as `\x1b`."""
+    lines = text.replace("\r\n", "\n")
+    return units.CONTROLS.sub(lambda control: repr(control.group())[1:-1], lines)
 
 
 def out(text: str = "", *, flush: bool = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import signal
 from collections.abc import Iterator, Sequence
@@ -9,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from launcher import processes
+from launcher.disk import free_bytes
 from launcher.failures import causes
 from launcher.failures.causes import Cause, FailureKind
 from launcher.failures.excerpts import (
@@ -26,6 +29,8 @@ from launcher.runs.records import read_plan, read_ranks
 from launcher.specs import AttemptLayout, Plan, RankException, RankRecord, RankState, RunLayout
 
 _SIGTERM_CODE = 143
+_A_RECORD = 16 * 1024
+"""Bytes that an agent needs on the disk to write how its ranks ended."""
 _WATCHDOG = re.compile(
     r"Watchdog caught collective|ProcessGroup(NCCL|Gloo).*(timeout|abort)", re.IGNORECASE
 )
@@ -234,6 +239,8 @@ def _of_agent(event: events.NodeExited, attempt: _Attempt) -> Evidence:
     else:
         ended = f"exited with code {event.exit_code}"
         cause = causes.of_exception(*error) if error else causes.of_exit_code(event.exit_code)
+        if not error and free_bytes(log.parent) < _A_RECORD:  # so it could not write why
+            cause = causes.of_exception("OSError", os.strerror(errno.ENOSPC))
         if cause.kind in (FailureKind.EXCEPTION, FailureKind.EXIT_CODE, FailureKind.CONFIG):
             cause = Cause(
                 kind=FailureKind.NEVER_STARTED,

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from launcher import units
+
 LOG_LINES = 10
 """Lines of a log to show if nothing better is known."""
 _TRACEBACK_LINES = 16
@@ -50,7 +52,7 @@ def waits_for_others(stack: list[str]) -> bool:
 
 def shorten(traceback: str) -> str:
     """Return the last exception of a chain, without its outer frames if it is long."""
-    lines = [line[:160] for line in traceback.rstrip().splitlines()]
+    lines = [line[:160] for line in units.uncolored(traceback).rstrip().splitlines()]
     starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]
     if starts:
         lines = lines[starts[-1] :]
@@ -63,7 +65,7 @@ def shorten(traceback: str) -> str:
 
 def in_one_line(kind: str, message: str) -> str:
     """Return an exception as `Kind: message`, with the first line of the message."""
-    first = next(iter(message.strip().splitlines()), "")
+    first = next(iter(units.uncolored(message).strip().splitlines()), "")
     return f"{kind}: {_CPP_SOURCE.sub('', first)}".rstrip(": ")[:200]
 
 
@@ -76,7 +78,7 @@ def from_traceback(lines: list[str]) -> list[str]:
 def exception_in(lines: list[str]) -> tuple[str, str] | None:
     """Return class and message of the last exception in a log."""
     for line in reversed(from_traceback(lines)):
-        match = _EXCEPTION.match(line)
+        match = _EXCEPTION.match(units.uncolored(line))
         if match:
             return match.group(1), match.group(2)
     return None
@@ -98,6 +100,6 @@ def _tail(log: Path) -> list[str]:
         with log.open("rb") as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - _TAIL_BYTES))
-            return file.read().decode("utf-8", "replace").splitlines()
+            return units.uncolored(file.read().decode("utf-8", "replace")).splitlines()
     except OSError:
         return []

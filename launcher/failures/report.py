@@ -21,6 +21,7 @@ MOST_LINES = 40
 _MOST_OTHERS = 5
 _MOST_EARLIER = 3
 _MOST_REASONS = 8
+_REPEAT = "repeat the command; what is already staged is kept"
 _VERBS = {
     FailureKind.CHECKPOINT: ("checkpoints", "verify"),
     FailureKind.NO_CHECKPOINT: ("checkpoints", "verify"),
@@ -45,6 +46,9 @@ def why(layout: RunLayout, attempt: int = 0, *, commands: CommandLine = ANYWHERE
         after = [*_no_restart(layout, number), *_resume(layout, status, commands, failure)]
         return _screen(layout, number, failure, head, after, commands)
     earlier = next(_earlier_failures(layout, number), None)
+    if earlier is None and status.state is RunState.LOST:
+        what = f"The launcher ({status.supervisor}) was killed before training started."
+        return "\n".join([*head, "", what, *_wrap(_REPEAT)])
     if earlier is None:
         return "\n".join([*head, "", "Nothing failed."])
     before, failure = earlier

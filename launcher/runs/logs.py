@@ -222,11 +222,11 @@ def _new_lines(reader: Tail, *, last: bool) -> Iterator[str]:
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """Return up to `count` last lines of a log, from its last 64 KiB."""
+    """Return up to `count` last lines of a log without colors, from its last 64 KiB."""
     reader = Tail.of_last(path, count)
     with contextlib.suppress(OSError):
         reader.offset = max(reader.offset, path.stat().st_size - _BLOCK_BYTES)
-    return [line for lines in reader.to_end() for line in lines]
+    return [units.uncolored(line) for lines in reader.to_end() for line in lines]
 
 
 def _log_file(path: Path) -> LogFile | None:

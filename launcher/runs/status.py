@@ -216,7 +216,8 @@ def _state(facts: RunFacts, newest: Sequence[Event]) -> RunState:
     if ended is not None:
         return RunState(ended.state)
     if not facts.supervisor_alive:
-        return RunState.LOST if facts.attempt else RunState.STAGING
+        # A supervisor that leaves deletes its record.
+        return RunState.LOST if facts.attempt or facts.supervisor else RunState.STAGING
     if any(isinstance(event, StopRequested) for event in newest):
         return RunState.STOPPING
     recipe = facts.plan.recipe if facts.plan else ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from launcher import units
 from launcher.specs.secrets import redact
 from launcher.storage import Stopped
 
@@ -104,7 +105,7 @@ def _listen(
 
 def _hear(text: str | None, line: Callable[[str], bool], tail: deque[str]) -> None:
     if text is not None and not line(text):
-        tail.append(redact(text[:_LONGEST_LINE]))
+        tail.append(redact(units.uncolored(text[:_LONGEST_LINE])))
 
 
 def _pump(stream: IO[str], lines: queue.Queue[str | None]) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from launcher import units
 from launcher.cli import printing
+from launcher.cli.display import tables
 from launcher.cli.display.status import progress, ranks_of, state_of
 from launcher.cli.display.surface import StagingProgress
 from launcher.runs import NodeStatus, RunStatus
@@ -29,7 +30,7 @@ class LiveSurface:
     """Draws with rich, in a thread, a few times a second."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False)
+        self._console = console or tables.terminal()
         self._live: Live | None = None
 
     def say(self, text: str, style: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Collection
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from launcher.cli import printing
 
 _WIDE = 100_000
+_USUAL = 80
 """Columns of a page that nothing has to be folded for."""
 
 
@@ -36,6 +38,12 @@ def add(to: Table, *cells: object) -> None:
     )
 
 
+def terminal() -> Console:
+    """Return stdout for drawing. A terminal that says it has no columns has an unknown number."""
+    unknown = os.environ.get("COLUMNS", "").strip() == "0"
+    return Console(highlight=False, width=_USUAL if unknown else None)
+
+
 def plain(of: Table) -> str:
     """Return the table as text without colors, a line for each row."""
     out = io.StringIO()
@@ -47,6 +55,6 @@ def plain(of: Table) -> str:
 def show(what: Table) -> None:
     """Print the table, in color and folded to the width where stdout is a terminal."""
     if sys.stdout.isatty():
-        Console(highlight=False).print(what)
+        terminal().print(what)
     else:
         printing.out(plain(what))

@@ -86,7 +86,8 @@ def run_here(loaded: LaunchConfig, commands: CommandLine, *, again: str = "") ->
         display.close()
         if plans:
             layout = RunLayout.of(loaded.storage.root, plans[0].run_id)
-            surface.say(f"{'resume':<12}{commands.of_run(layout, 'resume')}", "bold")
+            if layout.config.exists():
+                surface.say(f"{'resume':<12}{commands.of_run(layout, 'resume')}", "bold")
         raise
     finally:
         display.close()

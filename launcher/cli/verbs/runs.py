@@ -127,10 +127,20 @@ def _log_files(layout: RunLayout, invocation: Invocation) -> list[LogFile]:
 def _require_logs(layout: RunLayout, invocation: Invocation) -> None:
     existing = runs.log_files(layout, attempt=invocation.number("attempt") or 0)
     if not existing:
+        _require_attempt(layout, invocation.number("attempt") or 0)
         messages.say(f"{layout.run_id} has no logs yet")
         return
     ranks = ", ".join(str(log.rank) for log in existing)
     raise ConfigError(f"{layout.run_id} has no such log", hint=f"it has logs of ranks {ranks}")
+
+
+def _require_attempt(layout: RunLayout, number: int) -> None:
+    existing = runs.attempts(layout)
+    if number and existing and number not in existing:
+        numbers = ", ".join(map(str, existing))
+        raise ConfigError(
+            f"{layout.run_id} has no attempt {number}", hint=f"it has the attempts {numbers}"
+        )
 
 
 def _requested(run: str, state: RunState) -> str:

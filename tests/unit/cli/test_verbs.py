@@ -110,6 +110,16 @@ def test_logs_name_the_rank_when_there_are_several(types: Any, make_run: Any) ->
     assert types("logs", "r", "--node", "1", "--follow").out == "other\n"
 
 
+def test_logs_of_an_attempt_that_is_not_there_name_those_that_are(
+    types: Any, make_run: Any
+) -> None:
+    make_run("r")
+    said = types("logs", "r", "--attempt", "9")
+    assert said.code == 2
+    assert "r has no attempt 9" in said.err
+    assert "it has the attempts 1" in said.err
+
+
 def test_logs_of_a_rank_that_is_not_there_name_those_that_are(types: Any, make_run: Any) -> None:
     make_run("r")
     said = types("logs", "r", "--rank", "7")

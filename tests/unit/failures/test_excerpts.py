@@ -55,3 +55,10 @@ def test_the_stack_is_that_of_the_program(tmp_path: Path) -> None:
     assert last_stack(log) == ['  File "/home/me/data.py", line 77 in read_shard']
     assert not waits_for_others(last_stack(log))
     assert waits_for_others(['  File "/v/torch/distributed/c10d.py", line 2 in all_reduce'])
+
+
+def test_colors_of_a_program_are_dropped() -> None:
+    lines = ["\x1b[1;35mValueError\x1b[0m: \x1b[35mbad \x1b[2Jrow\x1b[0m"]
+    assert exception_in(lines) == ("ValueError", "bad \x1b[2Jrow")
+    assert in_one_line("ValueError", "\x1b[31mred\x1b[0m") == "ValueError: red"
+    assert shorten("\x1b[31mTraceback\x1b[0m") == "Traceback"

@@ -92,6 +92,15 @@ def test_a_failure_before_the_launcher_was_killed_is_still_the_first(folder: Run
     assert "FIRST FAILURE  rank 2" in why(folder.layout)
 
 
+def test_a_launcher_that_was_killed_before_the_first_attempt_is_named(folder: RunFolder) -> None:
+    folder.layout.path.mkdir(parents=True)
+    lock.beat(folder.layout, attempt=0)
+    assert "Nothing failed." in why(folder.layout)
+    killed_launcher(folder)
+    assert "was killed before training started" in why(folder.layout)
+    assert "repeat the command" in why(folder.layout)
+
+
 def test_a_living_launcher_is_not_blamed(folder: RunFolder) -> None:
     folder.begin()
     lock.beat(folder.layout, attempt=1)

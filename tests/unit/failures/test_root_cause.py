@@ -522,3 +522,14 @@ def test_the_attempt_can_be_chosen(folder: RunFolder) -> None:
         assert failure is not None
         assert failure.rank == rank
     assert "EARLIER ATTEMPTS" in why(folder.layout)
+
+
+def test_an_agent_without_a_word_on_a_full_disk_is_explained_by_the_disk(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.begin().agent(1, 1)
+    monkeypatch.setattr("launcher.failures.evidence.free_bytes", lambda path: 4096)
+    failure = first_failure(folder.layout)
+    assert failure is not None
+    assert failure.kind is Kind.DISK_FULL
+    assert "the disk is full" in failure.sentence

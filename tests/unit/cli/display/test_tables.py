@@ -53,6 +53,14 @@ def test_brackets_are_shown_and_not_read_as_markup() -> None:
     assert tables.plain(table).splitlines() == ["[bold]title", "cluster.exclude=[red] :smile:"]
 
 
+@pytest.mark.parametrize(("columns", "width"), [("0", 80), ("60", 60)])
+def test_a_terminal_without_columns_has_an_unknown_number(
+    monkeypatch: pytest.MonkeyPatch, columns: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert tables.terminal().width == width
+
+
 def test_a_terminal_folds_long_cells_and_loses_no_character(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
