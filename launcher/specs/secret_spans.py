@@ -109,12 +109,16 @@ def find(text: str) -> list[Span]:
 
 def _all(text: str) -> Iterator[Span]:
     for before, value in _NAMED:
+        end = 0
         for place in before.finditer(text):
             name = place["name"]
-            match = value.match(text, place.end()) if may_be_secret(name) else None
+            is_new = place.end() >= end and may_be_secret(name)
+            match = value.match(text, place.end()) if is_new else None
             if match and is_secret(name, match["value"]):
                 span, more = _span(match, name), _MORE.match(text, match.end("value"))
-                yield replace(span, end=more.end()) if more and is_plural(name) else span
+                span = replace(span, end=more.end()) if more and is_plural(name) else span
+                end = span.end  # what is in it is hidden already
+                yield span
     for label, pattern in _ANYWHERE:
         for match in pattern.finditer(text):
             # `https://TOKEN@host`, but not `https://me@host`

@@ -98,5 +98,6 @@ def test_a_text_without_structure_is_searched_once(part: str) -> None:
 def test_a_large_text_takes_time_in_proportion() -> None:
     text = '"passwords": [' * 4_000
     assert hide(text, {}) == text
+    assert hide("passwords=[" * 4_000, {}) == "passwords=***"
     text = "+    password: [\n" * 4_000 + '+"""\n' * 4_000 + "-" * 20_000 + "a=" * 20_000
     assert len(find(text)) == 4_000
