@@ -22,7 +22,7 @@ EXPORTED = {
     "launcher.cli": ["entry_point"],
     "launcher.config": [
         *("CodeChoice", "LaunchConfig", "compare", "default_root", "dump", "load"),
-        *("load_saved", "plain"),
+        *("load_saved", "plain", "repeatable"),
     ],
     "launcher.errors": [
         *("CheckpointError", "ConfigError", "EngineMissingError", "Interrupted", "LauncherError"),
