@@ -12,95 +12,24 @@ import typing
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from launcher.cli.tools import (
+    COUNTS,
+    MODULES,
+    NEEDLESS_PAIRS,
+    NEEDLESS_SWITCHES,
+    NEEDLESS_VALUES,
+    NO_TOOL,
+    TOOLS,
+)
 from launcher.config.keys import GROUPS, all_keys, free_prefix
 from launcher.config.text import in_quotes, items
 from launcher.errors import ConfigError
 from launcher.nodes.hostfile_syntax import parse as parse_hosts
 from launcher.runs.command_line import escaped
+from launcher.specs.secrets import names_a_secret
 
 _PROGRAM = "train.py"
 """An example, for the program that the user did not name."""
-
-_TORCHRUN = {
-    "nnodes": "nodes",
-    "nproc_per_node": "slots",
-    "max_restarts": "supervise.max_restarts",
-    "master_port": "cluster.port",
-}
-_ACCELERATE = {
-    "num_machines": "nodes",
-    "num_processes": "ranks",
-    "max_restarts": "supervise.max_restarts",
-    "main_process_port": "cluster.port",
-}
-_DEEPSPEED = {
-    "num_nodes": "nodes",
-    "num_gpus": "slots",
-    "master_port": "cluster.port",
-    **dict.fromkeys(("H", "hostfile"), "cluster.hostfile"),
-}
-_HOROVOD = {
-    **dict.fromkeys(("np", "num_proc"), "ranks"),
-    **dict.fromkeys(("H", "hosts"), "cluster.hosts"),
-    "hostfile": "cluster.hostfile",
-}
-_MPI = {
-    **dict.fromkeys(("np", "n"), "ranks"),
-    **dict.fromkeys(("N", "npernode"), "slots"),
-    **dict.fromkeys(("H", "host", "hosts"), "cluster.hosts"),
-    **dict.fromkeys(("hostfile", "machinefile", "f"), "cluster.hostfile"),
-    "x": "env",
-}
-_SLURM_LETTERS = {"p": "partition", "A": "account", "q": "qos", "t": "time", "C": "constraint"}
-_SLURM = {
-    **dict.fromkeys(("N", "nodes"), "nodes"),
-    **dict.fromkeys(("n", "ntasks"), "ranks"),
-    "ntasks_per_node": "slots",
-    **{
-        name: f"cluster.slurm.{_SLURM_LETTERS.get(name, name)}"
-        for name in (*_SLURM_LETTERS, *_SLURM_LETTERS.values(), "gres", "exclude", "reservation")
-    },
-    **{name: f"cluster.slurm.{name}" for name in ("dependency", "array", "mem")},
-}
-_NO_TOOL = {**_TORCHRUN, **_ACCELERATE, **_DEEPSPEED, **_HOROVOD, **_MPI}
-del _NO_TOOL["N"]  # nodes for Slurm, ranks per node for Open MPI
-
-_MPIRUN = (_MPI, {"backend": "mpi"})
-_TOOLS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
-    "torchrun": (_TORCHRUN, {}),
-    "accelerate": (_ACCELERATE, {}),
-    "deepspeed": (_DEEPSPEED, {}),
-    "horovodrun": (_HOROVOD, {"backend": "horovod"}),
-    **dict.fromkeys(("mpirun", "mpiexec", "orterun"), _MPIRUN),
-    **dict.fromkeys(("srun", "sbatch"), (_SLURM, {"cluster": "slurm"})),
-    "python": ({}, {}),
-}
-"""Tool -> its flags with our keys, and what it means by itself.
-
-`ranks` is the number of all ranks, `env` a variable.
-"""
-_MODULES = {
-    "torch.distributed.run": "torchrun",
-    "torch.distributed.launch": "torchrun",
-    "accelerate.commands.launch": "accelerate",
-}
-"""Modules that are tools."""
-_COUNTS = frozenset(("nodes", "slots", "ranks", "cluster.port", "supervise.max_restarts"))
-_NEEDLESS_SWITCHES = frozenset(
-    ("standalone", "multi_gpu", "use_env", "allow_run_as_root", "oversubscribe", "verbose")
-) | {"gloo", "pty", "u"}
-_NEEDLESS_PAIRS = frozenset((("bind_to", "none"), ("map_by", "slot")))
-_NEEDLESS_VALUES = (
-    frozenset(
-        ("rdzv_backend", "rdzv_endpoint", "rdzv_id", "rdzv_conf", "node_rank", "machine_rank")
-    )
-    | {"master_addr", "main_process_ip", "start_method", "monitor_interval", "log_dir", "tee"}
-    | {
-        "redirects",
-        "role",
-    }
-)
-"""One launcher starts all nodes, shows and keeps all output, and finds out what the others say."""
 
 
 def line(argv: Sequence[str], verbs: Collection[str], own: Mapping[str, bool]) -> list[str] | None:
@@ -190,7 +119,7 @@ class _Reader:
         if tool == "accelerate" and self._rest[:1] == ["launch"]:
             del self._rest[0]
         self._tool = tool
-        self._overrides = {**_TOOLS[tool][1], **self._overrides}
+        self._overrides = {**TOOLS[tool][1], **self._overrides}
 
     def _flag(self, word: str) -> None:
         if self._has_program():
@@ -203,9 +132,9 @@ class _Reader:
             self._module(self._rest.pop(0))
         elif name in self._own and not self._tool:
             self._own_flag(word)
-        elif bare not in _NEEDLESS_SWITCHES or equals:
+        elif bare not in NEEDLESS_SWITCHES or equals:
             value = value if equals else self._value()
-            if (bare, value) not in _NEEDLESS_PAIRS and bare not in _NEEDLESS_VALUES:
+            if (bare, value) not in NEEDLESS_PAIRS and bare not in NEEDLESS_VALUES:
                 self._set(self._key(name.lstrip("-"), bare), value)
 
     def _own_flag(self, word: str) -> None:
@@ -224,8 +153,8 @@ class _Reader:
 
     def _module(self, name: str) -> None:
         _require(name != "launcher")
-        if name in _MODULES:
-            self._start_tool(_MODULES[name])
+        if name in MODULES:
+            self._start_tool(MODULES[name])
         else:
             self._overrides["module"] = name
             self._take_args(self._rest)
@@ -233,9 +162,9 @@ class _Reader:
     def _key(self, name: str, bare: str) -> str:
         """Return our key for a flag."""
         if self._tool:
-            return _TOOLS[self._tool][0].get(bare, "")
-        if bare in _NO_TOOL:
-            return _NO_TOOL[bare]
+            return TOOLS[self._tool][0].get(bare, "")
+        if bare in NO_TOOL:
+            return NO_TOOL[bare]
         keys = [key for key in all_keys() if key == name] or (
             [name] if self._recipe and name in GROUPS else []
         )
@@ -253,7 +182,7 @@ class _Reader:
         if key == "slots" and value == "gpu":  # torchrun
             self._overrides[key] = "auto"
             return
-        _require(key not in _COUNTS or value.isdecimal())
+        _require(key not in COUNTS or value.isdecimal())
         if key == "ranks":
             self._ranks = int(value)
             _require(self._ranks)
@@ -262,6 +191,7 @@ class _Reader:
             self._overrides[key] = f"[{value}]"
         elif key == "env":
             name, equals, value = value.partition("=")
+            _require(name.isidentifier() and not names_a_secret(name))
             self._overrides[f"env.{name}"] = _text(value) if equals else f"${{oc.env:{name}}}"
         else:
             self._overrides[key] = _text(value)
@@ -327,7 +257,7 @@ class _Reader:
         elif ranks:
             nodes = given.get("nodes", "")
             _require(not given.keys() & {"cluster.hosts", "cluster.hostfile"})
-            _require(nodes or given.get("cluster", "local") == "local")
+            _require(nodes or "cluster" not in given)
             self._each_of(int(nodes or 1) if (nodes or "1").isdecimal() else 0)
 
     def _each_of(self, nodes: int) -> None:
@@ -360,7 +290,7 @@ def _require(certain: object) -> None:
 def _tool(word: str) -> str:
     """Return the tool that a word starts: `python` for `/usr/bin/python3.11`."""
     name = re.sub(r"^python[\d.]*$", "python", Path(word).name)
-    return name if name in _TOOLS else ""
+    return name if name in TOOLS else ""
 
 
 def _is_start(word: str) -> bool:

@@ -38,7 +38,7 @@ def test_a_near_miss_of_a_verb_is_offered() -> None:
     assert "key=value" in caught.value.hint
 
 
-@pytest.mark.parametrize("key", ["env.A", "nodes", "params.depth"])
+@pytest.mark.parametrize("key", ["env.A", "nodes", "params.depth", "recipe"])
 def test_a_key_without_a_value_is_named_as_such(key: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse([key], VERBS)

@@ -175,6 +175,8 @@ def test_every_argument_arrives_as_it_was_typed(args: list[str], tmp_path: Path)
         "deepspeed --exclude a:0 train.py",
         "mpirun -mca a b train.py",
         "mpirun -ppn 2 train.py",
+        "mpirun -x HF_TOKEN train.py",
+        "mpirun -x 'A*' train.py",
         "mpirun -map-by node train.py",
         "mpirun -np 1 a.py : -np 2 b.py",
         "mpirun -np 1 python a.py : -np 2 python b.py",
