@@ -11,7 +11,6 @@ from launcher.cli.arguments import Invocation
 from launcher.errors import ConfigError
 from launcher.runs.command_line import CommandLine
 from launcher.specs import RunLayout
-from launcher.specs.secrets import hide
 from launcher.storage import expand_home
 
 
@@ -51,16 +50,16 @@ def command_line(invocation: Invocation) -> CommandLine:
 
 
 def repeat(invocation: Invocation) -> str:
-    """Return the command that does `invocation` again as a new run, with its secrets masked.
+    """Return the command that does `invocation` again as a new run, without its secrets.
 
-    Call it after the configuration is loaded: then the masks say which variables to export.
+    Call it after the configuration is loaded: then references say which variables to export.
     """
     verb: tuple[str, ...] = () if invocation.verb == "run" else (invocation.verb,)
     dirs = [f"--config-dir={folder}" for folder in invocation.values("config-dir")]
     dirs += [f"--config={file}" for file in invocation.values("config")]
     overrides = [text for text in invocation.overrides if not text.startswith("run_id=")]
-    masked = [hide(text, os.environ) for text in overrides]
-    return units.shell_line((*invocation.program, *verb, *dirs, *masked))
+    shown = config.repeatable(overrides, os.environ)
+    return units.shell_line((*invocation.program, *verb, *dirs, *shown))
 
 
 def _loaded(invocation: Invocation) -> config.LaunchConfig:

@@ -43,8 +43,8 @@ def main(invocation: Invocation) -> int:
 
 def _what(texts: tuple[str, ...]) -> str:
     """Return the overrides that differ between runs; `run_id` has a column of its own."""
-    shown = (hide(text, os.environ) for text in texts if not text.startswith("run_id="))
-    return " ".join(shown) or "-"
+    own = (text for text in texts if not text.startswith("run_id="))
+    return " ".join(config.repeatable(own, os.environ)) or "-"
 
 
 def _one(invocation: Invocation, overrides: tuple[str, ...], number: int) -> tuple[int, str, str]:

@@ -6,6 +6,7 @@ data beside itself finds it wherever the original is visible.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 import sys
@@ -44,13 +45,25 @@ def project_of(program: Path, *, storage_root: Path, folder: Path | None = None)
     Raises:
         ConfigError: the project is too large.
     """
+    typed = program.parent.resolve() / program.name
     # A link in a package stays a module of that package.
     program = folder.resolve() / program.relative_to(folder) if folder else program.resolve()
-    return (
+    return _named(
+        typed,
         _own_recipes(program)
         or _in_checkout(program, folder or program.parent, storage_root)
-        or _in_folder(folder.resolve() if folder else program.parent, program, storage_root)
+        or _in_folder(folder.resolve() if folder else program.parent, program, storage_root),
     )
+
+
+def _named(typed: Path, project: Project) -> Project:
+    """Return the project with the program under the name that was typed, if it has this link.
+
+    Programs look at their own name (`sys.argv[0]`), and are linked under several names.
+    """
+    name = str(typed.relative_to(project.folder)) if typed.is_relative_to(project.folder) else ""
+    known = any(each.path == name for each in project.names)
+    return dataclasses.replace(project, program=name) if known else project
 
 
 def launcher_package() -> Project:

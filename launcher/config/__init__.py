@@ -3,6 +3,7 @@
 from launcher.config import compare
 from launcher.config.load import load
 from launcher.config.register import plain
+from launcher.config.repeat import repeatable
 from launcher.config.saved import dump, load_saved
 from launcher.config.schema import CodeChoice, LaunchConfig, default_root
 
@@ -15,4 +16,5 @@ __all__ = [
     "load",
     "load_saved",
     "plain",
+    "repeatable",
 ]

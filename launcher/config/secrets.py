@@ -48,9 +48,10 @@ def require(config: LaunchConfig, environ: Mapping[str, str]) -> None:
     Raises:
         ConfigError: some are not; the error names them.
     """
-    missing = sorted(references(plain(config)) - environ.keys())
+    missing = sorted(name for name in references(plain(config)) if not environ.get(name))
     if missing:
-        names = " ".join(missing)
+        # One command each: `read A B` splits one line, and leaves B empty.
+        export = "; ".join(f"read -rs {name}; export {name}" for name in missing)
         raise ConfigError(
             f"secrets are never stored, and the environment does not have {', '.join(missing)}",
             context="\n".join(
@@ -59,7 +60,7 @@ def require(config: LaunchConfig, environ: Mapping[str, str]) -> None:
                 for text in _texts(value)
                 if not references(text).isdisjoint(missing)
             ),
-            hint=f"`read -rs {names}; export {names}`, or give args= or params= again",
+            hint=f"`{export}`, or give args= or params= again",
         )
 
 
@@ -124,6 +125,8 @@ def _refuse_elsewhere(config: LaunchConfig) -> None:
 
 def _elsewhere_hint(key: str, value: Any) -> str:
     section, _, name = key.partition(".")
+    if key in ("script", "recipe.program"):
+        return "rename the file: its name looks like a secret"
     if section == "env":
         return (
             f"export {name}_TOKEN in your shell instead: the ranks inherit variables whose name "
@@ -138,6 +141,9 @@ def _refuse_numbers(value: Any, key: str) -> None:
     if isinstance(value, Mapping):
         for name, item in value.items():
             _refuse_numbers(item, f"{key}.{name}")
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_numbers(item, key)
     elif type(value) in (int, float) and names_a_password(key):
         raise ConfigError(
             f"`{key}` looks like a secret, but its value is a number",
@@ -146,6 +152,8 @@ def _refuse_numbers(value: Any, key: str) -> None:
 
 
 def _texts(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [text for item in value.values() for text in _texts(item)]
     if isinstance(value, list):
         return [text for item in value for text in _texts(item)]
     return [value] if isinstance(value, str) else []

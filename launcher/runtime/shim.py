@@ -8,6 +8,7 @@ stop signals of `launcher.runtime.process`.
 from __future__ import annotations
 
 import atexit
+import builtins
 import io
 import os
 import runpy
@@ -167,6 +168,8 @@ def _run_module(name: str) -> None:
 
 def _new_main() -> types.ModuleType:
     module = types.ModuleType("__main__")
+    module.__annotations__ = {}
+    module.__dict__["__builtins__"] = builtins  # in other modules it is a dict
     sys.modules["__main__"] = module
     return module
 

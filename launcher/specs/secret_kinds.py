@@ -15,24 +15,39 @@ _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 
 # The end of a name, as lower-case words. Any value below such a name is a secret ...
 _PASSWORD = re.compile(
-    r"(?:^| |[a-z])(?:password|passwd|passphrase)$|(?:^| )(?:\w*secret|secrets|secret access key)$"
+    r"(?:^| |[a-z])(?:passwords?|passwd|passphrases?)$|"
+    r"(?:^| )(?:\w*secrets?|secret access keys?)$"
 )
 # ... here unless it is a number, a path, or in brackets ...
-_TOKEN = re.compile(
-    r"^token$|(?:^| )pwd$|(?:^| |[a-z])(?:apikey|secretkey|accesskey|privatekey)$|"
+_KEY = re.compile(
+    r"(?:^| )pwd$|(?:^| |[a-z])(?:apikey|secretkey|accesskey|privatekey)s?$|"
     r"(?:^| )(?:credentials?|authorization)$|"
     r"(?:^| )(?:api|access|secret|private|account|auth|signing|encryption|client|deploy|service|"
-    r"storage|wandb|openai|anthropic|comet|neptune) key$|"
-    r"(?:^| )(?:hf|hub|hugging ?face|auth|access|api|bearer|refresh|session|security|wandb|github|"
-    r"gitlab|git|slack|app|oauth|comet|neptune|logger|user|login) ?token$"
+    r"storage|wandb|openai|anthropic|comet|neptune) keys?$"
 )
-# ... and here only if it looks random.
-_MAYBE = re.compile(r"(?:^| )(?:token|auth|private|pass)$")
-_NO_VALUE = re.compile(r"(?i)|true|false|yes|no|on|off|none|null|auto|\*{3}\w+\*{3}")
+# ... here only if it looks random ...
+_TOKEN = re.compile(
+    r"^tokens?$|(?:^| )(?:auth|private|pass|pat|login)$|"
+    r"(?:^| )(?:hf|hub|hugging ?face|auth|access|api|bearer|refresh|session|security|wandb|github|"
+    r"gitlab|git|slack|app|oauth|comet|neptune|logger|user|login) ?tokens?$"
+)
+# ... and here only if it is long, too: other tokens are words of a tokenizer (`eos_token`).
+_OTHER_TOKEN = re.compile(r"(?:^| )token$")
+_NO_VALUE = re.compile(
+    r"(?i)|true|false|yes|no|on|off|none|null|auto|\*{3}\w+\*{3}|"
+    r"\$\{[\w.:,-]+\}?|"  # a reference of Hydra, before it is resolved
+    r"str|string|int|float|bool|bytes|[<>^]\d+s?"  # types, and the rest of a `{name: <8}`
+)
 _NUMBER = re.compile(r"[+-]?[\d._]+(?:e[+-]?\d+)?")
 _BRACKETED = re.compile(r"<.*>|\[.*\]|\{.*\}|\$.*|%\w+%", re.DOTALL)
-_PATH = re.compile(r"(?:/|\./|\.\./|~)[^\s]*|[\w./-]+\.(?:json|ya?ml|txt|pem|key|toml|ini|cfg|env)")
+_PATH = re.compile(
+    r"(?:/|\./|\.\./|~)[^\s]*|[\w./-]+\.(?:json|ya?ml|txt|pem|key|toml|ini|cfg|env|py|sh)"
+)
 _LONG_ENOUGH = 8
+_LONG = 16
+_SHORTEST = 6
+"""A shorter secret could be a part of any text, so it is found only by its place."""
+_PLAIN = re.compile(r"[\w./:-]*")
 
 SHAPES = (
     # Each has its public documentation. The minimal lengths keep ordinary names out.
@@ -54,7 +69,10 @@ SHAPES = (
     # https://pypi.org/help/#apitoken: a macaroon in base64, so every one begins with the same bytes
     ("pypi_token", r"pypi-AgE[A-Za-z0-9_-]{16,}"),
     # https://platform.openai.com/docs/api-reference/authentication, https://docs.anthropic.com/en/api
-    ("api_key", r"sk-(?=[\w-]*\d)(?:[a-z]+\d*-)*(?=[\w-]*[A-Za-z0-9]{12})[A-Za-z0-9_-]{16,}"),
+    (
+        "api_key",
+        r"sk-(?=[\w-]*\d)(?=[\w-]*[A-Z]|(?:[a-z_-]*\d){4})(?:[a-z]+\d*-)*(?=[\w-]*[A-Za-z0-9]{12})[A-Za-z0-9_-]{16,}",
+    ),
     # https://docs.stripe.com/keys
     ("stripe_key", r"[sr]k_(?:live|test)_[A-Za-z0-9]{16,}"),
     # https://cloud.google.com/docs/authentication/api-keys
@@ -71,21 +89,49 @@ def names_a_secret(variable: str) -> bool:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Return whether `value` is a secret because its option, key or field is called `name`."""
-    if not may_be_secret(name) or _NO_VALUE.fullmatch(value):
+    """Return whether `value` is a secret because its option, key or field is called `name`.
+
+    Below a plural, it may be a list: `--api_keys=A,B`.
+    """
+    if not may_be_secret(name):
+        return False
+    if is_plural(name):
+        return any(_is_secret(name, part) for part in re.split(r"[\s,'\"()\[\]]+", value))
+    return _is_secret(name, value)
+
+
+def _is_secret(name: str, value: str) -> bool:
+    if _NO_VALUE.fullmatch(value):
         return False
     if names_a_password(name):
         return True
     if _NUMBER.fullmatch(value) or _BRACKETED.fullmatch(value) or _PATH.fullmatch(value):
         return False
-    return bool(_TOKEN.search(_words(name))) or looks_random(value)
+    words = _words(name)
+    if _KEY.search(words):
+        return True
+    if words.endswith("login") and ":" not in value:  # `--login=NAME`, not `NAME:PASSWORD`
+        return False
+    is_long = len(value) >= _LONG and re.search(r"\d", value)
+    return looks_random(value) and bool(_TOKEN.search(words) or _is_variable(name) or is_long)
 
 
 def may_be_secret(name: str) -> bool:
     """Return whether some value below `name` is a secret."""
-    words, last = _words(name), name.rpartition(".")[2]
-    named = _PASSWORD.search(words) or _TOKEN.search(words) or _MAYBE.search(words)
-    return bool(named) or (last.isupper() and names_a_secret(last))
+    words = _words(name)
+    named = (each.search(words) for each in (_PASSWORD, _KEY, _TOKEN, _OTHER_TOKEN))
+    return any(named) or _is_variable(name)
+
+
+def _is_variable(name: str) -> bool:
+    last = name.rpartition(".")[2]
+    return last.isupper() and names_a_secret(last)
+
+
+def is_plural(name: str) -> bool:
+    """Return whether `name` may have several values: `--passwords A B`."""
+    words = _words(name)
+    return words.endswith("s") and not words.endswith("pass")
 
 
 def names_a_password(name: str) -> bool:
@@ -94,14 +140,29 @@ def names_a_password(name: str) -> bool:
 
 
 def _words(name: str) -> str:
-    """Return the last part of a dotted name in lower case, with blanks: `hf token`."""
-    return " ".join(word.lower() for word in _WORD.findall(name.rpartition(".")[2]))
+    """Return the last part of a dotted name in lower case, with blanks: `hf token`.
+
+    A last part `key` says nothing alone, so it has the part before: `wandb key`.
+    """
+    *before, last = name.split(".")
+    if before and last.lower() in ("key", "keys"):
+        last = f"{before[-1]}_{last}"
+    return " ".join(word.lower() for word in _WORD.findall(last))
 
 
 def looks_random(value: str) -> bool:
     """Return whether `value` is one long word with letters and digits, or with both cases."""
     if len(value) < _LONG_ENOUGH or re.search(r"\s", value) or _PATH.fullmatch(value):
         return False
+    return _is_mixed(value)
+
+
+def is_distinctive(value: str) -> bool:
+    """Return whether `value` is a secret wherever it occurs: no ordinary word, name or number."""
+    return len(value) >= _SHORTEST and (not _PLAIN.fullmatch(value) or _is_mixed(value))
+
+
+def _is_mixed(value: str) -> bool:
     letters = re.sub(r"[^A-Za-z]", "", value)
     mixed = letters and not letters.islower() and not letters.isupper() and not letters.istitle()
     return bool(letters and (re.search(r"\d", value) or mixed))

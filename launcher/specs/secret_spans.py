@@ -7,13 +7,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from launcher.specs.secret_kinds import SHAPES, is_secret, looks_random, may_be_secret
+from launcher.specs.secret_kinds import (
+    SHAPES,
+    is_plural,
+    is_secret,
+    looks_random,
+    may_be_secret,
+    names_a_password,
+)
 
 __all__ = ["PARAMETER", "REFERENCE", "Span", "find", "replace_in", "substitute"]
 
 PARAMETER = (
     r"(?:[\w.-]{0,99}(?:token|secret|password|passwd|signature|credential|api[_-]?key|access[_-]?key|auth)"
-    r"[\w.-]{0,99}|sig|key|x-(?:amz|goog)-[\w-]+)"
+    r"[\w.-]{0,99}|sig|x-(?:amz|goog)-[\w-]+|"
+    ""
+    # not `?key=users`
+    r"""key(?==(?=[^&;#\s'"]*\d)[^&;#\s'"]{8}))"""
 )
 """Names of parameters in the query of a URL."""
 REFERENCE = re.compile(r"\*\*\*([A-Za-z_]\w*?)\*\*\*")
@@ -25,21 +35,31 @@ _NAME = r"(?P<name>[A-Za-z][\w.-]{0,99})"
 _QUOTE = r"""(?:'"'"'|\\?["'])"""
 """A quote, also in a text that was quoted for a shell or for Hydra."""
 _QUOTED = rf"""(?P<q>{_QUOTE})(?P<value>.*?)(?<!\\)(?P=q)"""
+_DASHED = r"""-(?=[A-Za-z]*\d)[^\s'",\]=-][^\s'",\]=]{5,}"""
+"""A password that starts like an option: `--password -hunter2A`."""
+_LIST = r"(?P<value>\[[^\[\]\n]+\])"
+_MORE = re.compile(
+    r"""(?:(?<!\])\\?["']?,[ \t]*\\?["']?"""
+    r"""[^\s'",\]})\\:=-](?:(?!\\?["']?\s*[:=])[^\s'",\]})\\])*(?!\\?["']?\s*[:=]|\w))*"""
+)
+"""Further values of a plural: `--api_keys,A,B`."""
 _NAMED = tuple(
     (re.compile(before, re.MULTILINE), re.compile(value, re.MULTILINE))
     for before, value in (
         # name=value, --name=value, name="value", name = "value"
-        (rf"(?<![\w.]){_NAME}=", r"""(?P<value>[^\s&;,'"\]})]+)"""),
+        (rf"(?<![\w.]){_NAME}=", r"""(?P<value>\[[^\[\]\n]*\]|(?:\\["']|[^\s&;,'"\]})])+)"""),
         (rf"(?<![\w.]){_NAME}[ \t]*=[ \t]*", _QUOTED),
         # {"name": "value"}, {name:value}, and lines of YAML
         (rf"""(?P<p>{_QUOTE}){_NAME}(?P=p)\s*:\s*""", _QUOTED),
+        (rf"""(?P<p>{_QUOTE}){_NAME}(?P=p)\s*:\s*""", _LIST),
+        (rf"(?<=[{{,])\s*{_NAME}:\s*", _LIST),
         (rf"(?<=[{{,])\s*{_NAME}:\s*", r"""(?P<value>[^\s,'"{}\[\]]+)"""),
         (rf"^[ \t+-]*{_NAME}[ \t]*:[ \t]*", r"""(?P<q>["']?)(?P<value>\S.*?)(?P=q)[ \t]*$"""),
         # --name value, [--name,value], ['--name', 'value']
         (rf"""(?<![\w-])--?{_NAME}{_QUOTE}?(?:,[ \t]*|[ \t]+)""", _QUOTED),
         (
             rf"""(?<![\w-])--?{_NAME}["']?(?:,[ \t]*|[ \t]+)["']?""",
-            r"""(?P<value>[^\s'",\]-][^\s'",\]]*)""",
+            rf"""(?P<value>{_DASHED}|[^\s'",\]-][^\s'",\]]*)""",
         ),
     )
 )
@@ -62,7 +82,7 @@ _ANYWHERE = (
     ),
     *((label, re.compile(rf"(?<![A-Za-z0-9_])(?P<value>{pattern})")) for label, pattern in SHAPES),
 )
-_OPTION = re.compile(r"--?([A-Za-z][\w.-]*)")
+_OPTION = re.compile(r"--?([A-Za-z][\w.-]*)(=.*)?", re.DOTALL)
 _ASSIGNED = re.compile(r"(?P<key>[-+~]*(?P<name>[A-Za-z][\w.-]*)=)(?P<value>.*)", re.DOTALL)
 
 
@@ -89,11 +109,16 @@ def find(text: str) -> list[Span]:
 
 def _all(text: str) -> Iterator[Span]:
     for before, value in _NAMED:
+        end = 0
         for place in before.finditer(text):
             name = place["name"]
-            match = value.match(text, place.end()) if may_be_secret(name) else None
+            is_new = place.end() >= end and may_be_secret(name)
+            match = value.match(text, place.end()) if is_new else None
             if match and is_secret(name, match["value"]):
-                yield _span(match, name)
+                span, more = _span(match, name), _MORE.match(text, match.end("value"))
+                span = replace(span, end=more.end()) if more and is_plural(name) else span
+                end = span.end  # what is in it is hidden already
+                yield span
     for label, pattern in _ANYWHERE:
         for match in pattern.finditer(text):
             # `https://TOKEN@host`, but not `https://me@host`
@@ -122,15 +147,29 @@ def replace_in(value: Any, change: Callable[[str, str], str], name: str = "") ->
     key that the value belongs to.
     """
     if isinstance(value, Mapping):
-        return {key: replace_in(item, change, str(key)) for key, item in value.items()}
+        return {key: replace_in(item, change, _below(name, key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        options = [_OPTION.fullmatch(item) if isinstance(item, str) else None for item in value]
-        names = ["", *(option[1] if option else "" for option in options)]
-        return [
-            replace_in(item, change, "" if option else name)
-            for item, option, name in zip(value, options, names, strict=False)
-        ]
+        return list(_replaced(value, change, name))
     return _replace_in_text(value, change, name) if isinstance(value, str) else value
+
+
+def _replaced(items: Iterable[Any], change: Callable[[str, str], str], name: str) -> Iterator[Any]:
+    """Replace in arguments: those after an option belong to it, or only the first of them."""
+    belongs_to_all = bool(name)
+    for item in items:
+        option = _OPTION.fullmatch(item) if isinstance(item, str) else None
+        if option and not (names_a_password(name) and re.fullmatch(_DASHED, item)):
+            name = "" if option[2] else option[1]
+            belongs_to_all = is_plural(name)
+            yield replace_in(item, change)
+        else:
+            yield replace_in(item, change, name)
+            name = name if belongs_to_all else ""
+
+
+def _below(name: str, key: object) -> str:
+    """Return the name of a value; `key` alone says nothing: `wandb.key`."""
+    return f"{name}.{key}" if name and str(key) in ("key", "keys") else str(key)
 
 
 def _replace_in_text(value: str, change: Callable[[str, str], str], name: str) -> str:

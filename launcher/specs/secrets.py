@@ -7,12 +7,13 @@ is in the environment variable NAME, from where the rank takes it.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from launcher.errors import ConfigError
-from launcher.specs.secret_kinds import looks_random, names_a_secret
+from launcher.specs.secret_kinds import is_distinctive, looks_random, names_a_secret
 from launcher.specs.secret_spans import PARAMETER, REFERENCE, find, replace_in, substitute
 
 __all__ = [
@@ -49,16 +50,37 @@ _USER = re.compile(r"(?<=://)(?![^/@\s]*\*{3})[^/@\s]+@")
 _PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 _SECRET_QUERY = re.compile(rf"([?&;]{PARAMETER}=)(?!\*{{3}})[^&;#\s]*", re.IGNORECASE)
 
-_SHORTEST = 6
-"""A shorter secret could be a part of any text, so it is found only by its place."""
+_WRITTEN: tuple[Callable[[str], str], ...] = (
+    lambda text: repr(text)[1:-1],
+    lambda text: repr(f'"{text}')[2:-1],  # in a text that has the other quote
+    lambda text: ascii(text)[1:-1],
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    lambda text: re.sub(r"(\\*)'", r"\1\1\\'", text),  # Hydra
+    lambda text: re.sub(r'(\\*)"', r'\1\1\\"', text),  # Hydra
+    lambda text: text.replace("'", "'\"'\"'"),  # shlex
+    lambda text: text.replace("'", "'\\''"),
+)
+"""How a value looks in quotes."""
 
 
 def hide(text: str, environ: Mapping[str, str]) -> str:
     """Return `text` with all secrets masked: those in `environ`, and what looks like one."""
     for name, value in known(environ):
-        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", reference(name), text)
+        for form in _forms(value):
+            if form in text:
+                whole = rf"(?:(?<!\w)|(?<=\\[abfnrtv])){re.escape(form)}(?!\w)"
+                text = re.sub(whole, reference(name), text)
     text = redact(text)
     return substitute(text, find(text), lambda label, secret: HIDDEN)
+
+
+def _forms(value: str) -> list[str]:
+    """Return how `value` and its lines may be written, also in quotes in quotes; longest first."""
+    forms = {value, *filter(is_distinctive, map(str.strip, value.splitlines()))}
+    for _ in range(2):
+        forms |= {write(form) for form in forms for write in _WRITTEN}
+    return sorted(forms, key=lambda form: (-len(form), form))
 
 
 def hide_in(value: D, environ: Mapping[str, str]) -> D:
@@ -79,7 +101,7 @@ def known(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     found = [
         (name, value)
         for name, value in environ.items()
-        if (name.startswith(PREFIX) and len(value) >= _SHORTEST)
+        if (name.startswith(PREFIX) and is_distinctive(value))
         or (names_a_secret(name) and looks_random(value))
     ]
     return sorted(found, key=lambda each: (-len(each[1]), each[0].startswith(PREFIX), each[0]))
@@ -128,7 +150,7 @@ def _value(match: re.Match[str], environ: Mapping[str, str]) -> str:
     name = match[1]
     if not names_a_secret(name):
         return match[0]
-    if name not in environ:
+    if not environ.get(name):
         raise ConfigError(
             f"the secret {name} is not set", hint=f"export {name}, then repeat the command"
         )

@@ -105,6 +105,15 @@ def test_an_ignored_program_is_its_own_folder(checkout: Any, root: Path) -> None
     assert (found.folder, copied(found)) == (program.parent, {"try.py", "more.py"})
 
 
+def test_a_program_keeps_the_name_of_its_link_in_the_project(checkout: Any, root: Path) -> None:
+    checkout.write("tools/tool.py")
+    (checkout.folder / "train-vae.py").symlink_to("tools/tool.py")
+    before = project_of(checkout.folder / "train-vae.py", storage_root=root)
+    checkout.commit()
+    after = project_of(checkout.folder / "train-vae.py", storage_root=root)
+    assert before.program == after.program == "train-vae.py"
+
+
 def test_a_linked_program_is_the_one_it_leads_to(checkout: Any, root: Path, tmp_path: Path) -> None:
     program = checkout.write("train.py")
     link = tmp_path / "link.py"

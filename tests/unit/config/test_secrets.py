@@ -114,6 +114,24 @@ def test_without_them_it_is_refused_by_name(project: Path) -> None:
     assert "args=" in caught.value.hint
 
 
+@pytest.mark.parametrize("value", [None, ""])
+def test_each_missing_secret_has_its_own_command_to_type_it(
+    project: Path, value: str | None
+) -> None:
+    file = save(project, "args=[--password,X]", "params.hosts=[{api_key: Y}]")
+    for name in ("LAUNCHER_SECRET_PASSWORD", "LAUNCHER_SECRET_API_KEY"):
+        del os.environ[name]
+        if value is not None:
+            os.environ[name] = value
+    with pytest.raises(ConfigError, match="API_KEY, LAUNCHER_SECRET_PASSWORD") as caught:
+        loaded(project, saved=file)
+    assert (
+        "`read -rs LAUNCHER_SECRET_API_KEY; export LAUNCHER_SECRET_API_KEY; "
+        "read -rs LAUNCHER_SECRET_PASSWORD; export LAUNCHER_SECRET_PASSWORD`" in caught.value.hint
+    )
+    assert "params.hosts: ***LAUNCHER_SECRET_API_KEY***" in caught.value.context
+
+
 @pytest.mark.parametrize("exported", [False, True])
 def test_a_renewed_secret_does_not_change_the_run(project: Path, exported: bool) -> None:
     file = save(project, "args=[--password,X,--lr,1]")
@@ -157,8 +175,19 @@ def test_a_secret_elsewhere_is_refused(project: Path, text: str, hint: str) -> N
     assert hint in caught.value.hint
 
 
+def test_a_file_is_not_to_be_exported(project: Path) -> None:
+    (project / "token=abc123456.py").write_text("")
+    load(["recipe=script", f"script={project}/token=abc123456.py"], cwd=project)
+    with pytest.raises(ConfigError, match="contains a secret") as caught:
+        load(["recipe=script", "script=password=a1b2c3.py"], cwd=project)
+    assert "rename the file" in caught.value.hint
+    assert "export" not in caught.value.hint
+
+
 def test_a_password_that_yaml_reads_as_a_number_is_refused(project: Path) -> None:
     with pytest.raises(ConfigError, match="is a number"):
         loaded(project, "params.db.password=12345")
+    with pytest.raises(ConfigError, match="is a number"):
+        loaded(project, "params.passwords=[12345]")
     quoted = loaded(project, 'params.db.password="12345"')
     assert reveal(quoted.params, os.environ) == {"db": {"password": "12345"}}

@@ -20,6 +20,18 @@ GUARD = ("launcher.runtime.guard",)
 ALONE = ("launcher.runtime",)
 
 PROGRAMS = {
+    "open replaced": """
+        import builtins, io, pathlib
+        def broken(*args, **kwargs): raise RuntimeError("no files here")
+        builtins.open = io.open = pathlib.Path.open = os.open = os.replace = os.write = broken
+        print("ok")
+        """,
+    "names at the start": """
+        kinds = {name: type(value).__name__ for name, value in globals().items()}
+        print(sorted(kinds.items()), __name__, __doc__, __package__, __spec__, __annotations__)
+        __builtins__.profile = lambda function: function
+        print(profile(7))
+        """,
     # streams
     "stdout closed": "print('x'); sys.stdout.close()",
     "stdout is None": "print('x'); sys.stdout = None",

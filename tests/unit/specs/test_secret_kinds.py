@@ -16,7 +16,8 @@ RANDOM = "aB3dE6gH9jK2mN5p"
         *("password", "db_password", "dbPassword", "PGPASSWORD", "passwd", "pwd", "passphrase"),
         *("secret", "client_secret", "AWS_SECRET_ACCESS_KEY", "access_key", "private_key"),
         *("credential", "credentials", "auth", "private", "authorization", "WANDB_KEY"),
-        "password2",
+        *("password2", "github_pat", "pat", "api_keys", "passwords", "tokens", "hf_tokens"),
+        *("wandb.key", "access.keys", "my_token"),
     ],
 )
 def test_these_names_have_secrets(name: str) -> None:
@@ -44,6 +45,11 @@ def test_these_names_have_none(name: str) -> None:
         *(("private", text) for text in ("true", "everything")),
         *(("auth", text) for text in ("basic", "none")),
         *(("placeholder_token", text) for text in ("sks", "<cat-toy>", "painting")),
+        *(("eos_token", text) for text in ("EndOfText", "IMAGE1234", "sks1dreambooth")),
+        *(("session_token", text) for text in ("begin", "USER:", "python", "<8")),
+        *(("hub_token", "hf"), ("tokens", "a,b"), ("github_pat", "main")),
+        *(("password", text) for text in ("str", "<8", "${oc.env:HF_TOKEN}")),
+        *(("token", "abc123456.py"), ("login", "someone2024")),
         *(("credentials", text) for text in ("~/key.json", "service.json", "./a/b")),
         ("password", "none"),
         ("hf_token", "***HF_TOKEN***"),
@@ -51,6 +57,12 @@ def test_these_names_have_none(name: str) -> None:
 )
 def test_these_values_are_no_secrets_whatever_their_name(name: str, value: str) -> None:
     assert not is_secret(name, value)
+
+
+@pytest.mark.parametrize("value", ["A,B", "[a,b]", "['a', 'b']"])
+def test_a_plural_has_secrets_in_a_list(value: str) -> None:
+    assert is_secret("passwords", value)
+    assert is_secret("api_keys", value)
 
 
 @pytest.mark.parametrize("value", ["X", "12345678", "/abc+def", "hunter two", "it's"])
@@ -90,6 +102,7 @@ def test_documented_tokens_are_found_by_their_shape(value: str, around: str) -> 
         "hf_hub_download_with_retries",
         "hf://org/model-1b",
         "sk-learn-random-forest-v2",
+        "sk-transformers12abcdef",
         "sklearn.ensemble",
         "pypi-attestations-0.0.28-py3-none",
         "9fceb02d0ae598e95dc970b74767f19372d61af8",

@@ -25,6 +25,15 @@ def masked(value: Any) -> Any:
         (["--password=a=b,c d"], ["--password=***"]),
         (["--password", "--lr", "1"], ["--password", "--lr", "1"]),
         (["-token", S], ["-token", "***"]),
+        (["--password", "-hunter2A", "--lr"], ["--password", "***", "--lr"]),
+        (["--password", "-lr", "1"], ["--password", "-lr", "1"]),
+        (["--api_keys", "A", "B", "--lr", "1"], ["--api_keys", "***", "***", "--lr", "1"]),
+        (["--api_keys", "A", "B", "--lr=1", "x"], ["--api_keys", "***", "***", "--lr=1", "x"]),
+        (["--password", "--lr=1", "x"], ["--password", "--lr=1", "x"]),
+        (["--login=bob:B0bsPassw", "--login=bob2024x"], ["--login=***", "--login=bob2024x"]),
+        (["--passwords=[a,b]", "x"], ["--passwords=***", "x"]),
+        (["--wandb.key=X", "--sort.key=X"], ["--wandb.key=***", "--sort.key=X"]),
+        (["--eos_token", "EndOfText", "x"], ["--eos_token", "EndOfText", "x"]),
         ([f"+logger.token={S}"], ["+logger.token=***"]),
         ([f"AWS_SECRET_ACCESS_KEY={S}"], ["AWS_SECRET_ACCESS_KEY=***"]),
         ([f"--env=HF_TOKEN={S}"], ["--env=HF_TOKEN=***"]),
@@ -58,6 +67,11 @@ def test_secrets_in_a_tree_are_found_by_their_keys() -> None:
         "tokens": ["a", "--token", "***"],
         "max_tokens": 3,
     }
+    assert masked({"passwords": ["a", "b"], "wandb": {"key": "X"}, "sort": {"key": "X"}}) == {
+        "passwords": ["***", "***"],
+        "wandb": {"key": "***"},
+        "sort": {"key": "X"},
+    }
 
 
 @pytest.mark.parametrize("argument", [["--password", "two, words"], ['{"password": "X"}']])
@@ -82,5 +96,8 @@ def test_a_text_without_structure_is_searched_once(part: str) -> None:
 
 
 def test_a_large_text_takes_time_in_proportion() -> None:
+    text = '"passwords": [' * 4_000
+    assert hide(text, {}) == text
+    assert hide("passwords=[" * 4_000, {}) == "passwords=***"
     text = "+    password: [\n" * 4_000 + '+"""\n' * 4_000 + "-" * 20_000 + "a=" * 20_000
     assert len(find(text)) == 4_000

@@ -1,8 +1,14 @@
 """Secrets are found by the names of variables and the form of URIs."""
 
+import json
+import re
+import shlex
+from collections.abc import Callable
+
 import pytest
 
 from launcher.errors import ConfigError
+from launcher.runs.command_line import quoted
 from launcher.specs.secrets import (
     hide,
     holds_a_secret,
@@ -12,6 +18,7 @@ from launcher.specs.secrets import (
     reveal,
     without_secrets,
 )
+from launcher.units import shell_word
 
 
 def test_secrets_are_masked_in_what_is_shown() -> None:
@@ -79,10 +86,24 @@ def test_a_users_name_alone_is_no_secret() -> None:
         ("+token = tokenizer.encode(x)", "+token = tokenizer.encode(x)"),
         ("+monkey=3", "+monkey=3"),
         ("`args=[--password,X,--lr,1]`", "`args=[--password,***,--lr,1]`"),
-        ("error: cannot read `args=[--hf_token=abc`", "error: cannot read `args=[--hf_token=***"),
+        ("error: cannot read `args=[--pwd=abc`", "error: cannot read `args=[--pwd=***"),
+        ('args=["--password=Ab12\\"Leak99"]', 'args=["--password=***"]'),
+        ("args=[--api_keys,ab,cd,--lr,1]", "args=[--api_keys,***,--lr,1]"),
+        ("bad ['--passwords', 'ab', 'cd', '--lr']", "bad ['--passwords', '***', '--lr']"),
+        ('{"passwords": ["ab", "cd"], "n": 1}', '{"passwords": ***, "n": 1}'),
+        ('{"credentials": "ab", "note": "x"}', '{"credentials": "***", "note": "x"}'),
+        ("args=[--credentials,ab,lr=1]", "args=[--credentials,***,lr=1]"),
+        ("--passwords=ab,cd --lr=1", "--passwords=*** --lr=1"),
+        ("args=[--passwords=[ab,cd],--lr,1]", "args=[--passwords=***,--lr,1]"),
+        ("error: cannot read `--password -hunter2A`", "error: cannot read `--password ***"),
+        ("a format like {token: <8} or {password:str}", None),
+        ("http://h/?key=users", None),
+        ("password: str", None),
+        ("`--sep_token python`: use `python -m launcher resume g1`", None),
     ],
 )
-def test_secrets_in_a_diff_or_a_message_are_hidden(text: str, hidden: str) -> None:
+def test_secrets_in_a_diff_or_a_message_are_hidden(text: str, hidden: str | None) -> None:
+    hidden = text if hidden is None else hidden
     assert hide(text, {}) == hidden
     assert hide(hidden, {}) == hidden
 
@@ -90,16 +111,61 @@ def test_secrets_in_a_diff_or_a_message_are_hidden(text: str, hidden: str) -> No
 def test_the_values_of_secret_variables_are_hidden_anywhere() -> None:
     environ = {
         "HF_TOKEN": "value-4711",
-        "LAUNCHER_SECRET_PASSWORD": "hunter",
+        "LAUNCHER_SECRET_PASSWORD": "hunter2",
         "LAUNCHER_SECRET_PIN": "1",
         "SORT_KEY": "accuracy",
         "SSH_KEY": "/home/me/key1",
         "OTHER": "value-4712",
     }
-    text = "value-4711 hunter hunters 1 accuracy /home/me/key1 value-4712"
+    text = "value-4711 hunter2 hunter22 1 accuracy /home/me/key1 value-4712"
     assert hide(text, environ) == (
-        "***HF_TOKEN*** ***LAUNCHER_SECRET_PASSWORD*** hunters 1 accuracy /home/me/key1 value-4712"
+        "***HF_TOKEN*** ***LAUNCHER_SECRET_PASSWORD*** hunter22 1 accuracy /home/me/key1 value-4712"
     )
+
+
+@pytest.mark.parametrize("value", ["python", "USER:", "default", "my-model", "1234567", "a/b_c.d"])
+def test_an_ordinary_word_is_not_searched_for(value: str) -> None:
+    text = f"{value} -m launcher resume g1: {value}"
+    assert hide(text, {"LAUNCHER_SECRET_AUTH_TOKEN": value}) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "first-7\nsecond-8",
+        "back\\slash-9",
+        "it's-1-x",
+        'quo"te-2',
+        "'\"both-3\\\t",
+        "-----BEGIN KEY-----\nMIIEow7\n-----END KEY-----",
+        "pä55wörd",
+    ],
+)
+@pytest.mark.parametrize(
+    "written",
+    [
+        str,
+        repr,
+        ascii,
+        json.dumps,
+        shlex.quote,
+        quoted,
+        shell_word,
+        lambda value: repr(["--x", f'--y="{value}"']),
+        lambda value: repr(f"{value} and '"),
+        lambda value: json.dumps({"argv": repr([value])}),
+        lambda value: shlex.quote(quoted(value)),
+        lambda value: shlex.quote(json.dumps(value)),
+        lambda value: f"bad line: {value.splitlines()[-1]}",
+    ],
+)
+def test_a_known_secret_is_hidden_however_it_is_quoted(
+    value: str, written: Callable[[str], str]
+) -> None:
+    shown = hide(f"see {written(value)} end", {"LAUNCHER_SECRET_X": value})
+    assert "***LAUNCHER_SECRET_X***" in shown
+    digits = re.sub(r"\D", "", value)
+    assert not [digit for digit in digits if digit in shown]
 
 
 def test_references_are_replaced_by_the_values_exactly() -> None:
@@ -112,7 +178,8 @@ def test_references_are_replaced_by_the_values_exactly() -> None:
     }
 
 
-def test_a_program_never_gets_a_reference_instead_of_a_secret() -> None:
+@pytest.mark.parametrize("environ", [{}, {"HF_TOKEN": ""}])
+def test_a_program_never_gets_a_reference_instead_of_a_secret(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="HF_TOKEN is not set") as caught:
-        reveal(["--x=***HF_TOKEN***"], {})
+        reveal(["--x=***HF_TOKEN***"], environ)
     assert "export HF_TOKEN" in caught.value.hint
