@@ -77,7 +77,21 @@ NEEDLESS_SWITCHES = frozenset(
 ) | {"gloo", "pty", "u"}
 NEEDLESS_PAIRS = frozenset((("bind_to", "none"), ("map_by", "slot")))
 NEEDLESS_VALUES = frozenset(
-    "rdzv_backend rdzv_endpoint rdzv_id rdzv_conf node_rank machine_rank master_addr "
-    "main_process_ip start_method monitor_interval log_dir tee redirects role".split()
+    [
+        "rdzv_backend",
+        "rdzv_endpoint",
+        "rdzv_id",
+        "rdzv_conf",
+        "node_rank",
+        "machine_rank",
+        "master_addr",
+        "main_process_ip",
+        "start_method",
+        "monitor_interval",
+        "log_dir",
+        "tee",
+        "redirects",
+        "role",
+    ]
 )
 """One launcher starts all nodes, shows and keeps all output, and finds out what the others say."""
