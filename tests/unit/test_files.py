@@ -30,7 +30,7 @@ def test_a_replacement_that_fails_keeps_the_file_and_leaves_nothing_beside_it(
     def fail(path: Path, target: Path) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr("launcher.files.rename", fail)
     with pytest.raises(OSError, match="no space"):
         replace(tmp_path / "x", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
