@@ -205,6 +205,10 @@ def _verb(words: Sequence[str], verbs: list[str]) -> str:
     if not words:
         return "run"
     if words[0] not in verbs:
+        from launcher.config.keys import GROUPS, all_keys, free_prefix
+
+        if words[0] in (*GROUPS, *all_keys()) or free_prefix(words[0]):
+            raise ConfigError(f"`{words[0]}` has no value", hint=f"write `{words[0]}=...`")
         hint = "" if nearest(words[0], verbs) else "write an override as `key=value`"
         raise UnknownNameError("verb", words[0], verbs, hint=hint)
     return words[0]

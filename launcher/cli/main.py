@@ -117,6 +117,7 @@ def _run(argv: Sequence[str], program: Sequence[str], verb: Callable[[str], Verb
 
         return complete(argv)
     if "--version" in argv:
+        parse(argv, VERBS, program)  # it may be an argument of a program
         return _version()
     if "--help" in argv or "-h" in argv:
         return _help(argv, program)

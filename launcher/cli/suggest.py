@@ -2,64 +2,51 @@
 
 Users type what torchrun, accelerate, DeepSpeed, horovodrun, mpirun and sbatch accept, followed by
 the arguments of their program. The answer is the same command for this launcher, with their words.
+There is none if a word is unknown or has two meanings: a wrong line would silently change the run.
 """
 
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Collection, Mapping, Sequence
-from types import MappingProxyType
+from pathlib import Path
 
-from hydra.core.override_parser.types import Quote, QuotedString
-
+from launcher.cli.tools import (
+    COUNTS,
+    MODULES,
+    NEEDLESS_PAIRS,
+    NEEDLESS_SWITCHES,
+    NEEDLESS_VALUES,
+    NO_TOOL,
+    TOOLS,
+)
 from launcher.config.keys import GROUPS, all_keys, free_prefix
-from launcher.errors import nearest
-from launcher.slurm.config import SlurmConfig
+from launcher.config.text import in_quotes, items
+from launcher.errors import ConfigError
+from launcher.nodes.hostfile_syntax import parse as parse_hosts
+from launcher.runs.command_line import escaped
+from launcher.specs.secrets import names_a_secret
 
 _PROGRAM = "train.py"
 """An example, for the program that the user did not name."""
-_TOOLS = frozenset(
-    ("python", "python3", "-u", "torchrun", "accelerate", "launch", "deepspeed", "horovodrun")
-) | {"mpirun", "mpiexec", "orterun", "srun", "sbatch"}
-"""Words that start a program elsewhere."""
-
-_KEYS: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(("nnodes", "nodes", "N", "num_nodes", "num_machines"), "nodes"),
-        **dict.fromkeys(("nproc_per_node", "nproc", "num_gpus", "gpus_per_node"), "slots"),
-        **dict.fromkeys(("ntasks_per_node", "procs_per_node", "npernode", "slots"), "slots"),
-        **dict.fromkeys(("np", "n", "num_proc", "num_processes", "ntasks"), "ranks"),
-        **dict.fromkeys(("H", "host", "hosts", "w", "nodelist"), "cluster.hosts"),
-        **dict.fromkeys(("hostfile", "host_file", "machinefile", "f"), "cluster.hostfile"),
-        **dict.fromkeys(("master_port", "main_process_port"), "cluster.port"),
-        "max_restarts": "supervise.max_restarts",
-        **dict.fromkeys(("J", "job_name"), "run_id"),
-        **{name: f"cluster.slurm.{name}" for name in SlurmConfig.__dataclass_fields__},
-        "p": "cluster.slurm.partition",
-        "A": "cluster.slurm.account",
-        "q": "cluster.slurm.qos",
-        "t": "cluster.slurm.time",
-        "C": "cluster.slurm.constraint",
-        "x": "env",
-    }
-)
-"""Flag of another tool -> our key; `ranks` is the number of all ranks, `env` a variable."""
-_NEEDLESS_SWITCHES = frozenset(("standalone", "multi_gpu", "use_env"))
-_NEEDLESS_VALUES = frozenset(
-    ("rdzv_backend", "rdzv_endpoint", "rdzv_id", "rdzv_conf", "node_rank", "machine_rank")
-) | {"master_addr", "main_process_ip", "start_method", "monitor_interval", "log_dir"}
-"""One launcher starts all nodes, and finds out by itself what these say."""
 
 
 def line(argv: Sequence[str], verbs: Collection[str], own: Mapping[str, bool]) -> list[str] | None:
-    """Return the words to type instead of `argv`, None if nothing better is known.
+    """Return the words to type instead of `argv`, None if nothing is certain.
 
     `verbs` take a configuration; `own` has our flags, and whether each takes a value.
     """
     reader = _Reader(argv, verbs, own)
-    reader.read()
-    words = reader.words()
-    return words if reader.sure and words != list(argv) else None
+    try:
+        words = reader.read()
+    except _Unsure:
+        return None
+    return words if words != list(argv) else None
+
+
+class _Unsure(Exception):
+    """A word is unknown, or could mean two things."""
 
 
 class _Reader:
@@ -71,129 +58,159 @@ class _Reader:
         self._rest = list(argv)
         self._verbs = verbs
         self._own = own
+        self._tool = ""
         self._verb: list[str] = []
         self._flags: list[str] = []
         self._overrides: dict[str, str] = {}
         self._args: list[str] = []
         self._ranks = 0
-        self._started = False
-        """Whether the words that follow are the program's."""
-        self.sure = True
-        """False after a word that could mean anything."""
-        self._scripted = any(word.startswith("script=") or _is_program(word) for word in argv)
-        self._has_recipe = any(word.startswith("recipe=") or word == "resume" for word in argv)
+        self._hosts = ""
+        """What a flag says; overrides are right as they are."""
+        self._recipe = next((word[7:] for word in argv if word.startswith("recipe=")), "")
 
-    def read(self) -> None:
+    def read(self) -> list[str]:
+        """Return the whole line, complete enough to run."""
         while self._rest:
             word = self._rest.pop(0)
-            if word == "--" and not self._started:
-                self._started = not any(_is_program(each) for each in self._rest)
-            elif self._started and not _is_ours(word):
-                self._args.append(word)
-            elif word in _TOOLS:
-                continue
+            if word == "--":
+                if not (self._rest and not self._has_program() and _is_start(self._rest[0])):
+                    self._take_args(self._rest)
+            elif _tool(word) and not self._has_program():
+                self._start_tool(_tool(word))
             elif word.startswith("-") and word.strip("-"):
                 self._flag(word)
             elif "=" in word or word.startswith(("~", "+")):
                 self._override(word)
             else:
                 self._word(word)
+        self._share_out_ranks()
+        return self._words()
 
-    def words(self) -> list[str]:
-        """Return the whole line, complete enough to run."""
+    def _words(self) -> list[str]:
         given = self._overrides
-        hosts = {"cluster.hosts", "cluster.hostfile"} & given.keys()
-        slurm = any(key.startswith("cluster.slurm.") for key in given)
-        cluster = "hostfile" if hosts else "slurm" if slurm else ""
-        if self._ranks and not hosts:
-            given.setdefault("slots", _per_node(self._ranks, given.get("nodes", "")))
         first = {}
         if self._verb in ([], ["run"], ["plan"], ["stage"]) and "recipe" not in given:
             key = "module" if "module" in given else "script"
             first = {"recipe": "script", key: given.get(key, _PROGRAM)}
-        if cluster and "cluster" not in given:
-            first["cluster"] = cluster
+        if {"cluster.hosts", "cluster.hostfile"} & given.keys() and "cluster" not in given:
+            first["cluster"] = "hostfile"
         overrides = [f"{key}={value}" for key, value in {**first, **given}.items()]
-        return [*self._verb, *self._flags, *overrides, *self._arguments()]
+        args = [f"args=[{','.join(map(_text, self._args))}]"] if self._args else []
+        return [*self._verb, *self._flags, *overrides, *args]
 
-    def _arguments(self) -> list[str]:
-        if not self._args:
-            return []
-        plain = not any(re.search(r"""[\s'"\\,\[\]{}]|\$\{|^$""", arg) for arg in self._args)
-        return [f"args=[{','.join(self._args if plain else map(_quoted, self._args))}]"]
+    def _has_program(self) -> bool:
+        return bool({"script", "module"} & self._overrides.keys())
+
+    def _take_args(self, words: list[str]) -> None:
+        """Give all other words to the program."""
+        _require(self._recipe in ("", "script") and self._verb[:1] != ["resume"])
+        _require("args" not in self._overrides)
+        _require(":" not in words)  # mpirun: another program follows
+        self._args += words
+        self._rest = []
+
+    def _take_ambiguous_args(self, word: str) -> None:
+        """Give the words after `script=` to the program, unless one of them may be for us."""
+        words = [word, *self._rest]
+        _require(not any(_is_ours(each) or each.partition("=")[0] in self._own for each in words))
+        self._take_args(words)
+
+    def _start_tool(self, tool: str) -> None:
+        if tool == "accelerate" and self._rest[:1] == ["launch"]:
+            del self._rest[0]
+        self._tool = tool
+        self._overrides = {**TOOLS[tool][1], **self._overrides}
 
     def _flag(self, word: str) -> None:
+        if self._has_program():
+            self._take_ambiguous_args(word)
+            return
         name, equals, value = word.partition("=")
         bare = name.lstrip("-").replace("-", "_")
-        if name in self._own and not self._is_module(name):
+        _require(len(bare) > 1 or not name.startswith("--"))
+        if name in ("-m", "--module") and self._is_module():
+            self._module(self._rest.pop(0))
+        elif name in self._own and not self._tool:
             self._own_flag(word)
-        elif bare in _NEEDLESS_SWITCHES:
-            return
-        elif bare in _NEEDLESS_VALUES:
-            if not equals and self._has_value():
-                self._rest.pop(0)
-        elif key := self._key(name.lstrip("-"), bare):
-            self._set(key, value if equals else self._rest.pop(0) if self._has_value() else "")
-        else:
-            self._args += [word] if equals or not self._has_value() else [word, self._rest.pop(0)]
-            self.sure &= self._scripted or not nearest(name, self._own)
+        elif bare not in NEEDLESS_SWITCHES or equals:
+            value = value if equals else self._value()
+            if (bare, value) not in NEEDLESS_PAIRS and bare not in NEEDLESS_VALUES:
+                self._set(self._key(name.lstrip("-"), bare), value)
 
     def _own_flag(self, word: str) -> None:
         name, equals, value = word.partition("=")
         self._flags.append(word)
         if self._own[name] and not equals:
-            value = self._rest.pop(0) if self._rest else ""
+            value = self._value()
             self._flags.append(value)
-        self.sure &= bool(value) == self._own[name]
+        _require(bool(value) == self._own[name])
 
-    def _is_module(self, name: str) -> bool:
-        """Return whether this is the `-m` of Python: a module follows, and `-m` has no values."""
-        if name != "-m" or not self._rest or "module" not in all_keys():
-            return False
-        return re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", self._rest[0]) is not None and (
-            self._rest[0] not in self._verbs
-        )
+    def _is_module(self) -> bool:
+        """Return whether this is the `-m` of Python: our own has no values."""
+        word = self._rest[0] if self._rest else ""
+        is_name = re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", word) is not None
+        return is_name and word not in self._verbs
+
+    def _module(self, name: str) -> None:
+        _require(name != "launcher")
+        if name in MODULES:
+            self._start_tool(MODULES[name])
+        else:
+            self._overrides["module"] = name
+            self._take_args(self._rest)
 
     def _key(self, name: str, bare: str) -> str:
-        if name == "m":
-            return "module"
-        if bare in _KEYS:
-            return _KEYS[bare]
-        if "." in name and name in all_keys():
-            return name
-        if self._scripted or not self._has_recipe:
-            return ""
-        if name in all_keys() or name in GROUPS:
-            return name
-        return next((key for key in all_keys() if key.endswith(f".{bare}")), "")
+        """Return our key for a flag."""
+        if self._tool:
+            return TOOLS[self._tool][0].get(bare, "")
+        if bare in NO_TOOL:
+            return NO_TOOL[bare]
+        keys = [key for key in all_keys() if key == name] or (
+            [name] if self._recipe and name in GROUPS else []
+        )
+        if not keys and (self._recipe not in ("", "script") or self._verb[:1] == ["resume"]):
+            keys = [key for key in all_keys() if key.endswith(f".{bare}")]
+        one = len(keys) == 1
+        return keys[0] if one and not (keys[0] in all_keys() and _is_many(keys[0])) else ""
 
     def _set(self, key: str, value: str) -> None:
-        if not value:
-            self.sure = False
-        elif key == "ranks":
-            self._ranks = int(value) if value.isdigit() else 0
-            self.sure &= value.isdigit()
-        elif key == "cluster.hosts":
-            self._overrides[key] = f"[{value}]"
-        elif key == "nodes" and ":" in value:  # torchrun: least and most
+        _require(key and value)
+        if key == "nodes" and re.fullmatch(r"\d+:\d+", value):  # torchrun: least and most
             least, _, most = value.partition(":")
             self._overrides |= {"nodes": most, "cluster.min_nodes": least}
-        elif key == "slots" and not value.isdigit():  # torchrun: gpu, cpu, auto
+            return
+        if key == "slots" and value == "gpu":  # torchrun
             self._overrides[key] = "auto"
+            return
+        _require(key not in COUNTS or value.isdecimal())
+        if key == "ranks":
+            self._ranks = int(value)
+            _require(self._ranks)
+        elif key == "cluster.hosts":
+            self._hosts = value
+            self._overrides[key] = f"[{value}]"
         elif key == "env":
-            self._overrides[f"env.{value.partition('=')[0]}"] = value.partition("=")[2] or "VALUE"
-        elif key == "module":
-            self._overrides[key] = value
-            self._started = True
+            name, equals, value = value.partition("=")
+            _require(name.isidentifier() and not names_a_secret(name))
+            self._overrides[f"env.{name}"] = _text(value) if equals else f"${{oc.env:{name}}}"
         else:
-            self._overrides[key] = value
+            self._overrides[key] = _text(value)
 
     def _override(self, word: str) -> None:
         key, _, value = word.partition("=")
-        if not value and _known(key) and self._has_value():  # `nodes= 4`
+        if not _known(key.lstrip("~+")):
+            _require(self._has_program())
+            self._take_ambiguous_args(word)
+            return
+        if not value and self._has_value():  # `nodes= 4`
             value = self._rest.pop(0)
-        if key == "args" and (inside := re.fullmatch(r"\[([^\[\]'\"\\{}]*)\]", value)):
-            self._args += [part.strip() for part in inside.group(1).split(",")]
+        if key == "args" and any(not _is_ours(each) for each in self._rest):
+            try:
+                found = None if "${" in value or "\\" in value else items(value)
+            except ValueError:
+                found = None
+            _require(found is not None)
+            self._args += found or []
         elif "=" in word:
             self._overrides[key] = value
         else:
@@ -201,21 +218,22 @@ class _Reader:
 
     def _word(self, word: str) -> None:
         follows = self._rest[0] if self._rest else ""
-        if word in self._verbs and not self._verb:
+        if word in self._verbs and not (self._verb or self._tool or self._has_program()):
             self._verb = [word]
+        elif self._verb == ["resume"] and not _is_program(word):
+            self._verb.append(word)
         elif _known(word) and follows.startswith("="):  # `nodes = 4`, `nodes =4`
             self._rest[0] = word + follows
-        elif _known(word) and self._has_value():  # `nodes 4`
-            self._override(f"{word}={self._rest.pop(0)}")
+        elif self._has_program():
+            self._take_ambiguous_args(word)
         elif _is_program(word):
-            self._overrides["script"] = word
-            self._started = True
-        elif self._verb == ["resume"]:
-            self._verb.append(word)
-        elif self._args and self._scripted:
-            self._args.append(word)
+            self._overrides["script"] = _text(word)
+            self._take_args(self._rest)
+        elif _known(word) and not self._tool:  # `nodes 4`
+            self._override(f"{word}={self._value()}")
+            self._recipe = self._overrides.get("recipe", "")
         else:
-            self.sure = False
+            raise _Unsure
 
     def _has_value(self) -> bool:
         """Return whether the next word can be the value of the flag or key before it."""
@@ -224,28 +242,78 @@ class _Reader:
         word = self._rest[0]
         number = re.fullmatch(r"-\.?\d.*", word)
         return (not word.startswith("-") or number is not None) and not (
-            _is_program(word) or _is_ours(word) or word in _TOOLS
+            _is_start(word) or _is_ours(word)
         )
+
+    def _value(self) -> str:
+        _require(self._has_value())
+        return self._rest.pop(0)
+
+    def _share_out_ranks(self) -> None:
+        """Set the ranks of each node. They must come to the number of all ranks that was given."""
+        given, ranks = self._overrides, self._ranks
+        if self._hosts:
+            self._share_out_hosts()
+        elif ranks:
+            nodes = given.get("nodes", "")
+            _require(not given.keys() & {"cluster.hosts", "cluster.hostfile"})
+            _require(nodes or "cluster" not in given)
+            self._each_of(int(nodes or 1) if (nodes or "1").isdecimal() else 0)
+
+    def _each_of(self, nodes: int) -> None:
+        _require(nodes and self._ranks and self._ranks % nodes == 0)
+        slots = str(self._ranks // nodes)
+        _require(self._overrides.setdefault("slots", slots) == slots)
+
+    def _share_out_hosts(self) -> None:
+        try:
+            hosts = parse_hosts(self._hosts, "")
+        except ConfigError:
+            raise _Unsure from None
+        counts = [host.slots or 0 for host in hosts]
+        _require("nodes" not in self._overrides)
+        _require(len({host.host for host in hosts}) == len(hosts))
+        slots = self._overrides.get("slots", "")
+        if slots.isdecimal():
+            _require(self._ranks in (0, int(slots) * len(hosts)))
+        elif not any(counts):
+            self._each_of(len(hosts))
+        else:
+            _require(all(counts) and not slots and self._ranks in (0, sum(counts)))
+
+
+def _require(certain: object) -> None:
+    if not certain:
+        raise _Unsure
+
+
+def _tool(word: str) -> str:
+    """Return the tool that a word starts: `python` for `/usr/bin/python3.11`."""
+    name = re.sub(r"^python[\d.]*$", "python", Path(word).name)
+    return name if name in TOOLS else ""
+
+
+def _is_start(word: str) -> bool:
+    return _is_program(word) or bool(_tool(word))
 
 
 def _known(key: str) -> bool:
-    return key in all_keys() or key in GROUPS or free_prefix(key.lstrip("+")) is not None
+    return key in all_keys() or key in GROUPS or free_prefix(key) is not None
+
+
+def _is_many(key: str) -> bool:
+    return typing.get_origin(all_keys()[key].kind) in (dict, tuple)
 
 
 def _is_ours(word: str) -> bool:
     key, equals, _ = word.partition("=")
-    return bool(equals) and _known(key)
+    return bool(equals) and _known(key.lstrip("~+"))
 
 
 def _is_program(word: str) -> bool:
     return word.endswith(".py") and not word.startswith("-") and "=" not in word
 
 
-def _quoted(text: str) -> str:
-    mark = Quote.single if '"' in text and "'" not in text else Quote.double
-    return QuotedString(text=text, quote=mark).with_quotes()
-
-
-def _per_node(ranks: int, nodes: str) -> str:
-    count = int(nodes) if nodes.isdigit() and int(nodes) else 1
-    return str(ranks // count if ranks % count == 0 else ranks)
+def _text(text: str) -> str:
+    """Return `text` as a value, in quotes if Hydra could read it otherwise."""
+    return text if re.fullmatch(r"[\w./:=@%+-]+", text) else in_quotes(escaped(text))

@@ -38,6 +38,16 @@ def test_a_near_miss_of_a_verb_is_offered() -> None:
     assert "key=value" in caught.value.hint
 
 
+@pytest.mark.parametrize("key", ["env.A", "nodes", "params.depth", "recipe"])
+def test_a_key_without_a_value_is_named_as_such(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse([key], VERBS)
+    assert (caught.value.message, caught.value.hint) == (
+        f"`{key}` has no value",
+        f"write `{key}=...`",
+    )
+
+
 def test_flags_take_their_values_in_both_forms() -> None:
     found = parse(["--config-dir", "a b", "--config-dir=c", "logs", "--rank", "3", "-f"], VERBS)
     assert found.values("config-dir") == ("a b", "c")

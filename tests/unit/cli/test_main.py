@@ -95,6 +95,12 @@ def test_the_version_is_printed(types: Any) -> None:
     assert re.fullmatch(r"launcher \d+\.\d+\.\d+\S*\n", types("--version").out)
 
 
+def test_the_version_of_a_program_is_not_ours(types: Any) -> None:
+    said = types("hello.py", "--version")
+    assert (said.code, said.out) == (2, "")
+    assert "args=[--version]" in said.err
+
+
 def test_every_verb_can_be_imported() -> None:
     for name in verbs.VERBS:
         assert callable(verbs.load(name))
