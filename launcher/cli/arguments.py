@@ -219,7 +219,10 @@ def _flag(word: str, rest: list[str]) -> tuple[Flag, str]:
     flag = next((each for each in FLAGS if name in each.names), None)
     if flag is None:
         known = [each for flag in FLAGS for each in flag.names if each.startswith("--")]
-        raise UnknownNameError("flag", name, known)
+        values = [value] if equals else rest[:1]
+        arguments = units.shell_word(f"args=[{','.join((name, *values))}]")
+        hint = "" if nearest(name, known) else f"arguments of a script: {arguments}"
+        raise UnknownNameError("flag", name, known, hint=hint)
     if equals and not flag.value:
         raise ConfigError(f"`{name}` takes no value, got `{word}`", hint=f"write `{name}`")
     if not flag.value:

@@ -59,6 +59,12 @@ def test_flags_take_their_values_in_both_forms() -> None:
     ("typed", "says", "offers"),
     [
         (["--jsn", "plan"], "unknown flag `--jsn`", "--json"),
+        (
+            ["--epochs", "3"],
+            "unknown flag `--epochs`",
+            "arguments of a script: 'args=[--epochs,3]'",
+        ),
+        (["--lr=1"], "unknown flag `--lr`", "arguments of a script: 'args=[--lr,1]'"),
         (["plan", "--config-dir"], "`--config-dir` needs a value", "--config-dir DIR"),
         (["plan", "--config-dir", ""], "`--config-dir` needs a value", "--config-dir DIR"),
         (["plan", "--config-dir="], "`--config-dir` needs a value", "--config-dir DIR"),
