@@ -221,7 +221,7 @@ def _flag(word: str, rest: list[str]) -> tuple[Flag, str]:
         known = [each for flag in FLAGS for each in flag.names if each.startswith("--")]
         values = [value] if equals else rest[:1]
         arguments = units.shell_word(f"args=[{','.join((name, *values))}]")
-        hint = "" if nearest(name, known) else f"arguments of a script: {arguments}"
+        hint = f"arguments of a script: {arguments}"
         raise UnknownNameError("flag", name, known, hint=hint)
     if equals and not flag.value:
         raise ConfigError(f"`{name}` takes no value, got `{word}`", hint=f"write `{name}`")

@@ -199,7 +199,7 @@ def test_the_line_to_type_has_the_bytes_that_the_user_typed(here: Path) -> None:
         check=False,
     )
     assert said.returncode == 2
-    assert b"script=" + name in said.stderr
+    assert b'script="' + name + b'"' in said.stderr
 
 
 @pytest.mark.process
