@@ -16,7 +16,25 @@ def _forget_current_folder() -> None:
     word = sys.orig_argv[-len(sys.argv)]  # `launcher.x`, or `-mlauncher.x`
     module = word.partition("m")[2] if word.startswith("-") else word
     if module.partition(".")[0] == __name__:
-        del sys.path[0]
+        _forget_modules_in(sys.path.pop(0))
+
+
+def _forget_modules_in(folder: str) -> None:
+    """Undo that `-m` itself has imported a file there as a module of the interpreter: `warnings`.
+
+    What holds such a module keeps it; for all others, the name is free again.
+    """
+    if folder in sys.path:
+        return
+    theirs = {
+        name
+        for name in sys.stdlib_module_names.intersection(sys.modules)
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(
+            (f"{folder}/{name}.", f"{folder}/{name}/__init__.")
+        )
+    }
+    for name in [each for each in sys.modules if each.partition(".")[0] in theirs]:
+        del sys.modules[name]
 
 
 _forget_current_folder()

@@ -19,7 +19,7 @@ OF_THE_INTERPRETER = (
     "importlib", "warnings", "contextlib", "collections", "keyword", "operator", "reprlib",
     "functools", "types",
 )  # fmt: skip
-"""Imported for every `-m`, before our package: no program can be started with `-m` beside them."""
+"""Imported for every `-m`, before our package: an exception in one of them ends any `python -m`."""
 PACKAGES = (
     "hydra", "omegaconf", "antlr4", "yaml", "packaging", "rich", "jinja2", "numpy", "torch",
     "fsspec", "datasets", "transformers", "huggingface_hub", "xxhash", "recipes", "conf",
@@ -68,6 +68,23 @@ def test_modules_of_the_current_folder_are_not_ours(tmp_path: Path, words: tuple
     (folder / "tools" / "train.py").write_text("import random, logging, torch, yaml\n")
     done = run(folder, *words)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", OF_THE_INTERPRETER)
+def test_we_start_beside_every_file_beside_which_another_module_starts(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text("mine = True\n")
+    (tmp_path / "another.py").touch()
+    ours = run(tmp_path, "-m", "launcher", "plan", "recipe=script", "script=another.py")
+    assert (ours.returncode == 0) == (run(tmp_path, "-m", "another").returncode == 0), ours.stderr
+
+
+def test_a_program_imports_the_file_that_we_do_not(tmp_path: Path) -> None:
+    (tmp_path / "warnings.py").write_text("mine = True\n")
+    (tmp_path / "show.py").write_text("import warnings; print(warnings.mine)\n")
+    done = run(tmp_path, "-m", "launcher.runtime", "--", "show.py")
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_the_console_script_runs_beside_every_module_name(tmp_path: Path) -> None:
