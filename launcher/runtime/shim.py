@@ -13,12 +13,12 @@ import io
 import os
 import runpy
 import sys
-import time
-import traceback
 import types
 from collections.abc import Callable, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from time import time
+from traceback import format_exception
 from types import TracebackType
 
 from launcher.runtime import imports, interpreter_exit
@@ -83,12 +83,18 @@ def _entered(folder: Path) -> bool:
 
 def _start(program: str, args: Sequence[str], launch: LaunchEnviron) -> None:
     args = reveal(list(args), os.environ)
+    _set_typed_words(program, args)
     if program == "-m":
         _look_like_a_module(launch, args)
         _run_module(args[0])
     else:
         _look_like_a_script(program, args)
-        _run_as_main(program)
+        _run_as_main(_absolute(program))
+
+
+def _set_typed_words(program: str, args: Sequence[str]) -> None:
+    """Set what a program executes to start itself again; ours would start an agent."""
+    sys.orig_argv = [sys.executable, program, *args]
 
 
 def _look_like_a_script(program: str, args: Sequence[str]) -> None:
@@ -133,6 +139,14 @@ def _error_of(call: Callable[[], None]) -> BaseException | None:
     except BaseException as error:
         return error
     return None
+
+
+def _absolute(program: str) -> str:
+    """Return the path as `__file__` and tracebacks have it: `x/../train.py` keeps its dots."""
+    try:
+        return os.path.join(os.getcwd(), program)  # noqa: PTH109, PTH118 - `Path` drops `./`
+    except OSError:  # the folder is deleted
+        return program
 
 
 def _run_as_main(program: str) -> None:
@@ -211,12 +225,12 @@ def describe(error: BaseException) -> RankException:
         name = f"{kind.__module__}.{name}"
     trace = _without_our_frames(error.__traceback__)
     return RankException(
-        at=time.time(),
+        at=time(),
         kind=name,
         message=_hidden(_message(error)[: 2 * _MESSAGE_LIMIT])[:_MESSAGE_LIMIT],
-        traceback=_hidden(
-            "".join(traceback.format_exception(kind, error, trace))[-2 * _TRACEBACK_LIMIT :]
-        )[-_TRACEBACK_LIMIT:],
+        traceback=_hidden("".join(format_exception(kind, error, trace))[-2 * _TRACEBACK_LIMIT :])[
+            -_TRACEBACK_LIMIT:
+        ],
     )
 
 

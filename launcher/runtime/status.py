@@ -1,16 +1,19 @@
-"""The status file of a rank, replaced about every second and at every change of state."""
+"""The status file of a rank, replaced about every second and at every change of state.
+
+A program may replace functions such as `time.monotonic`: what this needs is bound at import.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
-import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace as changed
+from os import getpid
 from pathlib import Path
+from time import monotonic, time
 from typing import Any, TextIO
 
 from launcher.files import replace
@@ -37,20 +40,20 @@ class RankStatus:
         path: Path | None,
         *,
         interval_s: float = 1.0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time,
     ) -> None:
         self._record = record
         self._path = path
         self._interval_s = interval_s
         self._clock = clock
-        self._owner = os.getpid()
+        self._owner = getpid()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._warned = False
         self._step = record.step
         self._progress_at = record.progress_at
-        self._phase_since = time.monotonic()
+        self._phase_since = monotonic()
         self.on_beat: list[Callable[[], object]] = []
         """Called in the heartbeat thread before every write."""
 
@@ -71,7 +74,7 @@ class RankStatus:
 
     def close(self) -> None:
         """Write the last record and stop the thread."""
-        if os.getpid() != self._owner:
+        if getpid() != self._owner:
             return
         self._wake.set()
         if self._thread is not None:
@@ -90,9 +93,9 @@ class RankStatus:
 
     def change(self, **changes: Any) -> None:
         """Change the record; the next heartbeat writes it."""
-        if os.getpid() == self._owner:
+        if getpid() == self._owner:
             with self._lock:
-                self._record = dataclasses.replace(self._record, **changes)
+                self._record = changed(self._record, **changes)
 
     def update(self, **changes: Any) -> None:
         """Change the record and write it now."""
@@ -109,12 +112,12 @@ class RankStatus:
             self._enter(outer if outer != "start" else "other")
 
     def _enter(self, name: str) -> str:
-        if os.getpid() != self._owner:
+        if getpid() != self._owner:
             return self._record.phase
         with self._lock:
-            now = time.monotonic()
+            now = monotonic()
             record = self._record
-            self._record = dataclasses.replace(record, phase=name, phase_seconds=self._seconds(now))
+            self._record = changed(record, phase=name, phase_seconds=self._seconds(now))
             self._phase_since = now
             self._progress_at = self._clock()
         self.write()
@@ -127,17 +130,17 @@ class RankStatus:
 
     def _snapshot(self) -> RankRecord:
         record = self._record
-        return dataclasses.replace(
+        return changed(
             record,
             step=self._step,
             progress_at=self._progress_at,
             heartbeat_at=self._clock(),
-            phase_seconds=self._seconds(time.monotonic()),
+            phase_seconds=self._seconds(monotonic()),
         )
 
     def write(self) -> None:
         """Write the record now. Log an error only once: a full disk must not end the training."""
-        if self._path is None or os.getpid() != self._owner:
+        if self._path is None or getpid() != self._owner:
             return
         try:
             with self._lock:

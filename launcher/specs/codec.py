@@ -14,6 +14,8 @@ import json
 import types
 import typing
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from json import dumps  # bound here: a rank writes its end after a program that may replace it
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,11 +25,11 @@ Build = Callable[[Any], Any]
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """Return the dataclass `value` as JSON text."""
     # not `asdict`, which first copies every string of a plan of ten thousand nodes
-    return json.dumps(value, default=_fields, indent=indent)
+    return dumps(value, default=_fields, indent=indent)
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def from_json(kind: type[T], text: str | bytes) -> T:

@@ -26,11 +26,39 @@ PROGRAMS = {
         builtins.open = io.open = pathlib.Path.open = os.open = os.replace = os.write = broken
         print("ok")
         """,
+    "functions of the record replaced": """
+        import dataclasses, json, time, traceback
+        def broken(*args, **kwargs): raise RuntimeError("replaced")
+        time.time = time.monotonic = time.sleep = json.dumps = json.loads = broken
+        dataclasses.replace = dataclasses.fields = broken
+        os.fsync = os.close = os.unlink = os.rename = os.getpid = os.urandom = broken
+        print("ok")
+        """,
+    "functions of the record replaced, exception": """
+        import json, re, time, traceback
+        def broken(*args, **kwargs): raise RuntimeError("replaced")
+        time.time = time.monotonic = json.dumps = traceback.format_exception = broken
+        os.replace = os.write = os.fsync = os.open = open = broken
+        raise ValueError("bad")
+        """,
     "names at the start": """
         kinds = {name: type(value).__name__ for name, value in globals().items()}
         print(sorted(kinds.items()), __name__, __doc__, __package__, __spec__, __annotations__)
         __builtins__.profile = lambda function: function
         print(profile(7))
+        """,
+    "started again": """
+        if "again" not in os.environ:
+            os.environ["again"] = "yes"
+            os.execv(sys.executable, sys.orig_argv)
+        print(sys.argv, sys.orig_argv, __file__)
+        sys.exit(4)
+        """,
+    "started again, in a child": """
+        import subprocess
+        if "again" not in os.environ:
+            subprocess.run(sys.orig_argv, env={**os.environ, "again": "yes"}, check=True)
+        print(sys.argv, __file__)
         """,
     # streams
     "stdout closed": "print('x'); sys.stdout.close()",
@@ -186,6 +214,7 @@ PROGRAMS = {
         """,
 }  # fmt: skip
 FEW = (
+    "started again",
     "stdout closed",
     "stdout without flush",
     "exception",
@@ -254,6 +283,26 @@ def test_a_program_ends_as_under_plain_python(tmp_path: Path, program: Path) -> 
     assert record.state is (RankState.DONE if plain.code == 0 else RankState.FAILED)
     if record.exception is None:
         assert record.exit_code == plain.code
+
+
+@pytest.mark.process
+def test_a_relative_script_has_the_paths_of_plain_python(tmp_path: Path) -> None:
+    text = "import sys; print(__file__, __loader__.path, sys.argv, sys.orig_argv, sys.path[0])"
+    (tmp_path / "tool.py").write_text(f"{text}\n1 / 0\n")
+    (tmp_path / "train-vae.py").symlink_to("tool.py")
+    for program in ("tool.py", "./train-vae.py", f"../{tmp_path.name}/train-vae.py"):
+        plain, rank = (
+            subprocess.run(
+                [sys.executable, *words, program, "x"],
+                cwd=tmp_path,
+                env={"PATH": os.environ["PATH"]},
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            for words in ((), ("-m", *ALONE, "--"))
+        )
+        assert (rank.stdout, rank.stderr) == (plain.stdout, plain.stderr)
 
 
 @pytest.mark.process

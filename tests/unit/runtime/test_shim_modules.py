@@ -44,6 +44,10 @@ if __name__ == "__main__":
     print(worker.exitcode)
 """,
     "beside.py": "",
+    "pkg/again.py": "import os, sys\nprint(sys.argv, sys.orig_argv)\n"
+    "if len(sys.orig_argv) > 3:\n"
+    "    sys.stdout.flush()\n"
+    "    os.execv(sys.executable, sys.orig_argv[:3])\n",
     "pkg/names.py": "print(sorted((n, type(v).__name__) for n, v in globals().copy().items()))\n",
     "pkg/fails.py": "def f():\n    raise ValueError('bad')\nf()\n",
     "pkg/leaves.py": "import sys\nsys.exit(3)\n",
@@ -63,7 +67,7 @@ WAYS = {
     "agent": ("launcher.runtime.agent", "--rdzv-endpoint", "127.0.0.1:0"),
 }
 MODULES = [
-    *("pkg.train", "pkg", "pkg.names", "names.train", "my-tool", "json.tool"),
+    *("pkg.train", "pkg", "pkg.names", "pkg.again", "names.train", "my-tool", "json.tool"),
     *("pkg.fails", "pkg.leaves", "pkg.syntax", "pkg.mains"),
     *("absent", "pkg.absent", "names", "broken.train", "lacks.train", "pkg.train.x"),
 ]
