@@ -86,7 +86,7 @@ def expand_homes(values: Mapping[str, Any]) -> None:
     It is the home folder on this machine. `cluster.python`, too, is one path for all nodes.
 
     Raises:
-        ConfigError: there is no such user.
+        ConfigError: the user does not exist.
     """
     for key in PATH_KEYS:
         *sections, name = key.split(".")

@@ -66,7 +66,7 @@ SHAPES = (
     ("slack_token", r"xox[abceoprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}"),
     # https://docs.npmjs.com/about-access-tokens, https://github.blog/2021-09-23-announcing-npms-new-access-token-format/
     ("npm_token", r"npm_[A-Za-z0-9]{30,}"),
-    # https://pypi.org/help/#apitoken: a macaroon in base64, so every one begins with the same bytes
+    # PyPI, help page, "API tokens": a macaroon in base64, so every one begins with the same bytes
     ("pypi_token", r"pypi-AgE[A-Za-z0-9_-]{16,}"),
     # https://platform.openai.com/docs/api-reference/authentication, https://docs.anthropic.com/en/api
     (

@@ -98,7 +98,7 @@ def expand_home(path: str, name: str) -> str:
     `build://~/x` is a path, too. `name` is what sets the path: `script`, `--config`.
 
     Raises:
-        ConfigError: there is no such user, or this user has no home folder.
+        ConfigError: the user does not exist, or has no home folder.
     """
     scheme, mark, rest = path.rpartition("://")
     if not rest.startswith("~") or scheme not in ("", "build"):

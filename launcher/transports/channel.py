@@ -105,7 +105,7 @@ class Channel:
     def send(self, message: Message) -> None:
         """Send a message; does nothing if the other side has closed the channel."""
         if "kill" in message and self.hello_at is None:
-            self.process.terminate()  # there is no agent yet that could do it
+            self.process.terminate()  # no agent runs yet that could do it
             return
         with self._lock:
             self._unsent += f"{json.dumps(message)}\n".encode()

@@ -60,8 +60,8 @@ ENGINES = {
 }
 
 
-def told(run_folder: Path) -> list[dict[str, Any]]:
-    """Return what the ranks of `WHO` told, in their order."""
+def reported(run_folder: Path) -> list[dict[str, Any]]:
+    """Return what the ranks of `WHO` reported, in their order."""
     folder = run_folder / "who"
     files = sorted(folder.iterdir(), key=lambda file: int(file.name)) if folder.is_dir() else []
     return [json.loads(file.read_text()) for file in files]

@@ -89,11 +89,11 @@ def test_a_frozen_host_does_not_hang_doctor(lab: Lab) -> None:
 @contextlib.contextmanager
 def start_file(lab: Lab, host: str, text: str) -> Iterator[None]:
     """The shell of logins to `host` reads `text` first."""
-    lab.run(host, ["sh", "-c", 'echo "$0" > /root/.bashrc', text])
+    lab.run(host, ["sh", "-c", 'echo "$0" > ~root/.bashrc', text])
     try:
         yield
     finally:
-        lab.run(host, ["rm", "-f", "/root/.bashrc", "/root/logins"])
+        lab.run(host, ["sh", "-c", "rm -f ~root/.bashrc ~root/logins"])
 
 
 @pytest.mark.parametrize("seconds", [6])
@@ -119,8 +119,8 @@ def test_a_host_whose_login_takes_a_minute_is_named_and_not_its_peers(lab: Lab) 
 
 
 LATER = """
-echo >> /root/logins
-[ "$(wc -l < /root/logins)" -lt {login} ] || sleep 600
+echo >> ~/logins
+[ "$(wc -l < ~/logins)" -lt {login} ] || sleep 600
 """
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.engine_scripts import ENGINES, TORCH, WHO, told
+from tests.cluster.engine_scripts import ENGINES, TORCH, WHO, reported
 from tests.lab import Lab
 from tests.lab.commands import wait_until
 from tests.lab.host import REPOSITORY
@@ -53,7 +53,7 @@ class Person:
         done = self.types(
             "recipe=script", "script=who.py", f"run_id={run_id}", "device=cpu", *words
         )
-        found = told(self.cwd / "outputs" / "runs" / run_id)
+        found = reported(self.cwd / "outputs" / "runs" / run_id)
         assert found, done.stdout + done.stderr
         return found
 

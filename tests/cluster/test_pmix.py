@@ -71,7 +71,7 @@ def srun(lab: Lab, folder: Path, program: str, *module: str) -> CompletedProcess
     return lab.run("head", step, cwd=where, env=env, timeout_s=WITHIN_S, check=False)
 
 
-def told(folder: Path) -> list[dict[str, Any]]:
+def reported(folder: Path) -> list[dict[str, Any]]:
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(3)]
 
 
@@ -90,7 +90,7 @@ def test_ranks_of_srun_get_the_engine_of_mpi_and_slurms_places(
 ) -> None:
     done = srun(slurm_lab, folder, OURS, "-m", "launcher.runtime")
     assert done.returncode == 0, done.stderr
-    found = told(folder)
+    found = reported(folder)
     assert hosts(found) == (2, 1)
     assert [each["node"] for each in found] == [0, 0, 1]
     assert [each["local"] for each in found] == [[0, 2], [1, 2], [0, 1]]
@@ -108,7 +108,7 @@ def test_a_plain_mpi_script_runs_under_srun(
 ) -> None:
     done = srun(slurm_lab, folder, PLAIN, *module)
     assert done.returncode == 0, done.stderr
-    found = told(folder)
+    found = reported(folder)
     assert hosts(found) == (2, 1)
     assert {(each["world"], each["sum"]) for each in found} == {(3, 3)}
 

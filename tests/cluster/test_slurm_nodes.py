@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.engine_scripts import ENGINES, TORCH, WHO, told
+from tests.cluster.engine_scripts import ENGINES, TORCH, WHO, reported
 from tests.lab import Lab
 
 WITHIN_S = 300
@@ -41,7 +41,7 @@ def in_a_job(
     log = folder / "job.log"
     said = log.read_text() if log.exists() else ""
     assert done.returncode == 0, f"{done.stderr}\n{said}"
-    return told(folder / "outputs" / "runs" / "r")
+    return reported(folder / "outputs" / "runs" / "r")
 
 
 @pytest.mark.parametrize(("backend", "engine"), list(ENGINES.values()), ids=list(ENGINES))
@@ -112,7 +112,7 @@ def test_one_launcher_in_an_interactive_shell_uses_the_allocation(
 ) -> None:
     launch = f"{sys.executable} -m launcher {WORDS}"
     said = on_terminal(slurm_lab, folder, [*shell.split(), *SHELL], line.format(launch=launch))
-    ranks = told(folder / "outputs" / "runs" / "r")
+    ranks = reported(folder / "outputs" / "runs" / "r")
     assert [each["host"] for each in ranks] == hosts, said
 
 

@@ -144,7 +144,7 @@ echo '{user(name)}:x:{number}:{number}::{home}:{shell}' >> /etc/passwd
 echo '{user(name)}:x:{number}:' >> /etc/group
 echo '{user(name)}:*:19000:0:99999:7:::' >> /etc/shadow
 mkdir -p {home}/.ssh "$(dirname {file})"
-cp /root/.ssh/authorized_keys {home}/.ssh/
+cp ~root/.ssh/authorized_keys {home}/.ssh/
 cat > {file} <<'END-OF-START-FILE'
 {text}
 END-OF-START-FILE
