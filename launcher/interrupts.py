@@ -12,7 +12,7 @@ from launcher.errors import Interrupted, SavedForRequeue
 
 PREEMPTIONS = (signal.SIGTERM, signal.SIGUSR1)
 """The system takes the machine back: the command should be started again."""
-_HINT = "repeat the command; what is already staged is kept"
+START_AGAIN = "repeat the command; what is already staged is kept"
 
 
 def ignore_repeated() -> None:
@@ -50,10 +50,10 @@ class Interruption:
     def error(self, before: str) -> Interrupted | SavedForRequeue | None:
         """Return what the command ends with; None for Ctrl-C and for a closed terminal."""
         if self._reason:
-            return Interrupted(self._reason, hint=_HINT)
+            return Interrupted(self._reason, hint=START_AGAIN)
         if self._received and self._received[0] in PREEMPTIONS:
             name = signal.Signals(self._received[0]).name
-            return SavedForRequeue(f"received {name}{before}", hint=_HINT)
+            return SavedForRequeue(f"received {name}{before}", hint=START_AGAIN)
         return None
 
     def receive(self, number: int, _frame: FrameType | None) -> None:

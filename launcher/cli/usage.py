@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from launcher import __version__
+from launcher import __version__, units
 from launcher.cli.arguments import Flag, Invocation, flags_of
 from launcher.cli.verbs import VERBS
 from launcher.config import installed, paths
@@ -38,7 +37,7 @@ _EXIT_CODES = (
 
 def overview(invocation: Invocation) -> str:
     """Return the page of `launcher --help`."""
-    me = shlex.join(invocation.program)
+    me = units.shell_line(invocation.program)
     parts = [
         f"launcher {__version__}: start, watch, stop and resume distributed training",
         f"  {me} recipe=bert_finetune nodes=4",
@@ -54,7 +53,7 @@ def overview(invocation: Invocation) -> str:
 
 def of_verb(name: str, invocation: Invocation) -> str:
     """Return the page of `launcher VERB --help`."""
-    verb, me = VERBS[name], shlex.join(invocation.program)
+    verb, me = VERBS[name], units.shell_line(invocation.program)
     parts = [
         f"usage: {me} {verb.usage}\n\n{name}: {verb.summary}",
         _section("Examples", (f"  {me} {example}" for example in verb.examples)),

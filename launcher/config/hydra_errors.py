@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -27,6 +26,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
+from launcher import units
 from launcher.config.file_errors import find, not_yaml
 from launcher.config.keys import Key, all_keys, free_prefix
 from launcher.config.overrides import Groups, refuse_unknown_choice, unknown_key
@@ -72,7 +72,7 @@ def explain(
 
 def _in_file(context: _Context, paths: ConfigPaths) -> ConfigError | None:
     """Return what is wrong in a user's file: the one that Hydra names, else any selected one."""
-    selected = [each.partition("=")[::2] for each in (*context.texts, f"{context.name}=")]
+    selected = [each.partition("=")[::2] for each in context.texts]
     for folder in paths.user:
         names = [context.name] if context.name else [f"{group}/{name}" for group, name in selected]
         for name in names:
@@ -237,7 +237,7 @@ _REFERENCES: tuple[tuple[str, str, str], ...] = (
 def _reference(error: Exception, context: _Context) -> ConfigError:
     key, said = _key(error), str(error)
     typed = re.sub(r"(?<!\\)\$\{", r"\\${", context.typed(key))
-    literal = shlex.quote(f"{key}={typed}") if typed else r"`\${...}`"
+    literal = units.shell_word(f"{key}={typed}") if typed else r"`\${...}`"
     message, hint, values = "has a reference that cannot be read", _LITERAL, tuple[str, ...]()
     for pattern, *answer in _REFERENCES:
         if match := re.search(pattern, said):
@@ -262,7 +262,7 @@ def _in_our_words(error: Exception, context: _Context) -> ConfigError:
         return ConfigError(
             f"`{typed}`: no file selects the group `{group}`",
             context=context.where,
-            hint=f"to add it, write {shlex.quote('+' + typed)}",
+            hint=f"to add it, write {units.shell_word('+' + typed)}",
         )
     if match := re.search(r"(\S+) appears more than once|[Mm]ultiple values for (\S+?)\.", said):
         group = match.group(1) or match.group(2)

@@ -6,13 +6,13 @@ Hydra would find most of them later, but it cannot suggest the right name.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from launcher import units
 from launcher.config.keys import GROUPS, all_keys, free_prefix, is_named_texts, sections
 from launcher.config.rewrite import (
     SOURCES,
@@ -64,7 +64,7 @@ def _check_plain(override: Override) -> None:
         group, value = override.key_or_group, str(override.input_line).partition("=")[2]
         raise ConfigError(
             f"`{override.input_line}`: every configuration has the group `{group}` already",
-            hint=f"write {shlex.quote(f'{group}={value}')}",
+            hint=f"write {units.shell_word(f'{group}={value}')}",
         )
 
 
@@ -186,7 +186,7 @@ def _check_key(override: Override, groups: Groups) -> None:
     if override.is_add():
         raise ConfigError(
             f"`{override.input_line}`: `{name}` already exists; `+` only adds new keys",
-            hint=f"omit the `+`: {shlex.quote(str(override.input_line)[1:])}",
+            hint=f"omit the `+`: {units.shell_word(str(override.input_line)[1:])}",
         )
 
 

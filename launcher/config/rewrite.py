@@ -176,8 +176,6 @@ def without_stray_quotes(value: str) -> str:
 
 def _quoting_hint(override: str) -> str:
     key, _, value = override.partition("=")
-    if not key.strip("+~").replace(".", "").replace("_", "").replace("/", "").isalnum():
-        return "write it as `key=value`, without spaces around `=`"
     bare = without_stray_quotes(value)
     one = f"quote the value, once for Hydra and once for the shell: {as_text(key, bare)}"
     if not bare.startswith(("[", "{")) or not takes_list(key):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from launcher import units
 from launcher.failures.causes import FailureKind, FirstFailure
 from launcher.failures.root_cause import LostLauncher, first_failure, lost_launcher
+from launcher.interrupts import START_AGAIN
 from launcher.runs import events
 from launcher.runs.command_line import ANYWHERE, CommandLine
 from launcher.runs.records import attempts, newest_attempt, read_plan, read_ranks
@@ -21,7 +22,6 @@ MOST_LINES = 40
 _MOST_OTHERS = 5
 _MOST_EARLIER = 3
 _MOST_REASONS = 8
-_REPEAT = "repeat the command; what is already staged is kept"
 _VERBS = {
     FailureKind.CHECKPOINT: ("checkpoints", "verify"),
     FailureKind.NO_CHECKPOINT: ("checkpoints", "verify"),
@@ -48,7 +48,7 @@ def why(layout: RunLayout, attempt: int = 0, *, commands: CommandLine = ANYWHERE
     earlier = next(_earlier_failures(layout, number), None)
     if earlier is None and status.state is RunState.LOST:
         what = f"The launcher ({status.supervisor}) was killed before training started."
-        return "\n".join([*head, "", what, *_wrap(_REPEAT)])
+        return "\n".join([*head, "", what, *_wrap(START_AGAIN)])
     if earlier is None:
         return "\n".join([*head, "", "Nothing failed."])
     before, failure = earlier

@@ -247,12 +247,21 @@ def _limits(node: _Subject) -> Cell:
     for name, least in LIMITS_BAD.items():
         limit = node.facts.limits.get(name)
         if limit is not None and limit < least:
-            what = f"`{name}` limits its processes to {limit}, expected at least {least}"
+            what = (
+                f"`{name}` limits its processes to {_limit(name, limit)}, expected at least "
+                f"{_limit(name, least)}"
+            )
             hint = "remove it from its start files (~/.bashrc) or /etc/security/limits.conf"
             return _bad(name, what, hint)
     unusual = [name for name in LIMITS_ODD if name in node.facts.limits]
-    shown = ", ".join(f"`{name}` is {node.facts.limits[name]}" for name in unusual)
+    shown = ", ".join(f"`{name}` is {_limit(name, node.facts.limits[name])}" for name in unusual)
     return _odd(unusual[0], f"its processes are limited: {shown}") if unusual else Cell(text="none")
+
+
+def _limit(name: str, value: int) -> str:
+    if name == "ulimit -t":
+        return f"{value} s"
+    return f"{value} processes" if name == "ulimit -u" else units.size(value)
 
 
 def _head_name(node: _Subject) -> Cell:
@@ -270,7 +279,10 @@ def _network(node: _Subject) -> Cell | None:
         return None
     reason = node.addresses.cut_off.get(node.facts.node_rank)
     if node.facts.node_rank in node.addresses.silent:
-        hint = "it answered the first question: is its login slow, or is it overloaded?"
+        hint = (
+            "its login may be slow, or it may be overloaded: try again, or leave it out "
+            f"(cluster.exclude=[{node.facts.name}])"
+        )
         return _bad("silent", f"it did not test its connections: {reason}", hint)
     if reason:
         hint = "check the firewall between them: all ports from 1024 up must be open"

@@ -16,7 +16,6 @@ from launcher.specs.cluster import read_counts
 
 def candidates(request: NodesRequest, machine: Machine, environ: Mapping[str, str]) -> Candidates:
     """Return the nodes of the allocation in the order of Slurm, part by part."""
-    slurm.require_allocation(environ)
     refuse_many_launchers(environ, machine.caller)
     allocation = read(environ)
     hosts = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 import sysconfig
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+from launcher import search_paths
 from launcher.errors import ConfigError, PreflightError, nearest
 
 _MAIN = "__main__"
@@ -51,7 +53,8 @@ def check_name(name: str) -> None:
 
 def import_path(cwd: Path, env: Mapping[str, str]) -> tuple[str, ...]:
     """Return the folders in which `python -m` looks in `cwd`; `env` has the user's `env.` keys."""
-    given = [str(cwd / each) for each in env.get("PYTHONPATH", "").split(":") if each]
+    found = search_paths.absolute(env, cwd, expand_home=True).get("PYTHONPATH", "")
+    given = [each for each in found.split(os.pathsep) if each]
     return tuple(dict.fromkeys((str(cwd), *given, *(str(cwd / each) for each in sys.path))))
 
 

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from launcher import units
 from launcher.errors import PreflightError, nearest
 from launcher.programs.modules import find_module
 
@@ -51,8 +52,9 @@ def require_script(file: Path, path: Sequence[str]) -> None:
             hint="every rank reads the program: write it to a file",
         )
     if not os.access(file, os.R_OK):
-        raise PreflightError(f"the program {file} cannot be read", hint=f"chmod +r {file}")
-    problem = _problem(file)
+        hint = units.shell_line(("chmod", "+r", str(file)))
+        raise PreflightError(f"the program {file} cannot be read", hint=hint)
+    problem = _problem(file, path)
     if problem:
         kind, hint = problem
         raise PreflightError(f"the program {file} is {kind}", hint=hint)
@@ -105,22 +107,25 @@ def _as_module(file: Path, path: Sequence[str]) -> str:
         return ""
 
 
-def _problem(file: Path) -> tuple[str, str] | None:
+def _problem(file: Path, path: Sequence[str]) -> tuple[str, str] | None:
     """Return what the file is if it is not Python, and what to do."""
     with file.open("rb") as opened:
         head = opened.read(_HEAD_BYTES)
     if not head:
         return "empty", "write the program, or give another file: script="
     if file.suffix == ".ipynb" or _is_notebook(file, head):
-        command = f"jupyter nbconvert --to script {file.name}"
-        return "a notebook", f"convert it: `{command}`, then script={file.stem}.py"
-    return _binary(file, head) or _text(file, head)
+        typed = _typed(file, path)
+        command = units.shell_line(("jupyter", "nbconvert", "--to", "script", str(typed)))
+        return "a notebook", f"convert it: `{command}`, then script={typed.with_suffix('.py')}"
+    return _binary(file, head, path) or _text(file, head)
 
 
-def _binary(file: Path, head: bytes) -> tuple[str, str] | None:
+def _binary(file: Path, head: bytes, path: Sequence[str]) -> tuple[str, str] | None:
     # The magic number of every version ends like this.
     if file.suffix == ".pyc" or (head[2:4] == b"\r\n" and b"\0" in head):
-        return "compiled Python", f"give its source file: script={file.stem.split('.')[0]}.py"
+        folder = file.parent.parent if file.parent.name == "__pycache__" else file.parent
+        source = _typed(folder / f"{file.stem.split('.')[0]}.py", path)
+        return "compiled Python", f"give its source file: script={source}"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "in UTF-16, which Python does not read", "save it as UTF-8"
     for magic, kind in _BINARIES.items():

@@ -58,7 +58,7 @@ class Tail:
         try:
             with self.path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                skipped = self._skip(size) if self.most_behind else 0
+                skipped = self._skip(size)
                 file.seek(self.offset)
                 new = file.read(_CHUNK_BYTES)
         except OSError:
@@ -223,10 +223,10 @@ def _new_lines(reader: Tail, *, last: bool) -> Iterator[str]:
 
 def last_lines(path: Path, count: int) -> list[str]:
     """Return up to `count` last lines of a log without colors, from its last 64 KiB."""
-    reader = Tail.of_last(path, count)
+    reader = Tail(path)
     with contextlib.suppress(OSError):
-        reader.offset = max(reader.offset, path.stat().st_size - _BLOCK_BYTES)
-    return [units.uncolored(line) for lines in reader.to_end() for line in lines]
+        reader.offset = max(0, path.stat().st_size - _BLOCK_BYTES)
+    return [units.uncolored(line) for lines in reader.to_end() for line in lines][-count:]
 
 
 def _log_file(path: Path) -> LogFile | None:

@@ -51,7 +51,9 @@ def _release_own_name(packages: str, environ: MutableMapping[str, str]) -> None:
         return
     others = [each for each in sys.path if each != packages]
     theirs = PathFinder.find_spec(_OWN_NAME, others)
-    keep = [packages] if theirs is None or _is_ours(theirs) else []
+    # A folder without `__init__.py` loses to a package.
+    is_theirs = theirs is not None and theirs.loader is not None and not _is_ours(theirs)
+    keep = [] if is_theirs else [packages]
     sys.path[:] = others + keep
     exported = environ.pop("PYTHONPATH", "").split(os.pathsep)
     left = [each for each in exported if each != packages] + keep

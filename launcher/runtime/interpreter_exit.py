@@ -13,7 +13,14 @@ import sys
 import threading
 from types import TracebackType
 
-__all__ = ["FLUSH_FAILED", "exit_code_of", "flush_streams", "report", "report_exit"]
+__all__ = [
+    "FLUSH_FAILED",
+    "exit_code_of",
+    "flush_streams",
+    "report",
+    "report_exit",
+    "wait_for_threads",
+]
 
 FLUSH_FAILED = 120
 """Exit code of an interpreter that cannot flush stdout or stderr at the end."""

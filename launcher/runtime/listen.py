@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from launcher.errors import PreflightError
 
-__all__ = ["busy_port_explained", "listen"]
+__all__ = ["listen"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def listen(
     Raises:
         PreflightError: the port is in use.
     """
-    with busy_port_explained(port):
+    with _busy_port_explained(port):
         if several_nodes and not _is_number(address):
             logger.info("%s is a name: listening on all addresses", address)
             return _on_all(port)
@@ -77,7 +77,7 @@ def _is_number(address: str) -> bool:
 
 
 @contextlib.contextmanager
-def busy_port_explained(port: int) -> Iterator[None]:
+def _busy_port_explained(port: int) -> Iterator[None]:
     """Raise a PreflightError instead of the kernel's `Address already in use`."""
     try:
         yield

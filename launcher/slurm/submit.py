@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from launcher import units
 from launcher.errors import ConfigError, PreflightError
 from launcher.files import replace
 from launcher.runs.time_accounting import longest_save_s
@@ -64,7 +64,9 @@ class Submission:
         )
 
     def __str__(self) -> str:
-        return f"# {self.script_path}\n{self.script}\n# submitted with\n{shlex.join(self.argv)}"
+        return (
+            f"# {self.script_path}\n{self.script}\n# submitted with\n{units.shell_line(self.argv)}"
+        )
 
 
 def _next_folder(layout: RunLayout) -> Path:

@@ -7,6 +7,7 @@ is in the environment variable NAME, from where the rank takes it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -23,7 +24,6 @@ __all__ = [
     "find",
     "hide",
     "hide_in",
-    "holds_a_secret",
     "known",
     "mask",
     "names_a_secret",
@@ -47,7 +47,6 @@ RUN_SECRET = "LAUNCHER_RUN_SECRET"  # noqa: S105 - a name
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s'\"<>`]*[^\s'\"<>`:,.)]")
 _USER = re.compile(r"(?<=://)(?![^/@\s]*\*{3})[^/@\s]+@")
-_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 _SECRET_QUERY = re.compile(rf"([?&;]{PARAMETER}=)(?!\*{{3}})[^&;#\s]*", re.IGNORECASE)
 
 _WRITTEN: tuple[Callable[[str], str], ...] = (
@@ -75,12 +74,13 @@ def hide(text: str, environ: Mapping[str, str]) -> str:
     return substitute(text, find(text), lambda label, secret: HIDDEN)
 
 
-def _forms(value: str) -> list[str]:
+@functools.cache
+def _forms(value: str) -> tuple[str, ...]:
     """Return how `value` and its lines may be written, also in quotes in quotes; longest first."""
     forms = {value, *filter(is_distinctive, map(str.strip, value.splitlines()))}
     for _ in range(2):
         forms |= {write(form) for form in forms for write in _WRITTEN}
-    return sorted(forms, key=lambda form: (-len(form), form))
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 
 def hide_in(value: D, environ: Mapping[str, str]) -> D:
@@ -158,11 +158,6 @@ def _value(match: re.Match[str], environ: Mapping[str, str]) -> str:
 
 
 # Secrets in URIs and in variables.
-
-
-def holds_a_secret(uri: str) -> bool:
-    """Return whether `uri` contains a password, token or signature. A user name alone is not."""
-    return bool(_PASSWORD.search(uri) or _SECRET_QUERY.search(uri))
 
 
 def redact(text: str) -> str:

@@ -13,7 +13,7 @@ from launcher.supervise.config import SuperviseConfig
 
 if TYPE_CHECKING:
     from launcher.supervise.event_log import NoObserver, Observer
-    from launcher.supervise.preparation import Preparation, prepare
+    from launcher.supervise.preparation import prepare
     from launcher.supervise.result import RunResult, finished
     from launcher.supervise.supervisor import run
     from launcher.supervise.verdict import Verdict
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "NoObserver",
     "Observer",
-    "Preparation",
     "RunResult",
     "SuperviseConfig",
     "Verdict",
@@ -33,7 +32,6 @@ __all__ = [
 _HOMES = {
     "NoObserver": "launcher.supervise.event_log",
     "Observer": "launcher.supervise.event_log",
-    "Preparation": "launcher.supervise.preparation",
     "RunResult": "launcher.supervise.result",
     "Verdict": "launcher.supervise.verdict",
     "finished": "launcher.supervise.result",

@@ -18,6 +18,8 @@ from launcher.supervise.stopping import Stage, Stopping
 from launcher.supervise.verdict import AttemptResult
 
 _POLL_S = 0.2
+_READS = 8
+"""Of the output in one look, 1 MiB each: fast output is shown, and stop requests are still seen."""
 """Between two looks at the processes."""
 _RANKS_S = 0.5
 """Between two reads of the ranks' records."""
@@ -92,7 +94,9 @@ class AttemptWatch:
         if self._due("ranks", _RANKS_S):
             self._read_ranks()
             self._look_for_hangs()
-        if lines := self._output.lines():
+        for _ in range(_READS):
+            if not (lines := self._output.lines()):
+                break
             self._event_log.output("\n".join(lines))
         self._stopping.step(self._stop_requests)
         return self._commands.have_ended

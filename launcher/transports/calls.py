@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import selectors
+import select
 import subprocess
 import threading
 import time
@@ -155,6 +155,8 @@ class _Call:
         self._channel = channel
         self._names = names
         self._barrier = barrier
+        self._poll = select.poll()  # takes no open file, unlike epoll
+        self._poll.register(channel, select.POLLIN)
         self._began = time.monotonic()
         self._replies: dict[str, tuple[Mapping[str, Any], float]] = {}
         self._asked_at: float | None = None
@@ -200,10 +202,8 @@ class _Call:
         if interrupted.is_set():
             raise KeyboardInterrupt
         self._channel.flush()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._channel, selectors.EVENT_READ)
-            soon = self._channel.has_unsent
-            selector.select(min(left_s, _SOON_S if soon else _LOOK_EVERY_S))
+        soon = self._channel.has_unsent
+        self._poll.poll(1000 * min(left_s, _SOON_S if soon else _LOOK_EVERY_S))
         try:
             for node, message in self._channel.receive():
                 self._note(node, message)

@@ -105,7 +105,9 @@ class Channel:
     def send(self, message: Message) -> None:
         """Send a message; does nothing if the other side has closed the channel."""
         if "kill" in message and self.hello_at is None:
-            self.process.terminate()  # no agent runs yet that could do it
+            with self._lock:
+                self._unsent.clear()  # an agent that comes late starts nothing
+            self._signal(signal.SIGTERM)
             return
         with self._lock:
             self._unsent += f"{json.dumps(message)}\n".encode()

@@ -13,9 +13,10 @@ from typing import Any
 
 from launcher.errors import PreflightError
 from launcher.specs import Command
-from launcher.transports.calls import Barrier, Calls
+from launcher.transports.calls import Barrier, CallResult, Calls
 from launcher.transports.channel import last_line
 from launcher.transports.requests import (
+    LOGIN_WITHIN_S,
     agent_argv,
     agent_input,
     limits,
@@ -96,8 +97,15 @@ class LocalTransport:
                 barrier.leave((name,))
         if name in call.replies:
             return read_answer(node_rank, call, name, settings)
-        problem = no_answer(settings) if call.code is None else last_line(call.stderr)
-        return Answer(node_rank=node_rank, problem=problem, hint=_PYTHON_HINT)
+        return Answer(node_rank=node_rank, problem=self._problem(call, settings), hint=_PYTHON_HINT)
+
+    def _problem(self, call: CallResult, settings: Mapping[str, Any]) -> str:
+        if call.code is not None:
+            silent = f"{self._python} ended with code {call.code} and printed nothing"
+            return last_line(call.stderr) or silent
+        if call.hello_s is None:
+            return f"{self._python} did not start our program within {LOGIN_WITHIN_S:g} s"
+        return no_answer(settings)
 
     def close(self) -> None:
         """End the questions that are not answered yet."""

@@ -14,8 +14,9 @@ from rich.text import Text
 from launcher.cli import printing
 
 _WIDE = 100_000
-_USUAL = 80
 """Columns of a page that nothing has to be folded for."""
+_USUAL = 80
+"""Columns of a terminal that does not say how many it has."""
 
 
 def table(*titles: str, right: Collection[str] = ()) -> Table:

@@ -40,6 +40,15 @@ def find(name: str, here: Path, pythonpath: str = "", python: str = sys.executab
     return find_module(name, import_path(here, {"PYTHONPATH": pythonpath}), python=python)
 
 
+def test_a_home_folder_in_the_path_for_the_ranks_is_searched(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    (here / "lib").mkdir()
+    (here / "lib" / "train.py").touch()
+    assert find("train", here, "~/lib").file == here / "lib" / "train.py"
+
+
 def refused(name: str, here: Path) -> tuple[str, str]:
     with pytest.raises(PreflightError) as caught:
         find(name, here)

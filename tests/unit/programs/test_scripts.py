@@ -71,6 +71,9 @@ def test_an_encoding_cookie_is_respected(here: Path) -> None:
         ("job.slurm", b"#SBATCH -N2\nsrun x\n", "a script for a shell", "script="),
         ("train.ipynb", NOTEBOOK.encode(), "is a notebook", "nbconvert --to script train.ipynb"),
         ("train", NOTEBOOK.encode(), "is a notebook", "script=train.py"),
+        ("my nb/a.ipynb", NOTEBOOK.encode(), "is a notebook", "--to script 'my nb/a.ipynb'"),
+        ("my nb/a.ipynb", NOTEBOOK.encode(), "is a notebook", "script=my nb/a.py"),
+        ("p/__pycache__/a.cpython-311.pyc", b"\xa7\r\r\n\0", "compiled", "script=p/a.py"),
         ("python3", b"\x7fELF\x02\x01\x01\0", "a program for Linux", "give a Python file"),
         ("train.py", b"\x7fELF\x02\x01\x01\0", "a program for Linux", "give a Python file"),
         ("a.tar.gz", b"\x1f\x8b\x08\0", "a gzip archive", "unpack it"),
@@ -86,6 +89,7 @@ def test_an_encoding_cookie_is_respected(here: Path) -> None:
 def test_what_python_cannot_run_is_named(
     here: Path, name: str, content: bytes, what: str, hint: str
 ) -> None:
+    (here / name).parent.mkdir(parents=True, exist_ok=True)
     (here / name).write_bytes(content)
     message, says = refused(here / name, here)
     assert str(here / name) in message

@@ -68,6 +68,12 @@ def test_the_last_lines_of_a_large_log_are_read_from_its_end(tmp_path: Path) -> 
     assert last_lines(tmp_path / "none", 5) == []
 
 
+def test_the_last_lines_of_a_log_without_newlines_are_not_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * 1_000_000)
+    assert sum(map(len, last_lines(path, 10))) == 64 * 1024
+
+
 def test_other_files_in_the_folder_are_no_logs(folder: RunFolder) -> None:
     folder.begin()
     (folder.layout.attempt(1).logs / "nodeX.log").write_text("")

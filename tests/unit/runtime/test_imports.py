@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.runtime.imports import give_way
 from launcher.specs import RankRecord, RankState, RunLayout, from_json
 
 pytestmark = pytest.mark.process
@@ -145,6 +146,18 @@ def test_our_api_is_found_where_the_project_has_no_such_name(tmp_path: Path) -> 
     names = ["launcher.runtime", "launcher.checkpoint", "launcher.errors"]
     found = started(tmp_path / "user", ALONE, names, copied(tmp_path))
     assert found == dict.fromkeys(names, "another")
+
+
+def test_a_plain_folder_with_our_name_is_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "user" / "launcher").mkdir(parents=True)
+    variables = copied(tmp_path)
+    monkeypatch.setattr(sys, "path", [variables["PYTHONPATH"]])  # nothing else is installed
+    give_way(str(tmp_path / "user"), variables)
+    assert sys.path == [str(tmp_path / "user"), str(tmp_path / "copy")]
+    assert variables == {"PYTHONPATH": str(tmp_path / "copy")}
+    assert "launcher" in sys.modules
 
 
 def test_our_recipes_import_us_whatever_the_user_has(tmp_path: Path) -> None:

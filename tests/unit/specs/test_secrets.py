@@ -11,7 +11,6 @@ from launcher.errors import ConfigError
 from launcher.runs.command_line import quoted
 from launcher.specs.secrets import (
     hide,
-    holds_a_secret,
     mask,
     redact,
     references,
@@ -67,12 +66,6 @@ def test_another_token_names_the_same_place() -> None:
     one, other = "https://a:1@host/f?sig=1&v=2", "https://b:2@host/f?sig=2&v=2"
     assert without_secrets(one) == without_secrets(other)
     assert without_secrets(one) != without_secrets(one.replace("v=2", "v=3"))
-
-
-def test_a_users_name_alone_is_no_secret() -> None:
-    assert not holds_a_secret("sftp://me@host/data")
-    assert holds_a_secret("sftp://me:pw@host/data")
-    assert holds_a_secret("https://host/f?token=x")
 
 
 @pytest.mark.parametrize(
