@@ -2,7 +2,8 @@
 
 What can be refused cheaply is refused before anything is copied, staged or built::
 
-    run     same values as before? done?     compare, result.json
+    run     one of several launchers?        nodes.refuse_many_launchers
+            same values as before? done?     compare, result.json
             engine installed?                engines.require
             held by no other, folder?        supervise.prepare: from here on `stop` finds the run
             nodes known, healthy, enough?    launch.with_nodes
@@ -64,6 +65,8 @@ def run(
         LauncherError: the run cannot start; nothing of an older run is lost.
     """
     nodes.require_real(config.cluster.name)
+    if own_job(config):  # before one of several takes the run, and its own refusal is not shown
+        nodes.refuse_many_launchers()
     launch = Launch.of(config, commands)
     try:
         with interruptible():

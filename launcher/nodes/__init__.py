@@ -12,6 +12,7 @@ from launcher.nodes.facts import NodeNeeds
 from launcher.nodes.find import ChosenNodes, find, inspect_this_machine
 from launcher.nodes.health import INTERFACE_VARIABLES
 from launcher.nodes.local import Machine
+from launcher.nodes.slurm_task import refuse_many_launchers
 from launcher.nodes.source import SOURCES, Source, candidates, require_real
 from launcher.nodes.table import HealthRow, Mark
 
@@ -36,5 +37,6 @@ __all__ = [
     "diagnose",
     "find",
     "inspect_this_machine",
+    "refuse_many_launchers",
     "require_real",
 ]

@@ -43,13 +43,15 @@ class Caller:
         )
 
 
-def refuse_many_launchers(environ: Mapping[str, str], caller: Caller) -> None:
+def refuse_many_launchers(
+    environ: Mapping[str, str] = os.environ, caller: Caller | None = None
+) -> None:
     """Refuse to be one of several launchers that one srun started.
 
     Raises:
         ConfigError: this process is a task of a step with several, or part of such a task.
     """
-    if is_task_of_several(environ, caller):
+    if is_task_of_several(environ, caller or Caller.here(environ)):
         raise ConfigError(
             f"srun started the launcher {environ[slurm.STEP_TASKS]} times",
             hint="call it once, without srun: it starts the ranks on all nodes itself",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher import config, launch, slurm, supervise
+from launcher import config, launch, processes, slurm, supervise
 from launcher.config import LaunchConfig
-from launcher.errors import Interrupted, LauncherError, PreflightError, SavedForRequeue
+from launcher.errors import ConfigError, Interrupted, LauncherError, PreflightError, SavedForRequeue
 from launcher.runs import events, request_stop
 from launcher.specs import RunLayout
 from launcher.staging.progress import NoProgress
@@ -91,6 +91,21 @@ def test_in_a_job_slurm_is_asked_for_it_unless_that_is_switched_off(
     lines = called.read_text().splitlines() if called.exists() else []
     assert [each for each in (json.loads(line)[0] for line in lines) if "requeue" in each] == asked
     assert ("Slurm requeues job 7" in error.hint) == bool(asked)
+
+
+@pytest.mark.usefixtures("in_a_job")
+def test_one_of_several_launchers_does_not_take_the_run(
+    load: Callable[..., LaunchConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("SLURM_TASK_PID", str(os.getpid()))
+    monkeypatch.setenv("SLURM_PTY_PORT", "40000")
+    monkeypatch.setattr(processes, "find", lambda _: None)  # however the tests were started
+    monkeypatch.setattr(supervise, "prepare", lambda *_: pytest.fail("it took the run"))
+    chosen = load("cluster=slurm", "run_id=r")
+    with pytest.raises(ConfigError, match="srun started the launcher 4 times"):
+        launch.run(chosen, observer=supervise.NoObserver(), progress=NoProgress())
 
 
 def test_only_outside_of_a_job_one_is_submitted(
